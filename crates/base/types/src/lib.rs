@@ -6,6 +6,7 @@
 
 #![warn(missing_docs, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
+#[allow(clippy::too_many_lines, reason = "tables, one line a code")]
 mod error_code;
 mod ids;
 mod text;

@@ -1,0 +1,75 @@
+//! Requests that wait for the high watermark, kept in the order in which it will release them.
+
+use jocko_types::{ErrorCode, Offset};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Stands for a parked request. The edge gave it out and knows whose it is; to the machine it is
+/// a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Why a parked request may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// What it waited for has come true.
+    Reached,
+    /// It cannot come true here any more: answer this error.
+    Refused(ErrorCode),
+}
+
+/// A ticket that is no longer parked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Whose wait ended.
+    pub ticket: Ticket,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// Parked requests, by the high watermark that frees each.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    by_offset: BTreeSet<(Offset, Ticket)>,
+    offsets: BTreeMap<Ticket, Offset>,
+}
+
+impl Waiters {
+    /// Parks `ticket` until the high watermark is at least `offset`.
+    pub(crate) fn park(&mut self, ticket: Ticket, offset: Offset) {
+        self.forget(ticket);
+        self.by_offset.insert((offset, ticket));
+        self.offsets.insert(ticket, offset);
+    }
+
+    /// Drops a ticket whose request timed out or went away; fine if it is not parked.
+    pub(crate) fn forget(&mut self, ticket: Ticket) {
+        if let Some(offset) = self.offsets.remove(&ticket) {
+            self.by_offset.remove(&(offset, ticket));
+        }
+    }
+
+    /// Frees all that waited for a high watermark of at most `reached`, lowest first.
+    pub(crate) fn release_to(&mut self, reached: Offset, into: &mut Vec<Released>) {
+        while let Some(&(offset, ticket)) = self.by_offset.first() {
+            if offset > reached {
+                break;
+            }
+            self.by_offset.pop_first();
+            self.offsets.remove(&ticket);
+            into.push(Released { ticket, outcome: Outcome::Reached });
+        }
+    }
+
+    /// Frees everybody with an error.
+    pub(crate) fn refuse_all(&mut self, error: ErrorCode, into: &mut Vec<Released>) {
+        for (ticket, _) in std::mem::take(&mut self.offsets) {
+            into.push(Released { ticket, outcome: Outcome::Refused(error) });
+        }
+        self.by_offset.clear();
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+}

@@ -1,0 +1,196 @@
+//! `cargo xtask tidy`: the rules of the house that no compiler checks.
+//!
+//! Layers import only downwards, files stay short, every module says what it is, the map in
+//! ARCHITECTURE.md names every crate, and nothing in the tree names a machine it was written on.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The longest a source file may be, tests and generated code aside.
+const LINES_MAX: usize = 600;
+
+/// Names that say nothing about what a module holds.
+const EMPTY_NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "misc", "manager"];
+
+/// Crates that bring a runtime, a clock or sockets: for the edge (and the proof) alone.
+const EDGE_ONLY: &[&str] =
+    &["tokio", "openraft", "socket2", "axum", "hyper", "serf", "tracing-subscriber"];
+
+/// Checks the whole tree and lists every breach.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let mut breaches = Vec::new();
+    check_layers(root, &mut breaches)?;
+    let files = tracked_files(root)?;
+    for file in &files {
+        check_file(root, file, &mut breaches)?;
+    }
+    check_map(root, &files, &mut breaches)?;
+    if breaches.is_empty() {
+        return Ok(());
+    }
+    bail!("tidy: {} breaches\n  {}", breaches.len(), breaches.join("\n  "));
+}
+
+/// A layer's rank: crates may depend on lower ranks and, above core, on their own.
+fn rank(layer: &str) -> Option<u8> {
+    match layer {
+        "base" => Some(0),
+        "core" => Some(1),
+        "engine" => Some(2),
+        "edge" => Some(3),
+        "lab" => Some(4),
+        _ => None,
+    }
+}
+
+fn check_layers(root: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(root)
+        .output()
+        .context("cargo metadata")?;
+    if !output.status.success() {
+        bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let layer_of: BTreeMap<&str, &str> =
+        packages.iter().filter_map(|package| Some((name(package)?, layer(package)?))).collect();
+    for package in packages {
+        let (Some(from), Some(layer)) = (name(package), layer(package)) else { continue };
+        let dependencies = package["dependencies"].as_array().map_or(&[][..], Vec::as_slice);
+        for dependency in dependencies.iter().filter(|dependency| dependency["kind"].is_null()) {
+            let Some(to) = name(dependency) else { continue };
+            if let Some(breach) = edge_breach(from, layer, to, layer_of.get(to).copied()) {
+                breaches.push(breach);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn edge_breach(from: &str, layer: &str, to: &str, to_layer: Option<&str>) -> Option<String> {
+    let from_rank = rank(layer)?;
+    let Some(to_layer) = to_layer else {
+        return (from_rank < 3 && EDGE_ONLY.contains(&to))
+            .then(|| format!("{from} ({layer}) may not depend on {to}: only the edge may"));
+    };
+    if rank(to_layer)? > from_rank {
+        return Some(format!("{from} ({layer}) imports upwards: {to} ({to_layer})"));
+    }
+    if layer == "core" && to_layer == "core" {
+        return Some(format!("core crates are strangers to each other: {from} -> {to}"));
+    }
+    (from == "jocko-net" && to == "jocko-broker").then(|| "net never names broker".to_owned())
+}
+
+fn name(value: &Value) -> Option<&str> {
+    value["name"].as_str()
+}
+
+/// The layer is the folder: `crates/<layer>/<crate>/Cargo.toml`.
+fn layer(package: &Value) -> Option<&str> {
+    let manifest = Path::new(package["manifest_path"].as_str()?);
+    manifest.parent()?.parent()?.file_name()?.to_str()
+}
+
+fn tracked_files(root: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root)
+        .output()
+        .context("git ls-files")?;
+    let text = String::from_utf8(output.stdout)?;
+    Ok(text.lines().map(PathBuf::from).filter(|file| root.join(file).is_file()).collect())
+}
+
+fn check_file(root: &Path, file: &Path, breaches: &mut Vec<String>) -> Result<()> {
+    // Binary files, and copied facts, have no style.
+    let Ok(text) = std::fs::read_to_string(root.join(file)) else { return Ok(()) };
+    let shown = file.display();
+    for (number, line) in text.lines().enumerate() {
+        if let Some(word) = names_a_machine(line) {
+            breaches.push(format!("{shown}:{}: names a machine or registry: {word}", number + 1));
+        }
+    }
+    if file.extension().is_none_or(|extension| extension != "rs") {
+        return Ok(());
+    }
+    let generated = text.lines().take(6).any(|line| line.contains("Generated by"));
+    let is_test = file.components().any(|part| part.as_os_str() == "tests")
+        || file.file_name().is_some_and(|name| name == "tests.rs");
+    let length = text.lines().count();
+    if !generated && !is_test && length > LINES_MAX {
+        breaches.push(format!("{shown}: {length} lines; past {LINES_MAX} a file asks to be split"));
+    }
+    if !text.starts_with("//!") && !generated {
+        breaches.push(format!("{shown}: does not open with //! saying what it is"));
+    }
+    let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    if EMPTY_NAMES.contains(&stem) {
+        breaches.push(format!("{shown}: the name says nothing about what it holds"));
+    }
+    check_words(file, &text, breaches);
+    Ok(())
+}
+
+/// Words that hide work undone or make tests depend on luck.
+fn check_words(file: &Path, text: &str, breaches: &mut Vec<String>) {
+    // Spelled in halves, or this file would breach its own rules.
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[", "ignore"),
+        concat!("thread::", "sleep("),
+    ];
+    for (number, line) in text.lines().enumerate() {
+        for word in words.iter().filter(|word| line.contains(**word)) {
+            breaches.push(format!("{}:{}: {word}", file.display(), number + 1));
+        }
+    }
+}
+
+/// The first path or host in `line` that belongs to somebody's machine, not to the project.
+fn names_a_machine(line: &str) -> Option<&'static str> {
+    let words = [
+        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/"),
+        concat!("/ho", "me/"),
+        concat!("registry.", "npmjs"),
+        concat!("proxy.", "golang"),
+        concat!("index.", "crates.io"),
+        concat!("static.", "crates.io"),
+        concat!("pypi.", "org/simple"),
+        concat!("repo.", "maven"),
+    ];
+    words.into_iter().find(|word| line.contains(word))
+}
+
+/// ARCHITECTURE.md must name every crate, and only crates that exist.
+fn check_map(root: &Path, files: &[PathBuf], breaches: &mut Vec<String>) -> Result<()> {
+    let crates: BTreeSet<String> = files
+        .iter()
+        .filter(|file| file.starts_with("crates") && file.ends_with("Cargo.toml"))
+        .filter_map(|file| Some(file.parent()?.to_str()?.to_owned()))
+        .collect();
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).context("ARCHITECTURE.md")?;
+    for path in &crates {
+        if !map.contains(path.as_str()) {
+            breaches.push(format!("ARCHITECTURE.md does not say what {path} is"));
+        }
+    }
+    for word in map.split(|c: char| !(c.is_alphanumeric() || "/_-".contains(c))) {
+        let is_crate = word.starts_with("crates/") && word.split('/').count() == 3;
+        if is_crate && !crates.contains(word) {
+            breaches.push(format!("ARCHITECTURE.md names {word}, which does not exist"));
+        }
+    }
+    let lines = map.lines().count();
+    if lines > 300 {
+        breaches.push(format!("ARCHITECTURE.md has {lines} lines; under 300 it is read"));
+    }
+    Ok(())
+}
