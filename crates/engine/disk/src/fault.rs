@@ -38,6 +38,18 @@ impl DiskFault {
         Self { operation, path: path.to_owned(), source }
     }
 
+    /// Bytes that are not what was written there.
+    #[must_use]
+    pub fn corrupt(operation: &'static str, path: &Path, words: impl Into<String>) -> Self {
+        Self::new(operation, path, io::Error::new(io::ErrorKind::InvalidData, words.into()))
+    }
+
+    /// Whether the bytes were read well but are not what was written there.
+    #[must_use]
+    pub fn is_corruption(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
     /// What kind of fault this is.
     #[must_use]
     pub fn kind(&self) -> FaultKind {

@@ -10,10 +10,27 @@
 //! - a created, renamed or removed name is durable only after [`Disk::sync_dir`] on its folder;
 //! - a sync that failed says nothing about what is durable, and the next success does not mend it
 //!   (callers latch: rule DR2 of docs/internals/commitlog.md).
+//!
+//! Entry points: [`RealDisk`] and [`MemDisk`] implement [`Disk`]; [`CrashPoints`] proves recovery;
+//! [`write_atomically`] and [`Slots`] keep small state durably. docs/internals/disk.md tells more.
 
+mod atomic;
+mod checksum;
 mod fault;
+mod mem;
+mod real;
+mod slots;
 
+#[cfg(test)]
+mod conformance;
+
+pub use atomic::{create_dir_durably, read_small, write_atomically};
 pub use fault::{DiskFault, FaultKind};
+pub use mem::{
+    Aftermath, Covered, Crash, CrashPoints, Inject, MemDisk, Operation, Residency, Survivors, Tear,
+};
+pub use real::{RealDisk, WRITE_PIECE_BYTES_MAX};
+pub use slots::{SLOT_PAYLOAD_BYTES_MAX, Slots, Stored};
 
 use std::fmt::Debug;
 use std::io::IoSlice;
@@ -110,6 +127,7 @@ pub trait File: Debug + Send + Sync + 'static {
     /// Cuts or extends (with zeroes) to `size` bytes.
     fn set_size(&self, size: u64) -> Result<()>;
     /// Reserves blocks for the first `size` bytes without changing the file's size.
+    /// [`FaultKind::Unsupported`] where the file system cannot; room is then taken by writes only.
     fn reserve(&self, size: u64) -> Result<()>;
     /// Makes contents and size durable (`fdatasync`).
     fn sync_data(&self) -> Result<()>;

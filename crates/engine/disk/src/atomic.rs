@@ -1,0 +1,99 @@
+//! Small files that are replaced whole (DR3): written under another name, synced, renamed, and the
+//! name synced. Whoever opens one finds the old bytes or the new ones, never a mixture.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+
+use crate::{Disk, DiskFault, FaultKind, Open, Result};
+
+/// Replaces the file at `path`, or creates it, so that after a crash it holds either what it held
+/// or `bytes`. When this returns `Ok` it holds `bytes` for good; after an error either is
+/// possible.
+///
+/// The new bytes pass through `<path>.tmp`; a leftover of that name is overwritten. Two writers of
+/// one path must not run at the same time.
+///
+/// # Errors
+/// Any fault of the disk. Want of room leaves the old file as it was, and nothing behind.
+pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let (dir, temporary) = beside(path)?;
+    if let Err(fault) = write_whole(disk, &temporary, bytes) {
+        // Best effort: room is needed most when there is none. The next writer starts over anyway.
+        let _leftover = disk.remove_file(&temporary);
+        return Err(fault);
+    }
+    disk.rename(&temporary, path)?;
+    disk.sync_dir(dir)
+}
+
+/// The folder of `path`, and the name its next version is written under.
+fn beside(path: &Path) -> Result<(&Path, PathBuf)> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(DiskFault::new("write", path, io::ErrorKind::InvalidInput.into()));
+    };
+    let mut name = name.to_owned();
+    name.push(".tmp");
+    // A bare name has the empty path as its folder, which no system call takes.
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    Ok((dir, dir.join(name)))
+}
+
+fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = disk.open(path, Open::Create)?;
+    file.set_size(0)?;
+    file.write_at(&[IoSlice::new(bytes)], 0)?;
+    file.sync_data()
+}
+
+/// Reads a whole file of at most `bytes_max` bytes; `None` if there is none.
+///
+/// # Errors
+/// Any fault of the disk, and a file larger than expected: it is not what we wrote.
+pub fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Option<Vec<u8>>> {
+    let file = match disk.open(path, Open::Read) {
+        Ok(file) => file,
+        Err(fault) if fault.kind() == FaultKind::NotFound => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let size = usize::try_from(file.size()?).unwrap_or(usize::MAX);
+    if size > bytes_max {
+        let words = format!("holds {size} bytes, more than the {bytes_max} expected");
+        return Err(DiskFault::corrupt("read", path, words));
+    }
+    let mut bytes = vec![0; size];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(Some(bytes))
+}
+
+/// Creates a folder and its missing parents so that their names survive a crash: each new name is
+/// synced in its folder.
+///
+/// # Errors
+/// Any fault of the disk.
+pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let mut missing = Vec::new();
+    let mut at = dir;
+    while !at.as_os_str().is_empty() && !disk.exists(at)? {
+        missing.push(at);
+        match at.parent() {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    disk.create_dir_all(dir)?;
+    // A folder that exists may have been created by a run that crashed before its name was synced,
+    // so the innermost existing one is synced in its parent, too.
+    missing.push(at);
+    for created in missing.into_iter().rev() {
+        match created.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => disk.sync_dir(Path::new("."))?,
+            Some(parent) => disk.sync_dir(parent)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
