@@ -66,33 +66,41 @@ pub fn read_small(disk: &dyn Disk, path: &Path, bytes_max: usize) -> Result<Opti
     Ok(Some(bytes))
 }
 
-/// Creates a folder and its missing parents so that their names survive a crash: each new name is
-/// synced in its folder.
+/// Creates a folder and its missing parents so that their names survive a crash. Each name is
+/// synced before the next is created, so that whatever exists below a folder proves its name
+/// durable; only the innermost one that exists may stem from a run that was killed before its sync.
 ///
 /// # Errors
 /// Any fault of the disk.
 pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> Result<()> {
     let mut missing = Vec::new();
-    let mut at = dir;
-    while !at.as_os_str().is_empty() && !disk.exists(at)? {
-        missing.push(at);
-        match at.parent() {
-            Some(parent) => at = parent,
+    let mut existing = dir;
+    while !existing.as_os_str().is_empty() && !disk.exists(existing)? {
+        missing.push(existing);
+        match existing.parent() {
+            Some(parent) => existing = parent,
             None => break,
         }
     }
-    disk.create_dir_all(dir)?;
-    // A folder that exists may have been created by a run that crashed before its name was synced,
-    // so the innermost existing one is synced in its parent, too.
-    missing.push(at);
+    match sync_name(disk, existing) {
+        // A folder we may not open is not one we create folders in.
+        Err(fault) if fault.source.kind() == io::ErrorKind::PermissionDenied => {}
+        outcome => outcome?,
+    }
     for created in missing.into_iter().rev() {
-        match created.parent() {
-            Some(parent) if parent.as_os_str().is_empty() => disk.sync_dir(Path::new("."))?,
-            Some(parent) => disk.sync_dir(parent)?,
-            None => {}
-        }
+        disk.create_dir_all(created)?;
+        sync_name(disk, created)?;
     }
     Ok(())
+}
+
+/// Makes the name of a folder durable.
+fn sync_name(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => disk.sync_dir(Path::new(".")),
+        Some(parent) => disk.sync_dir(parent),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
