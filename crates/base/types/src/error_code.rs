@@ -574,6 +574,12 @@ impl ErrorCode {
         }
     }
 
+    /// The number, as it stands on the wire.
+    #[must_use]
+    pub const fn code(self) -> i16 {
+        self as i16
+    }
+
     /// The protocol's own spelling, for example `NOT_LEADER_OR_FOLLOWER`.
     #[must_use]
     pub const fn name(self) -> &'static str {

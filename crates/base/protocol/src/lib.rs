@@ -1,0 +1,37 @@
+//! Kafka's messages, generated from `schema/`, with their headers, frames and version table.
+//!
+//! - [`messages`]: every message, by family: [`rpc`], [`group`], [`txn`], [`share`], [`storage`].
+//!   Each has a module with its parts, so that `rpc::FetchRequest` is the request and
+//!   `rpc::fetch_request::FetchTopic` a part of it.
+//! - [`ApiKey`]: every API with the versions that can be *decoded*.
+//! - [`versions`]: the APIs and versions that a broker *serves* and advertises.
+//! - [`frame`]: the header and body of a request; the frame of a response.
+//! - `json` (feature `json`): the JSON form of every message, for tests and tools.
+//!
+//! Error codes stay `i16` in the messages, since a peer may know codes that we do not:
+//! [`error_code`] and [`jocko_types::ErrorCode::code`] convert.
+//!
+//! This crate must not know sockets, sessions or what any request means.
+
+#![warn(missing_docs)]
+
+mod api_key;
+pub mod frame;
+#[cfg(feature = "json")]
+mod json_value;
+pub mod messages;
+mod request_kind;
+mod schema;
+pub mod versions;
+
+pub use api_key::ApiKey;
+#[cfg(feature = "json")]
+pub use messages::json;
+pub use messages::{group, rpc, share, storage, txn};
+pub use request_kind::RequestKind;
+pub use schema::{RecordSchema, Request, Response, error_code};
+
+pub use jocko_codec::{
+    Decode, DecodeError, DecodeReason, Encode, EncodeError, EncodeReason, Hole, Message, Reader,
+    RecordBytes, UnknownTaggedFields, VersionRange, Writer,
+};

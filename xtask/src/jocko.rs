@@ -1,0 +1,109 @@
+//! The built binary as a process: what `compat`, `diff` and `bench` measure beside a real Kafka.
+
+use crate::kafka;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const START_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// How to start a broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Where its files live: kept, so that a second start finds the first one's data.
+    pub(crate) data_dir: PathBuf,
+    /// The client port; a free one is picked when `None`.
+    pub(crate) port: Option<u16>,
+    /// More command line arguments.
+    pub(crate) arguments: Vec<String>,
+}
+
+impl Options {
+    /// A broker with its files in `data_dir`, on a free port.
+    pub(crate) fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), port: None, arguments: Vec::new() }
+    }
+}
+
+/// A running jocko. Dropping it kills the process.
+#[derive(Debug)]
+pub(crate) struct Jocko {
+    child: Child,
+    port: u16,
+}
+
+impl Jocko {
+    /// Starts the release binary and waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it ends or stays silent; the message carries the end of its log.
+    pub(crate) fn start(root: &Path, options: &Options) -> Result<Self> {
+        let port = options.port.map_or_else(kafka::free_port, Ok)?;
+        let parent = options.data_dir.parent().context("a data directory has a parent")?;
+        fs::create_dir_all(parent)?;
+        let log = options.data_dir.with_extension("log");
+        let log_file = fs::File::options().create(true).append(true).open(&log)?;
+        let child = kafka::guarded(&release_binary(root)?.display().to_string())
+            .arg("start")
+            .arg("--data-dir")
+            .arg(&options.data_dir)
+            .args(["--listen-kafka", &format!("127.0.0.1:{port}")])
+            .args(["--listen-http", &format!("127.0.0.1:{}", kafka::free_port()?)])
+            .args(&options.arguments)
+            .stdin(Stdio::null())
+            .stdout(log_file.try_clone()?)
+            .stderr(log_file)
+            .spawn()
+            .context("cannot start jocko")?;
+        let mut jocko = Self { child, port };
+        if let Err(reason) = kafka::wait_for_port(&mut jocko.child, port, START_MAX) {
+            bail!("jocko did not start: {reason}\n{}", kafka::tail(&log));
+        }
+        Ok(jocko)
+    }
+
+    /// The address for clients.
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The client port, for a later start at the same address.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process id, for measuring.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks for a clean stop and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end in time; it is killed then.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kafka::terminate(&mut self.child, STOP_MAX).context("jocko did not stop cleanly")
+    }
+}
+
+impl Drop for Jocko {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The release binary, built if it is not current.
+pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
+    let status = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--quiet", "-p", "jocko"])
+        .current_dir(root)
+        .status()?;
+    anyhow::ensure!(status.success(), "cargo build --release -p jocko failed");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join("release/jocko"))
+}
