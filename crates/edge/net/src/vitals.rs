@@ -1,0 +1,164 @@
+//! What a reactor's tick needs to know of each connection: a few cells that the connection keeps
+//! up to date, and the rules that end connections which overstay. One tick for all connections
+//! of a reactor, so that no request registers a timer.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use jocko_types::Now;
+
+use crate::metrics::CloseReason;
+use crate::settings::ConnectionSettings;
+
+/// The state of one connection as its deadlines see it.
+#[derive(Debug)]
+pub(crate) struct Vitals {
+    /// Which server it belongs to.
+    pub(crate) server: u64,
+    pub(crate) settings: Arc<ConnectionSettings>,
+    /// When a byte last came or went.
+    pub(crate) active: Cell<Now>,
+    /// Whether nothing is asked, answered or half read.
+    pub(crate) idle: Cell<bool>,
+    /// The frame being received, while the peer is who we wait for.
+    pub(crate) half_frame: Cell<Option<HalfFrame>>,
+    /// Since when the peer has taken no reply byte although some wait.
+    pub(crate) write_blocked: Cell<Option<Now>>,
+    /// The server stops: finish what is in flight, then close.
+    pub(crate) stopping: Cell<bool>,
+    /// Close now, for this reason.
+    pub(crate) kill: Cell<Option<CloseReason>>,
+    pub(crate) waker: RefCell<Waker>,
+}
+
+/// A frame of which some bytes have come.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HalfFrame {
+    /// When its first byte came.
+    pub(crate) began: Now,
+    /// Time during which we did not read, for want of memory.
+    pub(crate) paused: Duration,
+    /// Since when we do not read, for want of memory.
+    pub(crate) paused_since: Option<Now>,
+    /// Bytes received of it.
+    pub(crate) received: usize,
+}
+
+impl Vitals {
+    pub(crate) fn new(server: u64, settings: Arc<ConnectionSettings>, now: Now) -> Self {
+        Self {
+            server,
+            settings,
+            active: Cell::new(now),
+            idle: Cell::new(true),
+            half_frame: Cell::new(None),
+            write_blocked: Cell::new(None),
+            stopping: Cell::new(false),
+            kill: Cell::new(None),
+            waker: RefCell::new(Waker::noop().clone()),
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        self.waker.borrow().wake_by_ref();
+    }
+
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.kill.set(Some(reason));
+        self.wake();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        self.wake();
+    }
+
+    /// Why this connection has overstayed, if it has.
+    fn overdue(&self, now: Now) -> Option<CloseReason> {
+        let settings = &self.settings;
+        if let Some(half) = self.half_frame.get()
+            && half.paused_since.is_none()
+        {
+            let rate = settings.frame_bytes_per_second_min.max(1);
+            let earned = Duration::from_secs_f64(half.received as f64 / rate as f64);
+            let allowed = settings.frame_deadline + half.paused + earned;
+            if now.since(half.began) > allowed {
+                return Some(CloseReason::FrameTimeout);
+            }
+        }
+        if let Some(since) = self.write_blocked.get()
+            && now.since(since) > settings.write_stall_max
+        {
+            return Some(CloseReason::WriteStalled);
+        }
+        if self.idle.get() && now.since(self.active.get()) > settings.idle_max {
+            return Some(CloseReason::Idle);
+        }
+        None
+    }
+}
+
+/// The connections of one reactor.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    entries: RefCell<Vec<Rc<Vitals>>>,
+}
+
+impl Table {
+    pub(crate) fn insert(&self, vitals: &Rc<Vitals>) {
+        self.entries.borrow_mut().push(Rc::clone(vitals));
+    }
+
+    pub(crate) fn remove(&self, vitals: &Rc<Vitals>) {
+        let mut entries = self.entries.borrow_mut();
+        if let Some(at) = entries.iter().position(|each| Rc::ptr_eq(each, vitals)) {
+            entries.swap_remove(at);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len()
+    }
+
+    /// How soon [`Table::sweep`] wants to be called again; `None` without connections.
+    pub(crate) fn tick(&self) -> Option<Duration> {
+        let entries = self.entries.borrow();
+        entries.iter().map(|each| each.settings.tick()).min()
+    }
+
+    /// Ends what has overstayed. Under memory pressure also the oldest half frame past its plain
+    /// deadline, paused or not: else frames that wait for each other's memory wait for ever.
+    pub(crate) fn sweep(&self, now: Now, under_pressure: bool) {
+        let entries = self.entries.borrow();
+        let mut ended = false;
+        for each in entries.iter() {
+            if let Some(reason) = each.overdue(now) {
+                each.end(reason);
+                ended = true;
+            }
+        }
+        if !under_pressure || ended {
+            return;
+        }
+        let oldest = entries
+            .iter()
+            .filter_map(|each| each.half_frame.get().map(|half| (half.began, each)))
+            .filter(|(began, each)| now.since(*began) > each.settings.frame_deadline)
+            .min_by_key(|(began, _)| *began);
+        if let Some((_, vitals)) = oldest {
+            vitals.end(CloseReason::Memory);
+        }
+    }
+
+    /// Calls `f` on the connections of one server.
+    pub(crate) fn each(&self, server: u64, f: impl Fn(&Vitals)) {
+        for vitals in self.entries.borrow().iter() {
+            if vitals.server == server {
+                f(vitals);
+            }
+        }
+    }
+}
