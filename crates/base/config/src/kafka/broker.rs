@@ -1,0 +1,104 @@
+//! A broker's configs: what stands behind each name a Kafka client may read, and which of them
+//! may change at run time (KIP-226).
+
+use super::BROKER_DEFINITIONS;
+use super::defaults::{broker_names, topic_definition};
+use super::rule::{ConfigType, Rule, canonical};
+use super::topic_table::TOPIC_DEFINITIONS;
+use crate::Settings;
+use crate::nearest::nearest;
+use jocko_types::BrokerId;
+
+/// What only the running broker knows about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerFacts {
+    /// Its number.
+    pub node_id: BrokerId,
+    /// Where it listens, as Kafka writes it: `PLAINTEXT://localhost:9092`.
+    pub listeners: String,
+    /// What it advertises, in the same form.
+    pub advertised_listeners: String,
+    /// Its data directory.
+    pub log_dirs: String,
+    /// Its serving threads.
+    pub threads: u32,
+    /// Copies a partition gets when nobody says how many: `topics.replication` as it stands.
+    pub default_replication_factor: i16,
+}
+
+/// Where a broker config's value comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum BrokerValue {
+    /// It has Kafka's default and nothing changes it.
+    Default,
+    /// Kafka has no default and nobody sets it.
+    Null,
+    /// It is what it is; Kafka would have had to be told.
+    Static(&'static str),
+    /// The running broker knows.
+    Fact(fn(&BrokerFacts) -> String),
+    /// The running broker knows, and Kafka would have had to be told.
+    StaticFact(fn(&BrokerFacts) -> String),
+    /// One of our settings: its key, and its value under Kafka's name. `None` from the function
+    /// is null.
+    Setting(&'static str, fn(&Settings) -> Option<String>),
+    /// One of our settings; while nobody sets it, the running broker knows.
+    SettingOrFact(&'static str, fn(&BrokerFacts) -> String),
+}
+
+/// One broker config that is not the default of a topic config.
+#[derive(Debug)]
+pub struct BrokerDefinition {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: ConfigType,
+    /// Kafka's default; empty for none where the value is null.
+    pub default: &'static str,
+    /// Whether it can change at run time.
+    pub dynamic: bool,
+    /// What a value must satisfy.
+    pub rule: Rule,
+    /// What its value is.
+    pub value: BrokerValue,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl BrokerDefinition {
+    /// The definition of a name that is in the table.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        BROKER_DEFINITIONS.iter().find(|definition| definition.name == name)
+    }
+}
+
+/// Checks a config someone wants to set on one broker (`per_broker`) or on all of them.
+///
+/// # Errors
+/// A sentence for the client, in Kafka's words where Kafka has some; Kafka answers
+/// `INVALID_REQUEST` with it.
+pub fn check_broker_config(name: &str, value: &str, per_broker: bool) -> Result<(), String> {
+    if let Some(definition) = topic_definition(name) {
+        if per_broker && name == "min.insync.replicas" {
+            // Brokers that disagreed about it would disagree about what is committed (KIP-966).
+            return Err("Broker-level min.insync.replicas cannot be altered while ELR is enabled."
+                .to_owned());
+        }
+        return canonical(name, definition.kind, definition.rule, value).map(|_| ());
+    }
+    match BrokerDefinition::find(name) {
+        Some(definition) if definition.dynamic => {
+            canonical(name, definition.kind, definition.rule, value).map(|_| ())
+        }
+        Some(_) => Err(format!("Cannot update these configs dynamically: [{name}]")),
+        None => {
+            let names = BROKER_DEFINITIONS.iter().map(|definition| definition.name);
+            let defaults = TOPIC_DEFINITIONS.iter().filter_map(|one| one.broker_name);
+            let hint = nearest(name, names.chain(defaults).chain(broker_names()))
+                .map(|nearest| format!(" (did you mean {nearest}?)"))
+                .unwrap_or_default();
+            Err(format!("Unknown broker config name: {name}{hint}"))
+        }
+    }
+}
