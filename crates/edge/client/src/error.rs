@@ -1,0 +1,98 @@
+//! What can go wrong between a client and a broker.
+
+use jocko_protocol::{ApiKey, DecodeError, EncodeError};
+use jocko_types::ErrorCode;
+use std::io;
+use std::time::Duration;
+
+/// What client calls return.
+pub type Result<T> = std::result::Result<T, ClientError>;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address has no broker behind it.
+    #[error("cannot reach {address}: {source}")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The connection broke under a request; it may or may not have been carried out.
+    #[error("the connection to {address} broke: {source}")]
+    Broken {
+        /// With whom.
+        address: String,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// No answer in time; the request may or may not have been carried out.
+    #[error("{address} did not answer within {waited:?}")]
+    TimedOut {
+        /// Who.
+        address: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// The broker and this client share no version of an API.
+    #[error("{address} does not serve {} in a version this client speaks", api.name())]
+    NotServed {
+        /// Who.
+        address: String,
+        /// What.
+        api: ApiKey,
+    },
+    /// The answer could not be read.
+    #[error("the answer could not be read: {0}")]
+    Malformed(#[from] DecodeError),
+    /// The request cannot be said in the version the broker speaks.
+    #[error("the broker is too old for this request: {0}")]
+    Unsayable(#[from] EncodeError),
+    /// The broker refused.
+    #[error("{}{}", code.name(), message.as_ref().map(|text| format!(": {text}")).unwrap_or_default())]
+    Refused {
+        /// The protocol's error.
+        code: ErrorCode,
+        /// The broker's words, if it sent any.
+        message: Option<String>,
+    },
+    /// The cluster has no such topic.
+    #[error("there is no topic {0:?}")]
+    NoSuchTopic(String),
+    /// The topic has no such partition.
+    #[error("topic {topic:?} has no partition {partition}")]
+    NoSuchPartition {
+        /// The topic.
+        topic: String,
+        /// The number asked for.
+        partition: i32,
+    },
+}
+
+impl ClientError {
+    /// A refusal without words; `NONE` is no error.
+    ///
+    /// # Errors
+    /// The code, unless it is `NONE`.
+    pub fn check(code: i16, message: Option<&str>) -> Result<()> {
+        match jocko_protocol::error_code(code) {
+            ErrorCode::None => Ok(()),
+            code => Err(Self::Refused { code, message: message.map(str::to_owned) }),
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    #[must_use]
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Refused { code, .. } => code.is_retriable(),
+            Self::NotServed { .. }
+            | Self::Malformed(_)
+            | Self::Unsayable(_)
+            | Self::NoSuchTopic(_)
+            | Self::NoSuchPartition { .. } => false,
+        }
+    }
+}
