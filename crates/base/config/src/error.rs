@@ -11,7 +11,7 @@ pub struct ConfigError {
     /// Where it was given, if it was.
     pub source: Option<Source>,
     /// What is wrong.
-    pub problem: Problem,
+    pub problem: Box<Problem>,
 }
 
 /// The kinds of mistake.
@@ -58,7 +58,7 @@ impl fmt::Display for ConfigError {
             write!(f, "{source}: ")?;
         }
         let name = &self.name;
-        match &self.problem {
+        match &*self.problem {
             Problem::Unknown { nearest: Some(nearest) } => {
                 write!(f, "unknown setting {name}: did you mean {nearest}?")
             }

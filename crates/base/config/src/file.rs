@@ -16,7 +16,7 @@ pub(crate) fn read(name: &str, text: &str) -> Result<Vec<Given>, ConfigError> {
         ConfigError {
             name: String::new(),
             source: Some(Source::File { name: name.to_owned(), line: line_of(text, at) }),
-            problem: Problem::Syntax { message: error.message().to_owned() },
+            problem: Box::new(Problem::Syntax { message: error.message().to_owned() }),
         }
     })?;
     let mut flattened = Flattened { name, text, given: Vec::new() };

@@ -244,7 +244,7 @@ fn unknown(name: &str, source: Option<Source>) -> ConfigError {
     let theirs = DEFINITIONS.iter().flat_map(|d| d.aliases.iter().map(|alias| alias.name));
     let names = ours.chain(theirs).chain(defaults::broker_names());
     let nearest = nearest(name, names).map(str::to_owned);
-    ConfigError { name: name.to_owned(), source, problem: Problem::Unknown { nearest } }
+    ConfigError { name: name.to_owned(), source, problem: Box::new(Problem::Unknown { nearest }) }
 }
 
 struct Loader {
@@ -284,7 +284,7 @@ impl Loader {
     fn unknown_variable(&mut self, name: &str, source: Source) {
         let names: Vec<String> = DEFINITIONS.iter().map(Definition::env_name).collect();
         let nearest = nearest(name, names.iter().map(String::as_str)).map(str::to_owned);
-        let problem = Problem::Unknown { nearest };
+        let problem = Box::new(Problem::Unknown { nearest });
         self.errors.push(ConfigError { name: name.to_owned(), source: Some(source), problem });
     }
 
@@ -323,11 +323,11 @@ impl Loader {
         let error = |given: &Given, other: &Given| ConfigError {
             name: given.name.clone(),
             source: Some(given.source.clone()),
-            problem: Problem::Twice {
+            problem: Box::new(Problem::Twice {
                 key: definition.key.to_owned(),
                 other: other.name.clone(),
                 other_source: other.source.clone(),
-            },
+            }),
         };
         self.errors.push(error(second, first));
     }
@@ -351,6 +351,7 @@ impl Loader {
                 .map(|why| Problem::Refused { value, why: why.to_owned() }),
         };
         if let Some(problem) = problem {
+            let problem = Box::new(problem);
             self.errors.push(ConfigError { name, source: Some(source), problem });
             return;
         }
@@ -373,7 +374,7 @@ impl Loader {
         let (name, value) = match defaults::store_broker_name(name, given.value.trim()) {
             Ok(stored) => stored,
             Err(why) => {
-                let problem = Problem::Refused { value: given.value.clone(), why };
+                let problem = Box::new(Problem::Refused { value: given.value.clone(), why });
                 let name = name.to_owned();
                 self.errors.push(ConfigError { name, source: Some(source), problem });
                 return;

@@ -9,6 +9,7 @@
 )]
 
 pub mod group;
+pub mod metadata;
 pub mod rpc;
 pub mod share;
 pub mod storage;

@@ -7,6 +7,7 @@
 mod corpus;
 // This part is generated, one module a family.
 mod group;
+mod metadata;
 mod rpc;
 mod share;
 mod storage;
