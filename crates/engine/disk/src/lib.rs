@@ -17,6 +17,7 @@
 mod atomic;
 mod checksum;
 mod fault;
+mod flush;
 mod mem;
 mod real;
 mod slots;
@@ -26,6 +27,7 @@ mod conformance;
 
 pub use atomic::{create_dir_durably, read_small, write_atomically};
 pub use fault::{DiskFault, FaultKind};
+pub use flush::{FLUSH_CROSSOVER, FlushPlan, FlushRound, Flushed};
 pub use mem::{
     Aftermath, Covered, Crash, CrashPoints, Inject, MemDisk, Operation, Residency, Survivors, Tear,
 };

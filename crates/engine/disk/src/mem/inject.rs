@@ -38,7 +38,8 @@ pub enum Operation {
 /// A deliberate fault: which calls fail, how, and how often.
 ///
 /// A failed sync loses what it should have made durable: programs still see the bytes, the next
-/// sync succeeds, and the bytes never reach the medium. That is what kernels do.
+/// sync succeeds, and the bytes never reach the medium. That is what kernels do. As on Linux, an
+/// error is told once to the file that lost bytes and once to who syncs the file system.
 #[derive(Debug, Clone)]
 pub struct Inject {
     operation: Operation,

@@ -57,6 +57,9 @@ pub(super) struct FileNode {
     pub(super) open: u32,
     pub(super) linked: bool,
     pub(super) cold: bool,
+    /// A sync of the file system lost bytes of this file, and nobody has asked the file itself:
+    /// its next own sync reports it, as open files do on Linux.
+    pub(super) unreported: bool,
 }
 
 impl FileNode {
@@ -69,6 +72,12 @@ impl FileNode {
         for (_, change) in self.pending.drain(..) {
             change.apply(&mut self.durable);
         }
+    }
+
+    /// Fails to write back: the bytes are marked clean, which loses them.
+    pub(super) fn lose(&mut self) {
+        self.unreported |= !self.pending.is_empty();
+        self.pending.clear();
     }
 }
 
@@ -109,6 +118,8 @@ pub(super) struct State {
     pub(super) injections: Vec<Inject>,
     pub(super) memory: Memory,
     pub(super) syncfs_supported: bool,
+    /// A file failed to sync since the last sync of the file system, which will report it.
+    pub(super) unreported: bool,
     pub(super) locks: BTreeSet<Ino>,
     pub(super) unlinked: usize,
 }
@@ -128,6 +139,7 @@ impl Default for State {
             injections: Vec::new(),
             memory: Memory::default(),
             syncfs_supported: true,
+            unreported: false,
             locks: BTreeSet::new(),
             unlinked: 0,
         }
@@ -404,17 +416,22 @@ impl State {
     }
 
     pub(super) fn sync_data(&mut self, ino: Ino, path: &Path) -> Result<()> {
-        let admitted = self.admit_change(Call { operation: Operation::Sync, verb: "sync" }, path);
-        let off = self.power.cut;
+        const VERB: &str = "sync";
+        self.spend(VERB, path)?;
+        let struck = self.strike(Operation::Sync, path);
         let file = self.file_mut(ino);
-        match admitted {
-            Ok(()) => file.sync(),
-            // The kernel marks what it failed to write as clean: it is lost, and nobody says so
-            // again.
-            Err(_) if !off => file.pending.clear(),
-            Err(_) => {}
+        if let Some(struck) = struck {
+            // It is lost, and nobody says so again, except once to who syncs the file system.
+            file.pending.clear();
+            self.unreported = true;
+            return Err(DiskFault::new(VERB, path, struck.error));
         }
-        admitted
+        file.sync();
+        if std::mem::take(&mut file.unreported) {
+            let error = io::Error::other("input/output error (of an earlier write-back)");
+            return Err(DiskFault::new(VERB, path, error));
+        }
+        Ok(())
     }
 
     pub(super) fn flip_bit(&mut self, path: &Path, position: u64, bit: u8) -> Result<()> {

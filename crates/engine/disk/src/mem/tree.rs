@@ -339,9 +339,8 @@ impl State {
         }
         if let Some(struck) = self.strike(Operation::SyncFilesystem, dir) {
             for (_, file) in self.files_mut() {
-                file.pending.clear();
+                file.lose();
             }
-            self.names.clear();
             return Err(DiskFault::new(VERB, dir, struck.error));
         }
         let mut failed = None;
@@ -351,12 +350,16 @@ impl State {
                     continue;
                 }
                 if let Some(struck) = self.strike(Operation::Sync, &path) {
-                    self.file_mut(ino).pending.clear();
+                    self.file_mut(ino).lose();
                     failed = Some(DiskFault::new(VERB, dir, struck.error));
                 }
             }
         }
         self.write_back();
+        if std::mem::take(&mut self.unreported) && failed.is_none() {
+            let error = io::Error::other("input/output error (of an earlier write-back)");
+            failed = Some(DiskFault::new(VERB, dir, error));
+        }
         failed.map_or(Ok(()), Err)
     }
 
