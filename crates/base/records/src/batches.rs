@@ -74,3 +74,52 @@ fn next_strict<'a>(rest: &mut &'a [u8]) -> Option<Result<BatchView<'a>, BatchErr
         batch
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builder::BatchBuilder;
+    use crate::compression::Encoding;
+    use jocko_types::{Offset, Timestamp};
+
+    fn batch(base_offset: i64) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Encoding::NONE).base_offset(Offset::new(base_offset));
+        builder.push(Timestamp::from_millis(1), None, Some(b"value"), &[]).unwrap();
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn a_cut_batch_ends_a_fetched_buffer_and_spoils_a_strict_one() {
+        let bytes = [batch(0), batch(1), batch(2)].concat();
+        let size = batch(0).len();
+        for cut in 0..=bytes.len() {
+            let whole = cut / size;
+            let mut fetched = whole_batches(&bytes[..cut]);
+            for base_offset in 0..whole {
+                let batch = fetched.next().unwrap().unwrap();
+                assert_eq!(batch.header().base_offset.get(), i64::try_from(base_offset).unwrap());
+            }
+            assert!(fetched.next().is_none());
+            assert_eq!(fetched.rest().len(), cut % size);
+            let strict: Vec<_> = strict_batches(&bytes[..cut]).collect();
+            assert_eq!(strict.iter().filter(|batch| batch.is_ok()).count(), whole);
+            assert_eq!(strict.iter().any(Result::is_err), cut % size != 0);
+        }
+    }
+
+    #[test]
+    fn what_is_no_batch_is_an_error_and_the_end() {
+        let at = |position: usize, value: u8| {
+            let mut bytes = batch(0);
+            bytes[position] = value;
+            bytes
+        };
+        for bad in [at(8, 0x80), at(11, 48), at(16, 1), at(16, 3)] {
+            let bytes = [batch(0), bad].concat();
+            let fetched: Vec<_> = whole_batches(&bytes).map(|batch| batch.is_ok()).collect();
+            assert_eq!(fetched, [true, false]);
+            let strict: Vec<_> = strict_batches(&bytes).map(|batch| batch.is_ok()).collect();
+            assert_eq!(strict, [true, false]);
+        }
+    }
+}

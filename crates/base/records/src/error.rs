@@ -182,7 +182,8 @@ impl BatchFault {
             Self::TooLarge { .. } | Self::DecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::ZstdNotAllowed => ErrorCode::UnsupportedCompressionType,
             Self::InvalidTimestamps { .. } => ErrorCode::InvalidTimestamp,
-            Self::UnknownCodec { .. } | Self::Decompress(_) => ErrorCode::CorruptMessage,
+            // Not a kind word, but not retriable either: the same bytes would fail again.
+            Self::UnknownCodec { .. } | Self::Decompress(_) => ErrorCode::UnknownServerError,
             Self::Truncated { .. }
             | Self::OldFormat { .. }
             | Self::NoBatch

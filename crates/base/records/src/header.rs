@@ -403,3 +403,6 @@ impl Fields<'_> {
         Some(*field)
     }
 }
+
+#[cfg(test)]
+mod tests;

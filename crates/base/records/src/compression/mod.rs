@@ -4,6 +4,7 @@
 //! caller's limit, so a bomb costs its limit in time and nothing in memory. Contexts and windows
 //! are kept per thread: a broker unpacks on the thread that read the request.
 
+mod gzip;
 mod lz4;
 mod snappy;
 mod stream;
@@ -11,10 +12,8 @@ mod zstandard;
 
 pub(crate) use stream::ByteStream;
 
-use flate2::bufread::MultiGzDecoder;
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{Read, Write};
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -163,7 +162,7 @@ pub(crate) fn with_stream<T>(
     SCRATCH.with_borrow_mut(|scratch| {
         let decoder = match codec {
             Codec::None => Decoder::None(payload),
-            Codec::Gzip => Decoder::Gzip(MultiGzDecoder::new(payload)),
+            Codec::Gzip => Decoder::Gzip(gzip::Decoder::new(payload)),
             Codec::Snappy => {
                 Decoder::Snappy(snappy::Decoder::new(payload, &mut scratch.block, limit_bytes)?)
             }
@@ -201,15 +200,7 @@ pub fn decompress_into(
 pub fn compress(encoding: Encoding, payload: &[u8], out: &mut Vec<u8>) {
     match encoding.codec {
         Codec::None => out.extend_from_slice(payload),
-        Codec::Gzip => {
-            let level = match encoding.level.and_then(|level| u32::try_from(level).ok()) {
-                Some(level) => flate2::Compression::new(level.min(9)),
-                None => flate2::Compression::default(),
-            };
-            let mut encoder = flate2::write::GzEncoder::new(out, level);
-            encoder.write_all(payload).expect("writing to memory cannot fail");
-            encoder.finish().expect("writing to memory cannot fail");
-        }
+        Codec::Gzip => gzip::compress(payload, encoding.level, out),
         Codec::Snappy => snappy::compress(payload, out),
         Codec::Lz4 => lz4::compress(payload, out),
         Codec::Zstd => zstandard::compress(payload, encoding.level, out),
@@ -217,9 +208,10 @@ pub fn compress(encoding: Encoding, payload: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A decoder of any codec, as a stream of bytes.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack, one at a time")]
 enum Decoder<'s, 'a> {
     None(&'a [u8]),
-    Gzip(MultiGzDecoder<&'a [u8]>),
+    Gzip(gzip::Decoder<'a>),
     Snappy(snappy::Decoder<'s, 'a>),
     Lz4(lz4::Decoder<'s, 'a>),
     Zstd(zstandard::Decoder<'s, 'a>),
@@ -230,9 +222,7 @@ impl Decoder<'_, '_> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, DecompressError> {
         match self {
             Self::None(rest) => Ok(move_bytes(rest, out)),
-            Self::Gzip(decoder) => {
-                decoder.read(out).map_err(|_| DecompressError::Malformed { codec: Codec::Gzip })
-            }
+            Self::Gzip(decoder) => decoder.read(out),
             Self::Snappy(decoder) => decoder.read(out),
             Self::Lz4(decoder) => decoder.read(out),
             Self::Zstd(decoder) => decoder.read(out),

@@ -35,9 +35,10 @@ impl<'s, 'a> Decoder<'s, 'a> {
         limit_bytes: u64,
     ) -> Result<Self, DecompressError> {
         let framed = payload.starts_with(&MAGIC);
-        let rest =
-            if framed { payload.get(FRAME_HEADER_BYTES..).ok_or(MALFORMED)? } else { payload };
-        Ok(Self { rest, framed, block, start: 0, end: 0, limit_bytes })
+        if payload.is_empty() {
+            return Err(MALFORMED);
+        }
+        Ok(Self { rest: payload, framed, block, start: 0, end: 0, limit_bytes })
     }
 
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<usize, DecompressError> {
@@ -52,25 +53,18 @@ impl<'s, 'a> Decoder<'s, 'a> {
     }
 
     fn next_block(&mut self) -> Result<Option<&'a [u8]>, DecompressError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
         if !self.framed {
-            return Ok(Some(std::mem::take(&mut self.rest)));
+            let block = std::mem::take(&mut self.rest);
+            return Ok((!block.is_empty()).then_some(block));
         }
         // Streams may be concatenated: a frame header may stand where a block would begin.
-        if self.rest.starts_with(&MAGIC) {
+        while self.rest.starts_with(&MAGIC) {
             self.rest = self.rest.get(FRAME_HEADER_BYTES..).ok_or(MALFORMED)?;
-            return self.next_block_of_frame();
         }
-        self.next_block_of_frame()
-    }
-
-    fn next_block_of_frame(&mut self) -> Result<Option<&'a [u8]>, DecompressError> {
-        if self.rest.is_empty() {
+        // Fewer bytes than a length end the stream, as for the Java library.
+        let Some((length, after)) = self.rest.split_first_chunk::<4>() else {
             return Ok(None);
-        }
-        let (length, after) = self.rest.split_first_chunk::<4>().ok_or(MALFORMED)?;
+        };
         let length = usize::try_from(i32::from_be_bytes(*length)).map_err(|_| MALFORMED)?;
         let (block, after) = after.split_at_checked(length).ok_or(MALFORMED)?;
         self.rest = after;
