@@ -37,25 +37,30 @@ fn to_json(text: &mut String, message: &Message, one: &Struct) {
         let set = encode::is_set(field, message);
         let label = format!("\"{}.{key}\"", one.name);
         let put = format!("json.put(\"{key}\", &{place}, version)?;\n");
-        let put = if field.tag.is_some() { format!("if {set} {{\n{put}}}\n") } else { put };
         let put = match field.nullable.absence(field.versions) {
             Some(absence) if field.is_option() => format!(
                 "if {absence} && {place}.is_none() {{\nreturn Err(EncodeError::null({label}));\n}}\n{put}"
             ),
             _ => put,
         };
-        match field.versions.condition(one.versions) {
+        let refusal = format!("return Err(EncodeError::not_in_version({label}, version));");
+        let condition = field.versions.condition(one.versions);
+        let absence = field.versions.absence(one.versions).filter(|_| !field.ignorable);
+        // A tagged field at its default leaves no trace, as on the wire.
+        let shown = match (&condition, field.tag) {
+            (None, None) => None,
+            (Some(condition), None) => Some(condition.clone()),
+            (None, Some(_)) => Some(set.clone()),
+            (Some(condition), Some(_)) => Some(format!("{condition} && {set}")),
+        };
+        match shown {
             None => body.push_str(&put),
-            Some(condition) if field.ignorable => {
-                let _ = writeln!(body, "if {condition} {{\n{put}}}");
+            Some(shown) => {
+                let _ = writeln!(body, "if {shown} {{\n{put}}}");
             }
-            Some(condition) => {
-                let _ = writeln!(
-                    body,
-                    "if {condition} {{\n{put}}} else if {set} {{\n\
-                     return Err(EncodeError::not_in_version({label}, version));\n}}"
-                );
-            }
+        }
+        if let Some(absence) = absence {
+            let _ = writeln!(body, "if {absence} && {set} {{\n{refusal}\n}}");
         }
     }
     let version = if mentions_version(&body) { "version" } else { "_version" };

@@ -484,3 +484,6 @@ fn varint_bytes(mut value: u64) -> ([u8; 10], usize) {
 const fn too_long(field: &'static str, length: usize) -> EncodeError {
     EncodeError { field, reason: EncodeReason::TooLong(length) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,3 +237,6 @@ pub fn frame_size(prefix: [u8; 4], frame_bytes_max: usize) -> Result<usize, Deco
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

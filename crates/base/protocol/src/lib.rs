@@ -1,11 +1,13 @@
 //! Kafka's messages, generated from `schema/`, with their headers, frames and version table.
 //!
-//! - [`messages`]: every message, by family: [`rpc`], [`group`], [`txn`], [`share`], [`storage`].
+//! - [`messages`]: every message, by family: [`rpc`], [`group`], [`txn`], [`share`], [`storage`],
+//!   and [`metadata`], our own.
 //!   Each has a module with its parts, so that `rpc::FetchRequest` is the request and
 //!   `rpc::fetch_request::FetchTopic` a part of it.
 //! - [`ApiKey`]: every API with the versions that can be *decoded*.
 //! - [`versions`]: the APIs and versions that a broker *serves* and advertises.
 //! - [`frame`]: the header and body of a request; the frame of a response.
+//! - [`fuzz`]: what must hold for any bytes; fuzz targets and property tests share it.
 //! - `json` (feature `json`): the JSON form of every message, for tests and tools.
 //!
 //! Error codes stay `i16` in the messages, since a peer may know codes that we do not:
@@ -13,10 +15,17 @@
 //!
 //! This crate must not know sockets, sessions or what any request means.
 
-#![warn(missing_docs)]
+#![warn(
+    missing_docs,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::indexing_slicing
+)]
 
 mod api_key;
 pub mod frame;
+pub mod fuzz;
 #[cfg(feature = "json")]
 mod json_value;
 pub mod messages;
@@ -27,7 +36,7 @@ pub mod versions;
 pub use api_key::ApiKey;
 #[cfg(feature = "json")]
 pub use messages::json;
-pub use messages::{group, rpc, share, storage, txn};
+pub use messages::{group, metadata, rpc, share, storage, txn};
 pub use request_kind::RequestKind;
 pub use schema::{RecordSchema, Request, Response, error_code};
 

@@ -20,10 +20,8 @@ impl ToJson for OffsetCommitValue {
         if version == 1 {
             json.put("expireTimestamp", &self.expire_timestamp, version)?;
         }
-        if version >= 4 {
-            if !self.topic_id.is_zero() {
-                json.put("topicId", &self.topic_id, version)?;
-            }
+        if version >= 4 && !self.topic_id.is_zero() {
+            json.put("topicId", &self.topic_id, version)?;
         }
         Ok(json.into())
     }

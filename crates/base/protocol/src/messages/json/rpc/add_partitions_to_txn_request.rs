@@ -14,7 +14,8 @@ impl ToJson for AddPartitionsToTxnRequest {
         let mut json = Object::new();
         if version >= 4 {
             json.put("transactions", &self.transactions, version)?;
-        } else if !self.transactions.is_empty() {
+        }
+        if version < 4 && !self.transactions.is_empty() {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnRequest.transactions",
                 version,
@@ -22,7 +23,8 @@ impl ToJson for AddPartitionsToTxnRequest {
         }
         if version <= 3 {
             json.put("v3AndBelowTransactionalId", &self.v3_and_below_transactional_id, version)?;
-        } else if !self.v3_and_below_transactional_id.is_empty() {
+        }
+        if version > 3 && !self.v3_and_below_transactional_id.is_empty() {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnRequest.v3AndBelowTransactionalId",
                 version,
@@ -30,7 +32,8 @@ impl ToJson for AddPartitionsToTxnRequest {
         }
         if version <= 3 {
             json.put("v3AndBelowProducerId", &self.v3_and_below_producer_id, version)?;
-        } else if self.v3_and_below_producer_id != 0 {
+        }
+        if version > 3 && self.v3_and_below_producer_id != 0 {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnRequest.v3AndBelowProducerId",
                 version,
@@ -38,7 +41,8 @@ impl ToJson for AddPartitionsToTxnRequest {
         }
         if version <= 3 {
             json.put("v3AndBelowProducerEpoch", &self.v3_and_below_producer_epoch, version)?;
-        } else if self.v3_and_below_producer_epoch != 0 {
+        }
+        if version > 3 && self.v3_and_below_producer_epoch != 0 {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnRequest.v3AndBelowProducerEpoch",
                 version,
@@ -46,7 +50,8 @@ impl ToJson for AddPartitionsToTxnRequest {
         }
         if version <= 3 {
             json.put("v3AndBelowTopics", &self.v3_and_below_topics, version)?;
-        } else if !self.v3_and_below_topics.is_empty() {
+        }
+        if version > 3 && !self.v3_and_below_topics.is_empty() {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnRequest.v3AndBelowTopics",
                 version,

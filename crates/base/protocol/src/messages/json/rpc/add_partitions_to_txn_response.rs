@@ -19,7 +19,8 @@ impl ToJson for AddPartitionsToTxnResponse {
         }
         if version >= 4 {
             json.put("resultsByTransaction", &self.results_by_transaction, version)?;
-        } else if !self.results_by_transaction.is_empty() {
+        }
+        if version < 4 && !self.results_by_transaction.is_empty() {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnResponse.resultsByTransaction",
                 version,
@@ -27,7 +28,8 @@ impl ToJson for AddPartitionsToTxnResponse {
         }
         if version <= 3 {
             json.put("resultsByTopicV3AndBelow", &self.results_by_topic_v3_and_below, version)?;
-        } else if !self.results_by_topic_v3_and_below.is_empty() {
+        }
+        if version > 3 && !self.results_by_topic_v3_and_below.is_empty() {
             return Err(EncodeError::not_in_version(
                 "AddPartitionsToTxnResponse.resultsByTopicV3AndBelow",
                 version,

@@ -17,7 +17,8 @@ impl ToJson for AddRaftVoterRequest {
         json.put("listeners", &self.listeners, version)?;
         if version >= 1 {
             json.put("ackWhenCommitted", &self.ack_when_committed, version)?;
-        } else if !self.ack_when_committed {
+        }
+        if version < 1 && !self.ack_when_committed {
             return Err(EncodeError::not_in_version(
                 "AddRaftVoterRequest.ackWhenCommitted",
                 version,

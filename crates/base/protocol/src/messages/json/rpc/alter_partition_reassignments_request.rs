@@ -19,7 +19,8 @@ impl ToJson for AlterPartitionReassignmentsRequest {
                 &self.allow_replication_factor_change,
                 version,
             )?;
-        } else if !self.allow_replication_factor_change {
+        }
+        if version < 1 && !self.allow_replication_factor_change {
             return Err(EncodeError::not_in_version(
                 "AlterPartitionReassignmentsRequest.allowReplicationFactorChange",
                 version,

@@ -54,12 +54,14 @@ impl ToJson for PartitionData {
         json.put("leaderEpoch", &self.leader_epoch, version)?;
         if version <= 2 {
             json.put("newIsr", &self.new_isr, version)?;
-        } else if !self.new_isr.is_empty() {
+        }
+        if version > 2 && !self.new_isr.is_empty() {
             return Err(EncodeError::not_in_version("PartitionData.newIsr", version));
         }
         if version >= 3 {
             json.put("newIsrWithEpochs", &self.new_isr_with_epochs, version)?;
-        } else if !self.new_isr_with_epochs.is_empty() {
+        }
+        if version < 3 && !self.new_isr_with_epochs.is_empty() {
             return Err(EncodeError::not_in_version("PartitionData.newIsrWithEpochs", version));
         }
         json.put("leaderRecoveryState", &self.leader_recovery_state, version)?;

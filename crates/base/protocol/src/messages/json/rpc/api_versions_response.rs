@@ -17,25 +17,17 @@ impl ToJson for ApiVersionsResponse {
         if version >= 1 {
             json.put("throttleTimeMs", &self.throttle_time_ms, version)?;
         }
-        if version >= 3 {
-            if !self.supported_features.is_empty() {
-                json.put("supportedFeatures", &self.supported_features, version)?;
-            }
+        if version >= 3 && !self.supported_features.is_empty() {
+            json.put("supportedFeatures", &self.supported_features, version)?;
         }
-        if version >= 3 {
-            if self.finalized_features_epoch != -1 {
-                json.put("finalizedFeaturesEpoch", &self.finalized_features_epoch, version)?;
-            }
+        if version >= 3 && self.finalized_features_epoch != -1 {
+            json.put("finalizedFeaturesEpoch", &self.finalized_features_epoch, version)?;
         }
-        if version >= 3 {
-            if !self.finalized_features.is_empty() {
-                json.put("finalizedFeatures", &self.finalized_features, version)?;
-            }
+        if version >= 3 && !self.finalized_features.is_empty() {
+            json.put("finalizedFeatures", &self.finalized_features, version)?;
         }
-        if version >= 3 {
-            if self.zk_migration_ready {
-                json.put("zkMigrationReady", &self.zk_migration_ready, version)?;
-            }
+        if version >= 3 && self.zk_migration_ready {
+            json.put("zkMigrationReady", &self.zk_migration_ready, version)?;
         }
         Ok(json.into())
     }

@@ -15,21 +15,19 @@ impl ToJson for BrokerHeartbeatRequest {
         json.put("currentMetadataOffset", &self.current_metadata_offset, version)?;
         json.put("wantFence", &self.want_fence, version)?;
         json.put("wantShutDown", &self.want_shut_down, version)?;
-        if version >= 1 {
-            if !self.offline_log_dirs.is_empty() {
-                json.put("offlineLogDirs", &self.offline_log_dirs, version)?;
-            }
-        } else if !self.offline_log_dirs.is_empty() {
+        if version >= 1 && !self.offline_log_dirs.is_empty() {
+            json.put("offlineLogDirs", &self.offline_log_dirs, version)?;
+        }
+        if version < 1 && !self.offline_log_dirs.is_empty() {
             return Err(EncodeError::not_in_version(
                 "BrokerHeartbeatRequest.offlineLogDirs",
                 version,
             ));
         }
-        if version >= 2 {
-            if self.cordoned_log_dirs.is_some() {
-                json.put("cordonedLogDirs", &self.cordoned_log_dirs, version)?;
-            }
-        } else if self.cordoned_log_dirs.is_some() {
+        if version >= 2 && self.cordoned_log_dirs.is_some() {
+            json.put("cordonedLogDirs", &self.cordoned_log_dirs, version)?;
+        }
+        if version < 2 && self.cordoned_log_dirs.is_some() {
             return Err(EncodeError::not_in_version(
                 "BrokerHeartbeatRequest.cordonedLogDirs",
                 version,

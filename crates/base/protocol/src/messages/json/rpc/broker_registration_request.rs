@@ -20,7 +20,8 @@ impl ToJson for BrokerRegistrationRequest {
         json.put("rack", &self.rack, version)?;
         if version >= 1 {
             json.put("isMigratingZkBroker", &self.is_migrating_zk_broker, version)?;
-        } else if self.is_migrating_zk_broker {
+        }
+        if version < 1 && self.is_migrating_zk_broker {
             return Err(EncodeError::not_in_version(
                 "BrokerRegistrationRequest.isMigratingZkBroker",
                 version,

@@ -21,7 +21,8 @@ impl ToJson for ConsumerGroupHeartbeatRequest {
         json.put("subscribedTopicNames", &self.subscribed_topic_names, version)?;
         if version >= 1 {
             json.put("subscribedTopicRegex", &self.subscribed_topic_regex, version)?;
-        } else if self.subscribed_topic_regex.is_some() {
+        }
+        if version < 1 && self.subscribed_topic_regex.is_some() {
             return Err(EncodeError::not_in_version(
                 "ConsumerGroupHeartbeatRequest.subscribedTopicRegex",
                 version,

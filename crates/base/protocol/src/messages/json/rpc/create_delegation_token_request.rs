@@ -14,7 +14,8 @@ impl ToJson for CreateDelegationTokenRequest {
         let mut json = Object::new();
         if version >= 3 {
             json.put("ownerPrincipalType", &self.owner_principal_type, version)?;
-        } else if self.owner_principal_type.as_deref() != Some("") {
+        }
+        if version < 3 && self.owner_principal_type.as_deref() != Some("") {
             return Err(EncodeError::not_in_version(
                 "CreateDelegationTokenRequest.ownerPrincipalType",
                 version,
@@ -22,7 +23,8 @@ impl ToJson for CreateDelegationTokenRequest {
         }
         if version >= 3 {
             json.put("ownerPrincipalName", &self.owner_principal_name, version)?;
-        } else if self.owner_principal_name.as_deref() != Some("") {
+        }
+        if version < 3 && self.owner_principal_name.as_deref() != Some("") {
             return Err(EncodeError::not_in_version(
                 "CreateDelegationTokenRequest.ownerPrincipalName",
                 version,

@@ -15,7 +15,8 @@ impl ToJson for CreateDelegationTokenResponse {
         json.put("principalName", &self.principal_name, version)?;
         if version >= 3 {
             json.put("tokenRequesterPrincipalType", &self.token_requester_principal_type, version)?;
-        } else if !self.token_requester_principal_type.is_empty() {
+        }
+        if version < 3 && !self.token_requester_principal_type.is_empty() {
             return Err(EncodeError::not_in_version(
                 "CreateDelegationTokenResponse.tokenRequesterPrincipalType",
                 version,
@@ -23,7 +24,8 @@ impl ToJson for CreateDelegationTokenResponse {
         }
         if version >= 3 {
             json.put("tokenRequesterPrincipalName", &self.token_requester_principal_name, version)?;
-        } else if !self.token_requester_principal_name.is_empty() {
+        }
+        if version < 3 && !self.token_requester_principal_name.is_empty() {
             return Err(EncodeError::not_in_version(
                 "CreateDelegationTokenResponse.tokenRequesterPrincipalName",
                 version,

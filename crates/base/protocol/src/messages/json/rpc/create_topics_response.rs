@@ -36,10 +36,8 @@ impl ToJson for CreatableTopicResult {
         }
         json.put("errorCode", &self.error_code, version)?;
         json.put("errorMessage", &self.error_message, version)?;
-        if version >= 5 {
-            if self.topic_config_error_code != 0 {
-                json.put("topicConfigErrorCode", &self.topic_config_error_code, version)?;
-            }
+        if version >= 5 && self.topic_config_error_code != 0 {
+            json.put("topicConfigErrorCode", &self.topic_config_error_code, version)?;
         }
         if version >= 5 {
             json.put("numPartitions", &self.num_partitions, version)?;

@@ -12,7 +12,8 @@ impl ToJson for DeleteTopicsRequest {
         let mut json = Object::new();
         if version >= 6 {
             json.put("topics", &self.topics, version)?;
-        } else if !self.topics.is_empty() {
+        }
+        if version < 6 && !self.topics.is_empty() {
             return Err(EncodeError::not_in_version("DeleteTopicsRequest.topics", version));
         }
         if version <= 5 {

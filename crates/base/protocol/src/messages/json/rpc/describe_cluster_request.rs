@@ -17,7 +17,8 @@ impl ToJson for DescribeClusterRequest {
         )?;
         if version >= 1 {
             json.put("endpointType", &self.endpoint_type, version)?;
-        } else if self.endpoint_type != 1 {
+        }
+        if version < 1 && self.endpoint_type != 1 {
             return Err(EncodeError::not_in_version(
                 "DescribeClusterRequest.endpointType",
                 version,
@@ -25,7 +26,8 @@ impl ToJson for DescribeClusterRequest {
         }
         if version >= 2 {
             json.put("includeFencedBrokers", &self.include_fenced_brokers, version)?;
-        } else if self.include_fenced_brokers {
+        }
+        if version < 2 && self.include_fenced_brokers {
             return Err(EncodeError::not_in_version(
                 "DescribeClusterRequest.includeFencedBrokers",
                 version,

@@ -17,7 +17,8 @@ impl ToJson for DescribeClusterResponse {
         json.put("errorMessage", &self.error_message, version)?;
         if version >= 1 {
             json.put("endpointType", &self.endpoint_type, version)?;
-        } else if self.endpoint_type != 1 {
+        }
+        if version < 1 && self.endpoint_type != 1 {
             return Err(EncodeError::not_in_version(
                 "DescribeClusterResponse.endpointType",
                 version,
@@ -57,7 +58,8 @@ impl ToJson for DescribeClusterBroker {
         json.put("rack", &self.rack, version)?;
         if version >= 2 {
             json.put("isFenced", &self.is_fenced, version)?;
-        } else if self.is_fenced {
+        }
+        if version < 2 && self.is_fenced {
             return Err(EncodeError::not_in_version("DescribeClusterBroker.isFenced", version));
         }
         Ok(json.into())

@@ -16,7 +16,8 @@ impl ToJson for DescribeConfigsRequest {
         json.put("includeSynonyms", &self.include_synonyms, version)?;
         if version >= 3 {
             json.put("includeDocumentation", &self.include_documentation, version)?;
-        } else if self.include_documentation {
+        }
+        if version < 3 && self.include_documentation {
             return Err(EncodeError::not_in_version(
                 "DescribeConfigsRequest.includeDocumentation",
                 version,

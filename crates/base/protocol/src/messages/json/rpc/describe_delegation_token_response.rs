@@ -36,7 +36,8 @@ impl ToJson for DescribedDelegationToken {
         json.put("principalName", &self.principal_name, version)?;
         if version >= 3 {
             json.put("tokenRequesterPrincipalType", &self.token_requester_principal_type, version)?;
-        } else if !self.token_requester_principal_type.is_empty() {
+        }
+        if version < 3 && !self.token_requester_principal_type.is_empty() {
             return Err(EncodeError::not_in_version(
                 "DescribedDelegationToken.tokenRequesterPrincipalType",
                 version,
@@ -44,7 +45,8 @@ impl ToJson for DescribedDelegationToken {
         }
         if version >= 3 {
             json.put("tokenRequesterPrincipalName", &self.token_requester_principal_name, version)?;
-        } else if !self.token_requester_principal_name.is_empty() {
+        }
+        if version < 3 && !self.token_requester_principal_name.is_empty() {
             return Err(EncodeError::not_in_version(
                 "DescribedDelegationToken.tokenRequesterPrincipalName",
                 version,

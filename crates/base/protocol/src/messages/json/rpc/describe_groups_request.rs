@@ -13,7 +13,8 @@ impl ToJson for DescribeGroupsRequest {
         json.put("groups", &self.groups, version)?;
         if version >= 3 {
             json.put("includeAuthorizedOperations", &self.include_authorized_operations, version)?;
-        } else if self.include_authorized_operations {
+        }
+        if version < 3 && self.include_authorized_operations {
             return Err(EncodeError::not_in_version(
                 "DescribeGroupsRequest.includeAuthorizedOperations",
                 version,

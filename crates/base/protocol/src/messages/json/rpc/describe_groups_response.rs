@@ -37,7 +37,8 @@ impl ToJson for DescribedGroup {
         json.put("errorCode", &self.error_code, version)?;
         if version >= 6 {
             json.put("errorMessage", &self.error_message, version)?;
-        } else if self.error_message.is_some() {
+        }
+        if version < 6 && self.error_message.is_some() {
             return Err(EncodeError::not_in_version("DescribedGroup.errorMessage", version));
         }
         json.put("groupId", &self.group_id, version)?;
@@ -47,7 +48,8 @@ impl ToJson for DescribedGroup {
         json.put("members", &self.members, version)?;
         if version >= 3 {
             json.put("authorizedOperations", &self.authorized_operations, version)?;
-        } else if self.authorized_operations != i32::MIN {
+        }
+        if version < 3 && self.authorized_operations != i32::MIN {
             return Err(EncodeError::not_in_version(
                 "DescribedGroup.authorizedOperations",
                 version,

@@ -19,7 +19,8 @@ impl ToJson for DescribeQuorumResponse {
         json.put("topics", &self.topics, version)?;
         if version >= 2 {
             json.put("nodes", &self.nodes, version)?;
-        } else if !self.nodes.is_empty() {
+        }
+        if version < 2 && !self.nodes.is_empty() {
             return Err(EncodeError::not_in_version("DescribeQuorumResponse.nodes", version));
         }
         Ok(json.into())
@@ -137,7 +138,8 @@ impl ToJson for ReplicaState {
         json.put("replicaId", &self.replica_id, version)?;
         if version >= 2 {
             json.put("replicaDirectoryId", &self.replica_directory_id, version)?;
-        } else if !self.replica_directory_id.is_zero() {
+        }
+        if version < 2 && !self.replica_directory_id.is_zero() {
             return Err(EncodeError::not_in_version("ReplicaState.replicaDirectoryId", version));
         }
         json.put("logEndOffset", &self.log_end_offset, version)?;

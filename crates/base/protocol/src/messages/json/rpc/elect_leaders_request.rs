@@ -12,7 +12,8 @@ impl ToJson for ElectLeadersRequest {
         let mut json = Object::new();
         if version >= 1 {
             json.put("electionType", &self.election_type, version)?;
-        } else if self.election_type != 0 {
+        }
+        if version < 1 && self.election_type != 0 {
             return Err(EncodeError::not_in_version("ElectLeadersRequest.electionType", version));
         }
         json.put("topicPartitions", &self.topic_partitions, version)?;

@@ -15,7 +15,8 @@ impl ToJson for ElectLeadersResponse {
         json.put("throttleTimeMs", &self.throttle_time_ms, version)?;
         if version >= 1 {
             json.put("errorCode", &self.error_code, version)?;
-        } else if self.error_code != 0 {
+        }
+        if version < 1 && self.error_code != 0 {
             return Err(EncodeError::not_in_version("ElectLeadersResponse.errorCode", version));
         }
         json.put("replicaElectionResults", &self.replica_election_results, version)?;

@@ -14,11 +14,10 @@ impl ToJson for EndQuorumEpochResponse {
         let mut json = Object::new();
         json.put("errorCode", &self.error_code, version)?;
         json.put("topics", &self.topics, version)?;
-        if version >= 1 {
-            if !self.node_endpoints.is_empty() {
-                json.put("nodeEndpoints", &self.node_endpoints, version)?;
-            }
-        } else if !self.node_endpoints.is_empty() {
+        if version >= 1 && !self.node_endpoints.is_empty() {
+            json.put("nodeEndpoints", &self.node_endpoints, version)?;
+        }
+        if version < 1 && !self.node_endpoints.is_empty() {
             return Err(EncodeError::not_in_version(
                 "EndQuorumEpochResponse.nodeEndpoints",
                 version,

@@ -13,21 +13,19 @@ use serde_json::Value;
 impl ToJson for FetchRequest<'_> {
     fn to_json(&self, version: i16) -> Result<Value, EncodeError> {
         let mut json = Object::new();
-        if version >= 12 {
-            if self.cluster_id.is_some() {
-                json.put("clusterId", &self.cluster_id, version)?;
-            }
+        if version >= 12 && self.cluster_id.is_some() {
+            json.put("clusterId", &self.cluster_id, version)?;
         }
         if version <= 14 {
             json.put("replicaId", &self.replica_id, version)?;
-        } else if self.replica_id != -1 {
+        }
+        if version > 14 && self.replica_id != -1 {
             return Err(EncodeError::not_in_version("FetchRequest.replicaId", version));
         }
-        if version >= 15 {
-            if self.replica_state != ReplicaState::default() {
-                json.put("replicaState", &self.replica_state, version)?;
-            }
-        } else if self.replica_state != ReplicaState::default() {
+        if version >= 15 && self.replica_state != ReplicaState::default() {
+            json.put("replicaState", &self.replica_state, version)?;
+        }
+        if version < 15 && self.replica_state != ReplicaState::default() {
             return Err(EncodeError::not_in_version("FetchRequest.replicaState", version));
         }
         json.put("maxWaitMs", &self.max_wait_ms, version)?;
@@ -43,7 +41,8 @@ impl ToJson for FetchRequest<'_> {
         json.put("topics", &self.topics, version)?;
         if version >= 7 {
             json.put("forgottenTopicsData", &self.forgotten_topics_data, version)?;
-        } else if !self.forgotten_topics_data.is_empty() {
+        }
+        if version < 7 && !self.forgotten_topics_data.is_empty() {
             return Err(EncodeError::not_in_version("FetchRequest.forgottenTopicsData", version));
         }
         if version >= 11 {
@@ -143,22 +142,19 @@ impl ToJson for FetchPartition {
         json.put("fetchOffset", &self.fetch_offset, version)?;
         if version >= 12 {
             json.put("lastFetchedEpoch", &self.last_fetched_epoch, version)?;
-        } else if self.last_fetched_epoch != -1 {
+        }
+        if version < 12 && self.last_fetched_epoch != -1 {
             return Err(EncodeError::not_in_version("FetchPartition.lastFetchedEpoch", version));
         }
         if version >= 5 {
             json.put("logStartOffset", &self.log_start_offset, version)?;
         }
         json.put("partitionMaxBytes", &self.partition_max_bytes, version)?;
-        if version >= 17 {
-            if !self.replica_directory_id.is_zero() {
-                json.put("replicaDirectoryId", &self.replica_directory_id, version)?;
-            }
+        if version >= 17 && !self.replica_directory_id.is_zero() {
+            json.put("replicaDirectoryId", &self.replica_directory_id, version)?;
         }
-        if version >= 18 {
-            if self.high_watermark != i64::MAX {
-                json.put("highWatermark", &self.high_watermark, version)?;
-            }
+        if version >= 18 && self.high_watermark != i64::MAX {
+            json.put("highWatermark", &self.high_watermark, version)?;
         }
         Ok(json.into())
     }

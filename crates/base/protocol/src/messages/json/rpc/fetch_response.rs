@@ -19,15 +19,15 @@ impl ToJson for FetchResponse<'_> {
         }
         if version >= 7 {
             json.put("sessionId", &self.session_id, version)?;
-        } else if self.session_id != 0 {
+        }
+        if version < 7 && self.session_id != 0 {
             return Err(EncodeError::not_in_version("FetchResponse.sessionId", version));
         }
         json.put("responses", &self.responses, version)?;
-        if version >= 16 {
-            if !self.node_endpoints.is_empty() {
-                json.put("nodeEndpoints", &self.node_endpoints, version)?;
-            }
-        } else if !self.node_endpoints.is_empty() {
+        if version >= 16 && !self.node_endpoints.is_empty() {
+            json.put("nodeEndpoints", &self.node_endpoints, version)?;
+        }
+        if version < 16 && !self.node_endpoints.is_empty() {
             return Err(EncodeError::not_in_version("FetchResponse.nodeEndpoints", version));
         }
         Ok(json.into())
@@ -90,31 +90,29 @@ impl ToJson for PartitionData<'_> {
         if version >= 5 {
             json.put("logStartOffset", &self.log_start_offset, version)?;
         }
-        if version >= 12 {
-            if self.diverging_epoch != EpochEndOffset::default() {
-                json.put("divergingEpoch", &self.diverging_epoch, version)?;
-            }
-        } else if self.diverging_epoch != EpochEndOffset::default() {
+        if version >= 12 && self.diverging_epoch != EpochEndOffset::default() {
+            json.put("divergingEpoch", &self.diverging_epoch, version)?;
+        }
+        if version < 12 && self.diverging_epoch != EpochEndOffset::default() {
             return Err(EncodeError::not_in_version("PartitionData.divergingEpoch", version));
         }
-        if version >= 12 {
-            if self.current_leader != LeaderIdAndEpoch::default() {
-                json.put("currentLeader", &self.current_leader, version)?;
-            }
-        } else if self.current_leader != LeaderIdAndEpoch::default() {
+        if version >= 12 && self.current_leader != LeaderIdAndEpoch::default() {
+            json.put("currentLeader", &self.current_leader, version)?;
+        }
+        if version < 12 && self.current_leader != LeaderIdAndEpoch::default() {
             return Err(EncodeError::not_in_version("PartitionData.currentLeader", version));
         }
-        if version >= 12 {
-            if self.snapshot_id != SnapshotId::default() {
-                json.put("snapshotId", &self.snapshot_id, version)?;
-            }
-        } else if self.snapshot_id != SnapshotId::default() {
+        if version >= 12 && self.snapshot_id != SnapshotId::default() {
+            json.put("snapshotId", &self.snapshot_id, version)?;
+        }
+        if version < 12 && self.snapshot_id != SnapshotId::default() {
             return Err(EncodeError::not_in_version("PartitionData.snapshotId", version));
         }
         json.put("abortedTransactions", &self.aborted_transactions, version)?;
         if version >= 11 {
             json.put("preferredReadReplica", &self.preferred_read_replica, version)?;
-        } else if self.preferred_read_replica != -1 {
+        }
+        if version < 11 && self.preferred_read_replica != -1 {
             return Err(EncodeError::not_in_version("PartitionData.preferredReadReplica", version));
         }
         json.put("records", &self.records, version)?;

@@ -59,10 +59,8 @@ impl ToJson for PartitionSnapshot {
         json.put("currentLeaderEpoch", &self.current_leader_epoch, version)?;
         json.put("snapshotId", &self.snapshot_id, version)?;
         json.put("position", &self.position, version)?;
-        if version >= 1 {
-            if !self.replica_directory_id.is_zero() {
-                json.put("replicaDirectoryId", &self.replica_directory_id, version)?;
-            }
+        if version >= 1 && !self.replica_directory_id.is_zero() {
+            json.put("replicaDirectoryId", &self.replica_directory_id, version)?;
         }
         Ok(json.into())
     }

@@ -12,17 +12,20 @@ impl ToJson for FindCoordinatorRequest {
         let mut json = Object::new();
         if version <= 3 {
             json.put("key", &self.key, version)?;
-        } else if !self.key.is_empty() {
+        }
+        if version > 3 && !self.key.is_empty() {
             return Err(EncodeError::not_in_version("FindCoordinatorRequest.key", version));
         }
         if version >= 1 {
             json.put("keyType", &self.key_type, version)?;
-        } else if self.key_type != 0 {
+        }
+        if version < 1 && self.key_type != 0 {
             return Err(EncodeError::not_in_version("FindCoordinatorRequest.keyType", version));
         }
         if version >= 4 {
             json.put("coordinatorKeys", &self.coordinator_keys, version)?;
-        } else if !self.coordinator_keys.is_empty() {
+        }
+        if version < 4 && !self.coordinator_keys.is_empty() {
             return Err(EncodeError::not_in_version(
                 "FindCoordinatorRequest.coordinatorKeys",
                 version,

@@ -15,7 +15,8 @@ impl ToJson for FindCoordinatorResponse {
         }
         if version <= 3 {
             json.put("errorCode", &self.error_code, version)?;
-        } else if self.error_code != 0 {
+        }
+        if version > 3 && self.error_code != 0 {
             return Err(EncodeError::not_in_version("FindCoordinatorResponse.errorCode", version));
         }
         if (1..=3).contains(&version) {
@@ -23,22 +24,26 @@ impl ToJson for FindCoordinatorResponse {
         }
         if version <= 3 {
             json.put("nodeId", &self.node_id, version)?;
-        } else if self.node_id != 0 {
+        }
+        if version > 3 && self.node_id != 0 {
             return Err(EncodeError::not_in_version("FindCoordinatorResponse.nodeId", version));
         }
         if version <= 3 {
             json.put("host", &self.host, version)?;
-        } else if !self.host.is_empty() {
+        }
+        if version > 3 && !self.host.is_empty() {
             return Err(EncodeError::not_in_version("FindCoordinatorResponse.host", version));
         }
         if version <= 3 {
             json.put("port", &self.port, version)?;
-        } else if self.port != 0 {
+        }
+        if version > 3 && self.port != 0 {
             return Err(EncodeError::not_in_version("FindCoordinatorResponse.port", version));
         }
         if version >= 4 {
             json.put("coordinators", &self.coordinators, version)?;
-        } else if !self.coordinators.is_empty() {
+        }
+        if version < 4 && !self.coordinators.is_empty() {
             return Err(EncodeError::not_in_version(
                 "FindCoordinatorResponse.coordinators",
                 version,

@@ -15,7 +15,8 @@ impl ToJson for HeartbeatRequest {
         json.put("memberId", &self.member_id, version)?;
         if version >= 3 {
             json.put("groupInstanceId", &self.group_instance_id, version)?;
-        } else if self.group_instance_id.is_some() {
+        }
+        if version < 3 && self.group_instance_id.is_some() {
             return Err(EncodeError::not_in_version("HeartbeatRequest.groupInstanceId", version));
         }
         Ok(json.into())

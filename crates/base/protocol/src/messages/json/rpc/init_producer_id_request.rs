@@ -14,12 +14,14 @@ impl ToJson for InitProducerIdRequest {
         json.put("transactionTimeoutMs", &self.transaction_timeout_ms, version)?;
         if version >= 3 {
             json.put("producerId", &self.producer_id, version)?;
-        } else if self.producer_id != -1 {
+        }
+        if version < 3 && self.producer_id != -1 {
             return Err(EncodeError::not_in_version("InitProducerIdRequest.producerId", version));
         }
         if version >= 3 {
             json.put("producerEpoch", &self.producer_epoch, version)?;
-        } else if self.producer_epoch != -1 {
+        }
+        if version < 3 && self.producer_epoch != -1 {
             return Err(EncodeError::not_in_version(
                 "InitProducerIdRequest.producerEpoch",
                 version,
@@ -27,12 +29,14 @@ impl ToJson for InitProducerIdRequest {
         }
         if version >= 6 {
             json.put("enable2Pc", &self.enable2_pc, version)?;
-        } else if self.enable2_pc {
+        }
+        if version < 6 && self.enable2_pc {
             return Err(EncodeError::not_in_version("InitProducerIdRequest.enable2Pc", version));
         }
         if version >= 6 {
             json.put("keepPreparedTxn", &self.keep_prepared_txn, version)?;
-        } else if self.keep_prepared_txn {
+        }
+        if version < 6 && self.keep_prepared_txn {
             return Err(EncodeError::not_in_version(
                 "InitProducerIdRequest.keepPreparedTxn",
                 version,

@@ -16,7 +16,8 @@ impl ToJson for InitProducerIdResponse {
         json.put("producerEpoch", &self.producer_epoch, version)?;
         if version >= 6 {
             json.put("ongoingTxnProducerId", &self.ongoing_txn_producer_id, version)?;
-        } else if self.ongoing_txn_producer_id != -1 {
+        }
+        if version < 6 && self.ongoing_txn_producer_id != -1 {
             return Err(EncodeError::not_in_version(
                 "InitProducerIdResponse.ongoingTxnProducerId",
                 version,
@@ -24,7 +25,8 @@ impl ToJson for InitProducerIdResponse {
         }
         if version >= 6 {
             json.put("ongoingTxnProducerEpoch", &self.ongoing_txn_producer_epoch, version)?;
-        } else if self.ongoing_txn_producer_epoch != -1 {
+        }
+        if version < 6 && self.ongoing_txn_producer_epoch != -1 {
             return Err(EncodeError::not_in_version(
                 "InitProducerIdResponse.ongoingTxnProducerEpoch",
                 version,

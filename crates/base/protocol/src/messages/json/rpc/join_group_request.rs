@@ -18,7 +18,8 @@ impl ToJson for JoinGroupRequest {
         json.put("memberId", &self.member_id, version)?;
         if version >= 5 {
             json.put("groupInstanceId", &self.group_instance_id, version)?;
-        } else if self.group_instance_id.is_some() {
+        }
+        if version < 5 && self.group_instance_id.is_some() {
             return Err(EncodeError::not_in_version("JoinGroupRequest.groupInstanceId", version));
         }
         json.put("protocolType", &self.protocol_type, version)?;

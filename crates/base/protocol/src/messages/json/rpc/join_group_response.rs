@@ -25,7 +25,8 @@ impl ToJson for JoinGroupResponse {
         json.put("leader", &self.leader, version)?;
         if version >= 9 {
             json.put("skipAssignment", &self.skip_assignment, version)?;
-        } else if self.skip_assignment {
+        }
+        if version < 9 && self.skip_assignment {
             return Err(EncodeError::not_in_version("JoinGroupResponse.skipAssignment", version));
         }
         json.put("memberId", &self.member_id, version)?;

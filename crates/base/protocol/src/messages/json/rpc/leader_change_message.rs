@@ -35,7 +35,8 @@ impl ToJson for Voter {
         json.put("voterId", &self.voter_id, version)?;
         if version >= 1 {
             json.put("voterDirectoryId", &self.voter_directory_id, version)?;
-        } else if !self.voter_directory_id.is_zero() {
+        }
+        if version < 1 && !self.voter_directory_id.is_zero() {
             return Err(EncodeError::not_in_version("Voter.voterDirectoryId", version));
         }
         Ok(json.into())

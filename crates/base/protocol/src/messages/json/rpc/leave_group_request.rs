@@ -13,12 +13,14 @@ impl ToJson for LeaveGroupRequest {
         json.put("groupId", &self.group_id, version)?;
         if version <= 2 {
             json.put("memberId", &self.member_id, version)?;
-        } else if !self.member_id.is_empty() {
+        }
+        if version > 2 && !self.member_id.is_empty() {
             return Err(EncodeError::not_in_version("LeaveGroupRequest.memberId", version));
         }
         if version >= 3 {
             json.put("members", &self.members, version)?;
-        } else if !self.members.is_empty() {
+        }
+        if version < 3 && !self.members.is_empty() {
             return Err(EncodeError::not_in_version("LeaveGroupRequest.members", version));
         }
         Ok(json.into())

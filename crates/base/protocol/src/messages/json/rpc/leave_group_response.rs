@@ -16,7 +16,8 @@ impl ToJson for LeaveGroupResponse {
         json.put("errorCode", &self.error_code, version)?;
         if version >= 3 {
             json.put("members", &self.members, version)?;
-        } else if !self.members.is_empty() {
+        }
+        if version < 3 && !self.members.is_empty() {
             return Err(EncodeError::not_in_version("LeaveGroupResponse.members", version));
         }
         Ok(json.into())

@@ -12,7 +12,8 @@ impl ToJson for ListConfigResourcesRequest {
         let mut json = Object::new();
         if version >= 1 {
             json.put("resourceTypes", &self.resource_types, version)?;
-        } else if !self.resource_types.is_empty() {
+        }
+        if version < 1 && !self.resource_types.is_empty() {
             return Err(EncodeError::not_in_version(
                 "ListConfigResourcesRequest.resourceTypes",
                 version,

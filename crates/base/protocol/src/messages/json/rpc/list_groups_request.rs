@@ -12,12 +12,14 @@ impl ToJson for ListGroupsRequest {
         let mut json = Object::new();
         if version >= 4 {
             json.put("statesFilter", &self.states_filter, version)?;
-        } else if !self.states_filter.is_empty() {
+        }
+        if version < 4 && !self.states_filter.is_empty() {
             return Err(EncodeError::not_in_version("ListGroupsRequest.statesFilter", version));
         }
         if version >= 5 {
             json.put("typesFilter", &self.types_filter, version)?;
-        } else if !self.types_filter.is_empty() {
+        }
+        if version < 5 && !self.types_filter.is_empty() {
             return Err(EncodeError::not_in_version("ListGroupsRequest.typesFilter", version));
         }
         Ok(json.into())

@@ -15,7 +15,8 @@ impl ToJson for ListOffsetsRequest {
         json.put("replicaId", &self.replica_id, version)?;
         if version >= 2 {
             json.put("isolationLevel", &self.isolation_level, version)?;
-        } else if self.isolation_level != 0 {
+        }
+        if version < 2 && self.isolation_level != 0 {
             return Err(EncodeError::not_in_version("ListOffsetsRequest.isolationLevel", version));
         }
         json.put("topics", &self.topics, version)?;

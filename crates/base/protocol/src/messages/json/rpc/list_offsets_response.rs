@@ -58,7 +58,8 @@ impl ToJson for ListOffsetsPartitionResponse {
         json.put("offset", &self.offset, version)?;
         if version >= 4 {
             json.put("leaderEpoch", &self.leader_epoch, version)?;
-        } else if self.leader_epoch != -1 {
+        }
+        if version < 4 && self.leader_epoch != -1 {
             return Err(EncodeError::not_in_version(
                 "ListOffsetsPartitionResponse.leaderEpoch",
                 version,

@@ -14,7 +14,8 @@ impl ToJson for ListTransactionsRequest {
         json.put("producerIdFilters", &self.producer_id_filters, version)?;
         if version >= 1 {
             json.put("durationFilter", &self.duration_filter, version)?;
-        } else if self.duration_filter != -1 {
+        }
+        if version < 1 && self.duration_filter != -1 {
             return Err(EncodeError::not_in_version(
                 "ListTransactionsRequest.durationFilter",
                 version,
@@ -22,7 +23,8 @@ impl ToJson for ListTransactionsRequest {
         }
         if version >= 2 {
             json.put("transactionalIdPattern", &self.transactional_id_pattern, version)?;
-        } else if self.transactional_id_pattern.is_some() {
+        }
+        if version < 2 && self.transactional_id_pattern.is_some() {
             return Err(EncodeError::not_in_version(
                 "ListTransactionsRequest.transactionalIdPattern",
                 version,

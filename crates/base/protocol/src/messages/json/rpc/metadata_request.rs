@@ -16,7 +16,8 @@ impl ToJson for MetadataRequest {
         json.put("topics", &self.topics, version)?;
         if version >= 4 {
             json.put("allowAutoTopicCreation", &self.allow_auto_topic_creation, version)?;
-        } else if !self.allow_auto_topic_creation {
+        }
+        if version < 4 && !self.allow_auto_topic_creation {
             return Err(EncodeError::not_in_version(
                 "MetadataRequest.allowAutoTopicCreation",
                 version,
@@ -28,7 +29,8 @@ impl ToJson for MetadataRequest {
                 &self.include_cluster_authorized_operations,
                 version,
             )?;
-        } else if self.include_cluster_authorized_operations {
+        }
+        if !(8..=10).contains(&version) && self.include_cluster_authorized_operations {
             return Err(EncodeError::not_in_version(
                 "MetadataRequest.includeClusterAuthorizedOperations",
                 version,
@@ -40,7 +42,8 @@ impl ToJson for MetadataRequest {
                 &self.include_topic_authorized_operations,
                 version,
             )?;
-        } else if self.include_topic_authorized_operations {
+        }
+        if version < 8 && self.include_topic_authorized_operations {
             return Err(EncodeError::not_in_version(
                 "MetadataRequest.includeTopicAuthorizedOperations",
                 version,

@@ -25,7 +25,8 @@ impl ToJson for MetadataResponse {
         json.put("topics", &self.topics, version)?;
         if (8..=10).contains(&version) {
             json.put("clusterAuthorizedOperations", &self.cluster_authorized_operations, version)?;
-        } else if self.cluster_authorized_operations != i32::MIN {
+        }
+        if !(8..=10).contains(&version) && self.cluster_authorized_operations != i32::MIN {
             return Err(EncodeError::not_in_version(
                 "MetadataResponse.clusterAuthorizedOperations",
                 version,
@@ -106,7 +107,8 @@ impl ToJson for MetadataResponseTopic {
         json.put("partitions", &self.partitions, version)?;
         if version >= 8 {
             json.put("topicAuthorizedOperations", &self.topic_authorized_operations, version)?;
-        } else if self.topic_authorized_operations != i32::MIN {
+        }
+        if version < 8 && self.topic_authorized_operations != i32::MIN {
             return Err(EncodeError::not_in_version(
                 "MetadataResponseTopic.topicAuthorizedOperations",
                 version,

@@ -17,7 +17,8 @@ impl ToJson for OffsetCommitRequest {
         json.put("memberId", &self.member_id, version)?;
         if version >= 7 {
             json.put("groupInstanceId", &self.group_instance_id, version)?;
-        } else if self.group_instance_id.is_some() {
+        }
+        if version < 7 && self.group_instance_id.is_some() {
             return Err(EncodeError::not_in_version(
                 "OffsetCommitRequest.groupInstanceId",
                 version,

@@ -14,7 +14,8 @@ impl ToJson for OffsetFetchRequest {
         let mut json = Object::new();
         if version <= 7 {
             json.put("groupId", &self.group_id, version)?;
-        } else if !self.group_id.is_empty() {
+        }
+        if version > 7 && !self.group_id.is_empty() {
             return Err(EncodeError::not_in_version("OffsetFetchRequest.groupId", version));
         }
         if version <= 7 {
@@ -22,17 +23,20 @@ impl ToJson for OffsetFetchRequest {
                 return Err(EncodeError::null("OffsetFetchRequest.topics"));
             }
             json.put("topics", &self.topics, version)?;
-        } else if !self.topics.as_ref().is_some_and(|value| value.is_empty()) {
+        }
+        if version > 7 && !self.topics.as_ref().is_some_and(|value| value.is_empty()) {
             return Err(EncodeError::not_in_version("OffsetFetchRequest.topics", version));
         }
         if version >= 8 {
             json.put("groups", &self.groups, version)?;
-        } else if !self.groups.is_empty() {
+        }
+        if version < 8 && !self.groups.is_empty() {
             return Err(EncodeError::not_in_version("OffsetFetchRequest.groups", version));
         }
         if version >= 7 {
             json.put("requireStable", &self.require_stable, version)?;
-        } else if self.require_stable {
+        }
+        if version < 7 && self.require_stable {
             return Err(EncodeError::not_in_version("OffsetFetchRequest.requireStable", version));
         }
         Ok(json.into())

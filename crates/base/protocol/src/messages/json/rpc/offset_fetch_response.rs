@@ -18,7 +18,8 @@ impl ToJson for OffsetFetchResponse {
         }
         if version <= 7 {
             json.put("topics", &self.topics, version)?;
-        } else if !self.topics.is_empty() {
+        }
+        if version > 7 && !self.topics.is_empty() {
             return Err(EncodeError::not_in_version("OffsetFetchResponse.topics", version));
         }
         if (2..=7).contains(&version) {
@@ -26,7 +27,8 @@ impl ToJson for OffsetFetchResponse {
         }
         if version >= 8 {
             json.put("groups", &self.groups, version)?;
-        } else if !self.groups.is_empty() {
+        }
+        if version < 8 && !self.groups.is_empty() {
             return Err(EncodeError::not_in_version("OffsetFetchResponse.groups", version));
         }
         Ok(json.into())

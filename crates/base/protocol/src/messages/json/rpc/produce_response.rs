@@ -15,11 +15,10 @@ impl ToJson for ProduceResponse {
         let mut json = Object::new();
         json.put("responses", &self.responses, version)?;
         json.put("throttleTimeMs", &self.throttle_time_ms, version)?;
-        if version >= 10 {
-            if !self.node_endpoints.is_empty() {
-                json.put("nodeEndpoints", &self.node_endpoints, version)?;
-            }
-        } else if !self.node_endpoints.is_empty() {
+        if version >= 10 && !self.node_endpoints.is_empty() {
+            json.put("nodeEndpoints", &self.node_endpoints, version)?;
+        }
+        if version < 10 && !self.node_endpoints.is_empty() {
             return Err(EncodeError::not_in_version("ProduceResponse.nodeEndpoints", version));
         }
         Ok(json.into())
@@ -82,11 +81,10 @@ impl ToJson for PartitionProduceResponse {
         if version >= 8 {
             json.put("errorMessage", &self.error_message, version)?;
         }
-        if version >= 10 {
-            if self.current_leader != LeaderIdAndEpoch::default() {
-                json.put("currentLeader", &self.current_leader, version)?;
-            }
-        } else if self.current_leader != LeaderIdAndEpoch::default() {
+        if version >= 10 && self.current_leader != LeaderIdAndEpoch::default() {
+            json.put("currentLeader", &self.current_leader, version)?;
+        }
+        if version < 10 && self.current_leader != LeaderIdAndEpoch::default() {
             return Err(EncodeError::not_in_version(
                 "PartitionProduceResponse.currentLeader",
                 version,

@@ -17,7 +17,8 @@ impl ToJson for ShareAcknowledgeRequest {
         json.put("shareSessionEpoch", &self.share_session_epoch, version)?;
         if version >= 2 {
             json.put("isRenewAck", &self.is_renew_ack, version)?;
-        } else if self.is_renew_ack {
+        }
+        if version < 2 && self.is_renew_ack {
             return Err(EncodeError::not_in_version("ShareAcknowledgeRequest.isRenewAck", version));
         }
         json.put("topics", &self.topics, version)?;

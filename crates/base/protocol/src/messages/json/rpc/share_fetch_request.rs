@@ -25,7 +25,8 @@ impl ToJson for ShareFetchRequest {
         }
         if version >= 2 {
             json.put("isRenewAck", &self.is_renew_ack, version)?;
-        } else if self.is_renew_ack {
+        }
+        if version < 2 && self.is_renew_ack {
             return Err(EncodeError::not_in_version("ShareFetchRequest.isRenewAck", version));
         }
         json.put("topics", &self.topics, version)?;

@@ -14,7 +14,8 @@ impl ToJson for StreamsGroupDescribeRequest {
         json.put("includeAuthorizedOperations", &self.include_authorized_operations, version)?;
         if version >= 1 {
             json.put("includeTopologyDescription", &self.include_topology_description, version)?;
-        } else if self.include_topology_description {
+        }
+        if version < 1 && self.include_topology_description {
             return Err(EncodeError::not_in_version(
                 "StreamsGroupDescribeRequest.includeTopologyDescription",
                 version,

@@ -43,12 +43,14 @@ impl ToJson for DescribedGroup {
         json.put("authorizedOperations", &self.authorized_operations, version)?;
         if version >= 1 {
             json.put("topologyDescription", &self.topology_description, version)?;
-        } else if self.topology_description.is_some() {
+        }
+        if version < 1 && self.topology_description.is_some() {
             return Err(EncodeError::not_in_version("DescribedGroup.topologyDescription", version));
         }
         if version >= 1 {
             json.put("topologyDescriptionStatus", &self.topology_description_status, version)?;
-        } else if self.topology_description_status != 0 {
+        }
+        if version < 1 && self.topology_description_status != 0 {
             return Err(EncodeError::not_in_version(
                 "DescribedGroup.topologyDescriptionStatus",
                 version,

@@ -20,7 +20,8 @@ impl ToJson for StreamsGroupHeartbeatResponse {
         json.put("heartbeatIntervalMs", &self.heartbeat_interval_ms, version)?;
         if version <= 0 {
             json.put("acceptableRecoveryLagLegacy", &self.acceptable_recovery_lag_legacy, version)?;
-        } else if self.acceptable_recovery_lag_legacy != 0 {
+        }
+        if version > 0 && self.acceptable_recovery_lag_legacy != 0 {
             return Err(EncodeError::not_in_version(
                 "StreamsGroupHeartbeatResponse.acceptableRecoveryLagLegacy",
                 version,
@@ -36,7 +37,8 @@ impl ToJson for StreamsGroupHeartbeatResponse {
         json.put("warmupTasks", &self.warmup_tasks, version)?;
         if version >= 1 {
             json.put("topologyDescriptionRequired", &self.topology_description_required, version)?;
-        } else if self.topology_description_required {
+        }
+        if version < 1 && self.topology_description_required {
             return Err(EncodeError::not_in_version(
                 "StreamsGroupHeartbeatResponse.topologyDescriptionRequired",
                 version,

@@ -18,7 +18,8 @@ impl ToJson for TxnOffsetCommitRequest {
         json.put("producerEpoch", &self.producer_epoch, version)?;
         if version >= 3 {
             json.put("generationIdOrMemberEpoch", &self.generation_id_or_member_epoch, version)?;
-        } else if self.generation_id_or_member_epoch != -1 {
+        }
+        if version < 3 && self.generation_id_or_member_epoch != -1 {
             return Err(EncodeError::not_in_version(
                 "TxnOffsetCommitRequest.generationIdOrMemberEpoch",
                 version,
@@ -26,12 +27,14 @@ impl ToJson for TxnOffsetCommitRequest {
         }
         if version >= 3 {
             json.put("memberId", &self.member_id, version)?;
-        } else if !self.member_id.is_empty() {
+        }
+        if version < 3 && !self.member_id.is_empty() {
             return Err(EncodeError::not_in_version("TxnOffsetCommitRequest.memberId", version));
         }
         if version >= 3 {
             json.put("groupInstanceId", &self.group_instance_id, version)?;
-        } else if self.group_instance_id.is_some() {
+        }
+        if version < 3 && self.group_instance_id.is_some() {
             return Err(EncodeError::not_in_version(
                 "TxnOffsetCommitRequest.groupInstanceId",
                 version,

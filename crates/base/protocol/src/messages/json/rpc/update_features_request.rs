@@ -14,7 +14,8 @@ impl ToJson for UpdateFeaturesRequest {
         json.put("featureUpdates", &self.feature_updates, version)?;
         if version >= 1 {
             json.put("validateOnly", &self.validate_only, version)?;
-        } else if self.validate_only {
+        }
+        if version < 1 && self.validate_only {
             return Err(EncodeError::not_in_version("UpdateFeaturesRequest.validateOnly", version));
         }
         Ok(json.into())
@@ -40,12 +41,14 @@ impl ToJson for FeatureUpdateKey {
         json.put("maxVersionLevel", &self.max_version_level, version)?;
         if version <= 0 {
             json.put("allowDowngrade", &self.allow_downgrade, version)?;
-        } else if self.allow_downgrade {
+        }
+        if version > 0 && self.allow_downgrade {
             return Err(EncodeError::not_in_version("FeatureUpdateKey.allowDowngrade", version));
         }
         if version >= 1 {
             json.put("upgradeType", &self.upgrade_type, version)?;
-        } else if self.upgrade_type != 1 {
+        }
+        if version < 1 && self.upgrade_type != 1 {
             return Err(EncodeError::not_in_version("FeatureUpdateKey.upgradeType", version));
         }
         Ok(json.into())

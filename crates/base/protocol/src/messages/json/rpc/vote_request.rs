@@ -65,7 +65,8 @@ impl ToJson for PartitionData {
         json.put("lastOffset", &self.last_offset, version)?;
         if version >= 2 {
             json.put("preVote", &self.pre_vote, version)?;
-        } else if self.pre_vote {
+        }
+        if version < 2 && self.pre_vote {
             return Err(EncodeError::not_in_version("PartitionData.preVote", version));
         }
         Ok(json.into())

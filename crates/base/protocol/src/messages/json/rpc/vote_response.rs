@@ -12,11 +12,10 @@ impl ToJson for VoteResponse {
         let mut json = Object::new();
         json.put("errorCode", &self.error_code, version)?;
         json.put("topics", &self.topics, version)?;
-        if version >= 1 {
-            if !self.node_endpoints.is_empty() {
-                json.put("nodeEndpoints", &self.node_endpoints, version)?;
-            }
-        } else if !self.node_endpoints.is_empty() {
+        if version >= 1 && !self.node_endpoints.is_empty() {
+            json.put("nodeEndpoints", &self.node_endpoints, version)?;
+        }
+        if version < 1 && !self.node_endpoints.is_empty() {
             return Err(EncodeError::not_in_version("VoteResponse.nodeEndpoints", version));
         }
         Ok(json.into())

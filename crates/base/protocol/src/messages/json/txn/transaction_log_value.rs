@@ -11,29 +11,26 @@ impl ToJson for TransactionLogValue {
     fn to_json(&self, version: i16) -> Result<Value, EncodeError> {
         let mut json = Object::new();
         json.put("producerId", &self.producer_id, version)?;
-        if version >= 1 {
-            if self.previous_producer_id != -1 {
-                json.put("previousProducerId", &self.previous_producer_id, version)?;
-            }
-        } else if self.previous_producer_id != -1 {
+        if version >= 1 && self.previous_producer_id != -1 {
+            json.put("previousProducerId", &self.previous_producer_id, version)?;
+        }
+        if version < 1 && self.previous_producer_id != -1 {
             return Err(EncodeError::not_in_version(
                 "TransactionLogValue.previousProducerId",
                 version,
             ));
         }
-        if version >= 1 {
-            if self.next_producer_id != -1 {
-                json.put("nextProducerId", &self.next_producer_id, version)?;
-            }
-        } else if self.next_producer_id != -1 {
+        if version >= 1 && self.next_producer_id != -1 {
+            json.put("nextProducerId", &self.next_producer_id, version)?;
+        }
+        if version < 1 && self.next_producer_id != -1 {
             return Err(EncodeError::not_in_version("TransactionLogValue.nextProducerId", version));
         }
         json.put("producerEpoch", &self.producer_epoch, version)?;
-        if version >= 1 {
-            if self.next_producer_epoch != -1 {
-                json.put("nextProducerEpoch", &self.next_producer_epoch, version)?;
-            }
-        } else if self.next_producer_epoch != -1 {
+        if version >= 1 && self.next_producer_epoch != -1 {
+            json.put("nextProducerEpoch", &self.next_producer_epoch, version)?;
+        }
+        if version < 1 && self.next_producer_epoch != -1 {
             return Err(EncodeError::not_in_version(
                 "TransactionLogValue.nextProducerEpoch",
                 version,
@@ -48,11 +45,10 @@ impl ToJson for TransactionLogValue {
             version,
         )?;
         json.put("transactionStartTimestampMs", &self.transaction_start_timestamp_ms, version)?;
-        if version >= 1 {
-            if self.client_transaction_version != 0 {
-                json.put("clientTransactionVersion", &self.client_transaction_version, version)?;
-            }
-        } else if self.client_transaction_version != 0 {
+        if version >= 1 && self.client_transaction_version != 0 {
+            json.put("clientTransactionVersion", &self.client_transaction_version, version)?;
+        }
+        if version < 1 && self.client_transaction_version != 0 {
             return Err(EncodeError::not_in_version(
                 "TransactionLogValue.clientTransactionVersion",
                 version,
