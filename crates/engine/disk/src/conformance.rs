@@ -1,5 +1,7 @@
 //! One suite that every disk passes, so that what is proven on one holds on the other.
 
+mod random;
+
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
