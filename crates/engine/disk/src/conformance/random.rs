@@ -47,6 +47,9 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
+/// Files with their bytes, and folders with none.
+type Tree = BTreeMap<String, Option<Vec<u8>>>;
+
 /// A disk, its open files, and the folder it works in.
 struct Player {
     disk: DiskRef,
@@ -95,7 +98,7 @@ impl Player {
     }
 
     /// All files and folders below the root, and what every open file reads.
-    fn seen(&self) -> (BTreeMap<String, Option<Vec<u8>>>, Vec<Vec<u8>>) {
+    fn seen(&self) -> (Tree, Vec<Vec<u8>>) {
         let mut found = BTreeMap::new();
         let mut dirs = vec![String::new()];
         while let Some(dir) = dirs.pop() {
