@@ -1,0 +1,286 @@
+//! Looking up offsets by timestamp, as ListOffsets wants them (KIP-79, KIP-734).
+
+use super::Log;
+use crate::fault::{LogFault, Result};
+use crate::read::{Met, Miss, Patience, read_full};
+use crate::segment::{At, Segment};
+use crate::time_index::Reached;
+use jocko_records::BatchView;
+use jocko_types::{LeaderEpoch, Offset, Timestamp};
+
+/// The most that a batch may unpack to while a timestamp is looked for in it: far beyond what
+/// validation lets in, so that only damage exceeds it.
+const DECOMPRESSED_BYTES_MAX: u64 = 1 << 31;
+
+/// A record found by its timestamp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampFound {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp.
+    pub timestamp: Timestamp,
+    /// The leader that wrote it.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// Unwraps a read that may wait.
+fn waited<T>(read: std::result::Result<T, Miss>) -> Result<T> {
+    read.map_err(Miss::into_fault)
+}
+
+impl Log {
+    /// The first record with a timestamp of at least `target`, if it lies below `upper`. Waits for
+    /// the device, and unpacks one batch.
+    ///
+    /// # Errors
+    /// A disk fault, or damage that the search met.
+    pub fn offset_for_timestamp(
+        &mut self,
+        target: Timestamp,
+        upper: Offset,
+    ) -> Result<Option<TimestampFound>> {
+        let log_start = self.log_start;
+        let first = self.segment_of(log_start).unwrap_or(0);
+        for place in first..self.segments.len() {
+            let Some((segment, at)) = self.segment(place) else { break };
+            if segment.base >= upper {
+                break;
+            }
+            let reached = waited(segment.reached(at, Patience::Wait))?;
+            let found = match reached {
+                Some(reached) if reached.timestamp >= target => {
+                    find_in(segment, at, target, log_start)?
+                }
+                _ => None,
+            };
+            self.touch(place);
+            if let Some(found) = found {
+                return Ok(Some(found).filter(|found| found.offset < upper));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first record with the largest timestamp of all below `upper` (KIP-734). Waits for the
+    /// device, and unpacks one batch.
+    ///
+    /// # Errors
+    /// A disk fault, or damage that the search met.
+    pub fn max_timestamp(&mut self, upper: Offset) -> Result<Option<TimestampFound>> {
+        let log_start = self.log_start;
+        let mut best: Option<(usize, Reached)> = None;
+        for place in 0..self.segments.len() {
+            let sealed_next = self.segments.get(place + 1).map(|next| next.base);
+            let Some((segment, at)) = self.segment(place) else { break };
+            if segment.base >= upper {
+                break;
+            }
+            let next = sealed_next.unwrap_or(segment.next);
+            let reached = if segment.base < log_start {
+                reached_between(segment, at, log_start, upper)?
+            } else if next <= upper {
+                waited(segment.reached(at, Patience::Wait))?
+            } else {
+                reached_before(segment, at, upper)?
+            };
+            self.touch(place);
+            if let Some(reached) = reached
+                && best.is_none_or(|(_, before)| reached.timestamp > before.timestamp)
+            {
+                best = Some((place, reached));
+            }
+        }
+        let Some((place, reached)) = best else { return Ok(None) };
+        let Some((segment, at)) = self.segment(place) else { return Ok(None) };
+        let met = waited(segment.locate(at, reached.last_offset, Patience::Wait))?;
+        let Some(met) = met else { return Ok(None) };
+        let file = segment.file(at)?;
+        look_into(&file, &met, reached.timestamp, log_start)
+    }
+
+    /// Checks framing, order and checksums of the batches from `from` on, at most about
+    /// `bytes_max` of them, for a background scrub. Waits for the device.
+    ///
+    /// Returns the offset to go on from, or `None` at the end of what is durable.
+    ///
+    /// # Errors
+    /// A disk fault, or damage, with where it is. Neither latches the log; the caller decides.
+    pub fn verify_range(&mut self, from: Offset, bytes_max: u64) -> Result<Option<Offset>> {
+        let mut from = from.max(self.log_start);
+        let durable = self.flushing.durable;
+        let mut left = bytes_max;
+        while from < durable && left > 0 {
+            let Some(place) = self.segment_of(from) else { break };
+            let sealed_next = self.segments.get(place + 1).map(|next| next.base);
+            let Some((segment, at)) = self.segment(place) else { break };
+            let start = waited(segment.locate(at, from, Patience::Wait))?;
+            let Some(start) = start else {
+                match sealed_next {
+                    Some(next) => from = next,
+                    None => break,
+                }
+                continue;
+            };
+            let verified = verify_from(segment, at, (start, durable), left)?;
+            self.touch(place);
+            left = left.saturating_sub(verified.bytes);
+            from = verified.next.max(from.next());
+        }
+        Ok(Some(from).filter(|from| *from < durable))
+    }
+}
+
+/// How far a verification came.
+struct Verified {
+    next: Offset,
+    bytes: u64,
+}
+
+fn verify_from(
+    segment: &mut Segment,
+    at: At<'_>,
+    (start, durable): (Met, Offset),
+    bytes_max: u64,
+) -> Result<Verified> {
+    let file = segment.file(at)?;
+    let mut walk = segment.walk_at(at, start.position, Patience::Wait)?;
+    let mut verified = Verified { next: start.header.base_offset, bytes: 0 };
+    while let Some(met) = waited(walk.next())? {
+        if met.header.base_offset >= durable {
+            break;
+        }
+        let bytes = load(&file, &met)?;
+        let sound = BatchView::parse(&bytes).and_then(|(batch, _)| batch.check_crc());
+        if let Err(error) = sound {
+            return Err(damage(&file, &met, &error.to_string()));
+        }
+        if met.header.base_offset < verified.next {
+            return Err(damage(&file, &met, "offsets run backwards"));
+        }
+        verified.next = met.header.next_offset();
+        verified.bytes += bytes.len() as u64;
+        if verified.bytes >= bytes_max {
+            break;
+        }
+    }
+    Ok(verified)
+}
+
+/// The first record of a segment with a timestamp of at least `target`, at or after `log_start`.
+///
+/// The time index has the batch where a larger timestamp was reached; the one searched for lies in
+/// the same index interval or before, but after the last batch known to be too early.
+fn find_in(
+    segment: &mut Segment,
+    at: At<'_>,
+    target: Timestamp,
+    log_start: Offset,
+) -> Result<Option<TimestampFound>> {
+    let (before, after) = waited(segment.times.around(at, target, Patience::Wait))?;
+    let reached = waited(segment.reached(at, Patience::Wait))?;
+    let after = after.or(reached);
+    let from_interval = match after {
+        Some(after) => waited(segment.interval_before(at, after.last_offset))?,
+        None => Offset::ZERO,
+    };
+    let from_before = before.map_or(segment.base, |before| before.last_offset);
+    let from = from_interval.max(from_before).max(log_start);
+    let (mut walk, met) = waited(segment.walk_to(at, from, Patience::Wait))?;
+    let file = segment.file(at)?;
+    let mut met = match met {
+        Some(met) => Some(met),
+        None => waited(walk.next())?,
+    };
+    while let Some(batch) = met {
+        if batch.header.max_timestamp >= target
+            && let Some(found) = look_into(&file, &batch, target, log_start)?
+        {
+            return Ok(Some(found));
+        }
+        met = waited(walk.next())?;
+    }
+    Ok(None)
+}
+
+/// The largest timestamp in batches that end before `upper`.
+fn reached_before(segment: &mut Segment, at: At<'_>, upper: Offset) -> Result<Option<Reached>> {
+    let (mut walk, met) = waited(segment.walk_to(at, upper, Patience::Wait))?;
+    // At an entry of the offset index, the time index has all that was reached up to there.
+    let mut reached = match &met {
+        Some(met) => waited(segment.times.up_to(at, met.header.last_offset(), Patience::Wait))?,
+        None => None,
+    };
+    while let Some(met) = waited(walk.next())? {
+        if met.header.last_offset() >= upper {
+            break;
+        }
+        let timestamp = met.header.max_timestamp;
+        if reached.is_none_or(|before| timestamp > before.timestamp) {
+            reached = Some(Reached { timestamp, last_offset: met.header.last_offset() });
+        }
+    }
+    Ok(reached)
+}
+
+/// The largest timestamp in batches that end in `from..upper`, read from every header: only a log
+/// whose start was moved into a segment needs it.
+fn reached_between(
+    segment: &mut Segment,
+    at: At<'_>,
+    from: Offset,
+    upper: Offset,
+) -> Result<Option<Reached>> {
+    let (mut walk, _) = waited(segment.walk_to(at, from, Patience::Wait))?;
+    let mut reached: Option<Reached> = None;
+    while let Some(met) = waited(walk.next())? {
+        let (last_offset, timestamp) = (met.header.last_offset(), met.header.max_timestamp);
+        if last_offset >= upper {
+            break;
+        }
+        let rises = reached.is_none_or(|before| timestamp > before.timestamp);
+        if last_offset >= from && rises {
+            reached = Some(Reached { timestamp, last_offset });
+        }
+    }
+    Ok(reached)
+}
+
+/// The first record of a batch with a timestamp of at least `target`, at or after `from`.
+fn look_into(
+    file: &jocko_disk::FileRef,
+    met: &Met,
+    target: Timestamp,
+    from: Offset,
+) -> Result<Option<TimestampFound>> {
+    let bytes = load(file, met)?;
+    let mut scratch = Vec::new();
+    let found = BatchView::parse(&bytes).and_then(|(batch, _)| {
+        batch.check_crc()?;
+        batch.find_timestamp(target, from, DECOMPRESSED_BYTES_MAX, &mut scratch)
+    });
+    match found {
+        Ok(found) => Ok(found.map(|found| TimestampFound {
+            offset: found.offset,
+            timestamp: found.timestamp,
+            leader_epoch: found.leader_epoch,
+        })),
+        Err(error) => Err(damage(file, met, &error.to_string())),
+    }
+}
+
+/// Reads a batch whose header was met on a walk, which made sure that the file holds it.
+pub(crate) fn load(file: &jocko_disk::FileRef, met: &Met) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; met.header.size_bytes()];
+    let read = waited(read_full(file, &mut bytes, met.position, Patience::Wait))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn damage(file: &jocko_disk::FileRef, met: &Met, reason: &str) -> LogFault {
+    LogFault::Corrupt {
+        path: file.path().clone(),
+        position: met.position,
+        offset: met.header.base_offset,
+        reason: reason.to_owned(),
+    }
+}

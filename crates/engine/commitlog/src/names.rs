@@ -1,0 +1,111 @@
+//! Names of the files in a log's folder: Kafka's, and three of our own that Kafka's tools pass by.
+
+use jocko_types::Offset;
+use std::path::{Path, PathBuf};
+
+/// What a file of a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Record batches.
+    Log,
+    /// Offset to position.
+    Index,
+    /// Timestamp to offset.
+    TimeIndex,
+    /// Aborted transactions.
+    TxnIndex,
+    /// Producer state in Kafka's format.
+    Snapshot,
+    /// Producer state as a whole, and where the log ended.
+    Sidecar,
+}
+
+impl Kind {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Log => ".log",
+            Self::Index => ".index",
+            Self::TimeIndex => ".timeindex",
+            Self::TxnIndex => ".txnindex",
+            Self::Snapshot => ".snapshot",
+            Self::Sidecar => ".jocko-snapshot",
+        }
+    }
+
+    /// The kind whose suffix this is, dot included.
+    fn of_suffix(suffix: &str) -> Option<Self> {
+        let kinds = [
+            Self::Log,
+            Self::Index,
+            Self::TimeIndex,
+            Self::TxnIndex,
+            Self::Snapshot,
+            Self::Sidecar,
+        ];
+        kinds.into_iter().find(|kind| kind.suffix() == suffix)
+    }
+}
+
+/// Ends the name of a file whose removal is due.
+pub(crate) const DELETED: &str = ".deleted";
+/// Ends the name of a file that was not written to its end.
+pub(crate) const TEMPORARY: &str = ".tmp";
+/// Kafka's leader epochs.
+pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
+/// Kafka's topic id of a partition.
+pub(crate) const METADATA: &str = "partition.metadata";
+/// An upper bound of the recovery point while a truncation is not yet in the checkpoint.
+pub(crate) const BOUND: &str = "jocko-recovery-bound";
+
+/// Digits of a base offset in a file name, as Kafka pads it.
+const DIGITS: usize = 20;
+
+/// The path of a segment's file.
+pub(crate) fn path(dir: &Path, base: Offset, kind: Kind) -> PathBuf {
+    dir.join(format!("{:0DIGITS$}{}", base.get(), kind.suffix()))
+}
+
+/// Takes a file name apart; `None` if it is not a segment's.
+pub(crate) fn parse(name: &str) -> Option<(Offset, Kind)> {
+    let (digits, suffix) = name.split_at_checked(DIGITS)?;
+    let kind = Kind::of_suffix(suffix)?;
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((Offset::new(digits.parse().ok()?), kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_kafkas() {
+        let check = |base, kind, expect: &str| {
+            assert_eq!(
+                path(Path::new("/d"), Offset::new(base), kind),
+                Path::new("/d").join(expect)
+            );
+            assert_eq!(parse(expect), Some((Offset::new(base), kind)));
+        };
+        check(0, Kind::Log, "00000000000000000000.log");
+        check(42, Kind::TimeIndex, "00000000000000000042.timeindex");
+        check(i64::MAX, Kind::Sidecar, "09223372036854775807.jocko-snapshot");
+    }
+
+    #[test]
+    fn other_names_are_not_ours() {
+        for name in [
+            "",
+            "0.log",
+            "00000000000000000000.log.deleted",
+            "0000000000000000000x.log",
+            "-0000000000000000001.log",
+            "99999999999999999999.log",
+            "00000000000000000000.swap",
+            "leader-epoch-checkpoint",
+        ] {
+            assert_eq!(parse(name), None, "{name}");
+        }
+    }
+}

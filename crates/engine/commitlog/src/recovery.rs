@@ -1,0 +1,266 @@
+//! Opening a log: trust what a clean stop left, or scan what a crash may have torn (DR1-DR6).
+//!
+//! After a crash the segments from the recovery point on are read whole. The first batch that is
+//! not whole and in order ends the log: everything from there on was never durable, and is cut. If
+//! that place lies before the recovery point, durable data is damaged, and nothing is touched.
+//! What is kept is synced before it is served.
+
+mod bound;
+mod scan;
+mod state;
+
+pub(crate) use bound::{Bound, encode as encode_bound};
+pub(crate) use state::{reload_producers, snapshot_files};
+
+use crate::config::LogConfig;
+use crate::fault::{LogFault, Result};
+use crate::log::Log;
+use crate::names::{self, Kind};
+use crate::retention::remove;
+use crate::segment::Segment;
+use jocko_disk::{Disk, DiskRef, FaultKind, read_small};
+use jocko_types::{Offset, Timestamp, TopicId};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The most bytes a small text file of ours may have.
+const SMALL_BYTES_MAX: usize = 16 << 20;
+
+/// What the data directory's files say of a log that is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenContext {
+    /// The topic's id; a folder that names another is refused. `None`: not a topic's log.
+    pub topic_id: Option<TopicId>,
+    /// Whether the last stop was clean, so that checkpoints can be trusted.
+    pub clean: bool,
+    /// Everything below was durable: the checkpoint, or 0. After a clean stop, the log's end.
+    pub recovery_point: Offset,
+    /// The first offset to serve: the checkpoint, or 0.
+    pub log_start: Offset,
+    /// The wall clock.
+    pub now: Timestamp,
+}
+
+/// What opening had to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Segments that were read whole.
+    pub segments_scanned: usize,
+    /// Their bytes.
+    pub bytes_scanned: u64,
+    /// What was cut off the end.
+    pub cut: Option<Cut>,
+    /// Segments whose indexes were missing and are rebuilt.
+    pub indexes_rebuilt: usize,
+    /// Producer snapshots that did not check and were rebuilt from the log.
+    pub snapshots_refused: usize,
+    /// Whether the leader epochs had to be read from the log.
+    pub epochs_rebuilt: bool,
+}
+
+/// An invalid tail that was cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// The file.
+    pub path: PathBuf,
+    /// The first byte cut.
+    pub position: u64,
+    /// The offset the first record cut would have had: the log's new end.
+    pub offset: Offset,
+    /// Bytes cut, in this and later segments.
+    pub bytes: u64,
+    /// What was wrong there.
+    pub reason: String,
+}
+
+/// Sizes of a segment's three files; `None` where there is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sizes {
+    log: Option<u64>,
+    index: Option<u64>,
+    time_index: Option<u64>,
+}
+
+/// What a folder holds.
+#[derive(Debug, Default)]
+struct Folder {
+    segments: BTreeMap<Offset, Sizes>,
+    leftovers: Vec<PathBuf>,
+    has_bound: bool,
+}
+
+impl Folder {
+    fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>> {
+        let entries = match disk.list(dir) {
+            Ok(entries) => entries,
+            Err(fault) if fault.kind() == FaultKind::NotFound => return Ok(None),
+            Err(fault) => return Err(fault.into()),
+        };
+        let mut folder = Self::default();
+        for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
+            let name = entry.name.as_str();
+            if name.ends_with(names::DELETED) || name.ends_with(names::TEMPORARY) {
+                folder.leftovers.push(dir.join(name));
+            } else if name == names::BOUND {
+                folder.has_bound = true;
+            } else if let Some((base, kind)) = names::parse(name) {
+                let sizes = match kind {
+                    Kind::Log => &mut folder.segments.entry(base).or_default().log,
+                    Kind::Index => &mut folder.segments.entry(base).or_default().index,
+                    Kind::TimeIndex => &mut folder.segments.entry(base).or_default().time_index,
+                    Kind::TxnIndex | Kind::Snapshot | Kind::Sidecar => continue,
+                };
+                *sizes = Some(entry.len);
+            }
+        }
+        // Indexes without a log: a removal was half-way through.
+        let orphans = folder.segments.extract_if(.., |_, sizes| sizes.log.is_none());
+        for (base, _) in orphans {
+            folder.leftovers.push(names::path(dir, base, Kind::Index));
+            folder.leftovers.push(names::path(dir, base, Kind::TimeIndex));
+        }
+        Ok(Some(folder))
+    }
+}
+
+impl Log {
+    /// Opens the log in `dir`, or an empty one if there is no such folder; an empty log has no
+    /// files until the first append. Waits for the device.
+    ///
+    /// After a clean stop this reads a few small files and opens no segment.
+    ///
+    /// # Errors
+    /// [`LogFault::ForeignTopic`] if the folder is another topic's; [`LogFault::Corrupt`] if
+    /// durable data is damaged or gone, in which case nothing was changed; a disk fault.
+    pub fn open(
+        disk: DiskRef,
+        dir: &Path,
+        config: LogConfig,
+        context: &OpenContext,
+    ) -> Result<(Self, Recovery)> {
+        let mut report = Recovery::default();
+        let mut log = Self::blank(disk, dir, config, context.topic_id, context.log_start);
+        let Some(folder) = Folder::read(log.disk.as_ref(), dir)? else {
+            check_nothing_is_missing(dir, context)?;
+            return Ok((log, report));
+        };
+        log.folder_exists = true;
+        check_topic(log.disk.as_ref(), dir, context)?;
+        let bound = match folder.has_bound {
+            true => bound::load(log.disk.as_ref(), dir)?,
+            false => None,
+        };
+        if let Some(Bound::StartOver(offset)) = bound {
+            for base in folder.segments.keys() {
+                log.trash.remove_now(log.disk.as_ref(), dir, *base)?;
+            }
+            log.begin_anew(offset, context.now)?;
+            return Ok((log, report));
+        }
+        log.flushing.bound_is_written = bound.is_some();
+        for path in &folder.leftovers {
+            remove(log.disk.as_ref(), path)?;
+        }
+        log.adopt(&folder, context)?;
+        let limit = match bound {
+            Some(Bound::RecoverFrom(offset)) => context.recovery_point.min(offset),
+            _ => context.recovery_point,
+        };
+        let trusted = context.clean && bound.is_none() && log.trust(context, &mut report)?;
+        if !trusted {
+            log.recover(limit, context, &mut report)?;
+        }
+        if log.next < log.log_start {
+            // Only where acknowledged data need not be durable: what was dropped on purpose
+            // reaches further than what survived.
+            let start = log.log_start;
+            log.truncate_fully_and_start_at(start, context.now)?;
+        }
+        log.flushing.opened(log.next, context.recovery_point, context.log_start);
+        log.check_invariants();
+        Ok((log, report))
+    }
+
+    /// Takes over the segments found, without reading them; drops those before the log's start.
+    fn adopt(&mut self, folder: &Folder, context: &OpenContext) -> Result<()> {
+        let bases: Vec<Offset> = folder.segments.keys().copied().collect();
+        for (place, (base, sizes)) in folder.segments.iter().enumerate() {
+            let next = bases.get(place + 1).copied();
+            if next.is_some_and(|next| next <= context.log_start) {
+                self.trash.remove_now(self.disk.as_ref(), &self.dir, *base)?;
+                continue;
+            }
+            let files =
+                (sizes.log.unwrap_or(0), sizes.index.unwrap_or(0), sizes.time_index.unwrap_or(0));
+            let next = next.unwrap_or(*base);
+            let mut segment = Segment::found(*base, next, files, context.now);
+            segment.lacks_index = sizes.index.is_none() || sizes.time_index.is_none();
+            self.segments.push(segment);
+        }
+        if let Some(first) = self.segments.first() {
+            self.log_start = self.log_start.max(first.base);
+        }
+        Ok(())
+    }
+
+    /// Finishes [`Log::truncate_fully_and_start_at`], or does its last part.
+    pub(crate) fn begin_anew(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        let (disk, dir) = self.at();
+        for (_, path) in snapshot_files(disk.as_ref(), &dir)? {
+            remove(disk.as_ref(), &path)?;
+        }
+        remove(disk.as_ref(), &dir.join(names::EPOCHS))?;
+        self.segments.clear();
+        self.log_start = offset;
+        self.next = offset;
+        if self.begin_segment(offset, now)?
+            && let Some((segment, at)) = self.active()
+        {
+            segment.file(at)?.sync_data()?;
+        }
+        disk.sync_dir(&dir)?;
+        remove(disk.as_ref(), &dir.join(names::BOUND))?;
+        disk.sync_dir(&dir)?;
+        self.flushing.start_over_at(offset);
+        self.note_metadata();
+        Ok(())
+    }
+}
+
+/// A log without a folder must be one that was never written.
+fn check_nothing_is_missing(dir: &Path, context: &OpenContext) -> Result<()> {
+    if context.recovery_point <= context.log_start {
+        return Ok(());
+    }
+    Err(LogFault::Corrupt {
+        path: dir.to_owned(),
+        position: 0,
+        offset: context.log_start,
+        reason: format!("the log is gone, but was durable up to offset {}", context.recovery_point),
+    })
+}
+
+/// Refuses a folder that names another topic id. One that names none is Kafka's before topic ids,
+/// or one of ours that crashed before its first flush.
+fn check_topic(disk: &dyn Disk, dir: &Path, context: &OpenContext) -> Result<()> {
+    let Some(expected) = context.topic_id else { return Ok(()) };
+    match read_topic_id(disk, dir)? {
+        Some(found) if found != expected && !found.is_zero() => {
+            Err(LogFault::ForeignTopic { path: dir.to_owned(), expected, found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The topic id in a folder's `partition.metadata`; `None` if there is none that can be read.
+///
+/// # Errors
+/// A disk fault.
+pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>> {
+    let bytes = read_small(disk, &dir.join(names::METADATA), SMALL_BYTES_MAX)?;
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    Ok(text.lines().find_map(|line| line.strip_prefix("topic_id:")?.trim().parse().ok()))
+}
+
+#[cfg(test)]
+mod tests;

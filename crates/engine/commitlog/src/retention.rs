@@ -1,0 +1,232 @@
+//! What is dropped when, and how files leave the disk: renamed first, removed later.
+//!
+//! A segment's files may only go once the checkpoint on disk says that the log starts after them.
+//! Otherwise a crash could leave some of them, and recovery could not tell a half-finished removal
+//! from lost data (DR5, DR6).
+
+use crate::config::millis;
+use crate::fault::Result;
+use crate::log::Log;
+use crate::names::{self, Kind};
+use crate::read::{Miss, Patience};
+use jocko_disk::{Disk, FaultKind};
+use jocko_types::{Offset, Timestamp};
+use std::path::{Path, PathBuf};
+
+/// What retention did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    /// Where the log starts now.
+    pub log_start: Offset,
+    /// Segments that lie before it and await removal.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Whether the active segment was rolled because of its age.
+    pub rolled: bool,
+    /// Producers forgotten.
+    pub producers: usize,
+}
+
+/// Renamed files and when to remove them.
+#[derive(Debug, Default)]
+pub(crate) struct Trash {
+    files: Vec<(Timestamp, PathBuf)>,
+}
+
+/// The files of a segment, the log first: without it the others mean nothing.
+const SEGMENT_FILES: [Kind; 4] = [Kind::Log, Kind::Index, Kind::TimeIndex, Kind::TxnIndex];
+
+fn renamed(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(names::DELETED);
+    PathBuf::from(name)
+}
+
+impl Trash {
+    /// Renames the files of the segment at `base`, to be removed at `due`.
+    pub(crate) fn rename(
+        &mut self,
+        disk: &dyn Disk,
+        dir: &Path,
+        base: Offset,
+        due: Timestamp,
+    ) -> Result<()> {
+        for kind in SEGMENT_FILES {
+            let path = names::path(dir, base, kind);
+            let to = renamed(&path);
+            match disk.rename(&path, &to) {
+                Ok(()) => self.files.push((due, to)),
+                Err(fault) if fault.kind() == FaultKind::NotFound => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of the segment at `base`.
+    pub(crate) fn remove_now(&self, disk: &dyn Disk, dir: &Path, base: Offset) -> Result<()> {
+        for kind in SEGMENT_FILES {
+            remove(disk, &names::path(dir, base, kind))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes a file that may be gone already.
+pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
+    match disk.remove_file(path) {
+        Err(fault) if fault.kind() != FaultKind::NotFound => Err(fault.into()),
+        _ => Ok(()),
+    }
+}
+
+impl Log {
+    /// Moves the log's start over the oldest segments that retention by time or size lets go, up
+    /// to `upper` (the high watermark), rolls an active segment that is old, and forgets silent
+    /// producers. `now` is the wall clock.
+    ///
+    /// Time counts by a segment's largest record timestamp, as in Kafka; one in the future keeps
+    /// its segment until then.
+    ///
+    /// # Errors
+    /// The latch; a disk fault, which latches.
+    pub fn expire(&mut self, now: Timestamp, upper: Offset) -> Result<Expired> {
+        self.check_latch()?;
+        let result = self.expire_now(now, upper);
+        self.or_latch(result)
+    }
+
+    fn expire_now(&mut self, now: Timestamp, upper: Offset) -> Result<Expired> {
+        let rolled = self.roll_if_old(now, upper)?;
+        let start = self.retention_start(now, upper)?;
+        if start > self.log_start {
+            self.advance_log_start(start)?;
+        }
+        let gone = self.segments_before_start();
+        let bytes = self.segments.iter().take(gone).map(|segment| segment.size).sum();
+        let producers = self.expire_producers(now);
+        Ok(Expired { log_start: self.log_start, segments: gone, bytes, rolled, producers })
+    }
+
+    /// The active segment is not exempt for ever: it is rolled when it is old, or when all it
+    /// holds could go.
+    fn roll_if_old(&mut self, now: Timestamp, upper: Offset) -> Result<bool> {
+        let Some((segment, at)) = self.active() else { return Ok(false) };
+        if segment.size == 0 {
+            return Ok(false);
+        }
+        segment.load_first_timestamp(at)?;
+        let reached = segment.reached(at, Patience::Wait).map_err(Miss::into_fault)?;
+        let aged = self.segments.last().is_some_and(|last| last.is_old(None, &self.config, now));
+        let through = self.config.retention_deletes
+            && self.next <= upper
+            && reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));
+        if aged || through { self.roll(now) } else { Ok(false) }
+    }
+
+    fn is_expired(&self, timestamp: Timestamp, now: Timestamp) -> bool {
+        self.config.retention_age.is_some_and(|age| {
+            timestamp > Timestamp::NONE && now.millis_since(timestamp) > millis(age)
+        })
+    }
+
+    /// Where the log should start by time and by size.
+    fn retention_start(&mut self, now: Timestamp, upper: Offset) -> Result<Offset> {
+        let mut start = self.log_start;
+        if !self.config.retention_deletes {
+            return Ok(start);
+        }
+        let live = self.segments_before_start();
+        let mut bytes: u64 = self.segments.iter().skip(live).map(|segment| segment.size).sum();
+        for place in live..self.segments.len().saturating_sub(1) {
+            let Some(next) = self.segments.get(place + 1).map(|segment| segment.base) else {
+                break;
+            };
+            let Some((segment, at)) = self.segment(place) else { break };
+            let reached = segment.reached(at, Patience::Wait).map_err(Miss::into_fault)?;
+            let size = segment.size;
+            self.touch(place);
+            let too_old = reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));
+            let too_much = self.config.retention_bytes.is_some_and(|max| bytes - size >= max);
+            if next > upper || !(too_old || too_much) {
+                break;
+            }
+            bytes -= size;
+            start = next;
+        }
+        Ok(start)
+    }
+
+    /// How many segments lie wholly before the log's start.
+    fn segments_before_start(&self) -> usize {
+        let ends_before = |pair: &&[crate::segment::Segment]| {
+            pair.last().is_some_and(|next| next.base <= self.log_start)
+        };
+        self.segments.windows(2).take_while(ends_before).count()
+    }
+
+    /// Renames the files of segments that lie wholly before the log start in the checkpoint, and
+    /// removes those that were renamed `file_delete_delay` ago. Returns the bytes renamed.
+    ///
+    /// # Errors
+    /// The latch; a disk fault, which latches.
+    pub fn remove_deleted(&mut self, now: Timestamp) -> Result<u64> {
+        self.check_latch()?;
+        let removed = self.remove_deleted_now(now);
+        self.or_latch(removed)
+    }
+
+    fn remove_deleted_now(&mut self, now: Timestamp) -> Result<u64> {
+        let limit = self.flushing.checkpointed_start.min(self.log_start);
+        let mut bytes = 0;
+        let due = Timestamp::from_millis(now.as_millis().saturating_add(self.delete_delay_ms()));
+        let (disk, dir) = self.at();
+        while let [first, second, ..] = self.segments.as_slice() {
+            if second.base > limit || first.next > self.flushing.durable {
+                break;
+            }
+            bytes += first.size;
+            let base = first.base;
+            self.trash.rename(disk.as_ref(), &dir, base, due)?;
+            self.segments.remove(0);
+            self.flushing.note_names();
+        }
+        let (gone, kept) = std::mem::take(&mut self.trash.files)
+            .into_iter()
+            .partition(|(due, _): &(Timestamp, PathBuf)| *due <= now);
+        self.trash.files = kept;
+        for (_, path) in gone {
+            remove(disk.as_ref(), &path)?;
+        }
+        self.remove_old_snapshots()?;
+        Ok(bytes)
+    }
+
+    /// Keeps the newest three producer snapshots, and none from before the log's start that a
+    /// newer one replaces.
+    fn remove_old_snapshots(&mut self) -> Result<()> {
+        if !self.folder_exists {
+            return Ok(());
+        }
+        let (disk, dir) = self.at();
+        let files = crate::recovery::snapshot_files(disk.as_ref(), &dir)?;
+        let mut offsets: Vec<Offset> = files.iter().map(|(offset, _)| *offset).collect();
+        offsets.dedup();
+        let Some(oldest_kept) = offsets.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied() else {
+            return Ok(());
+        };
+        for (offset, path) in files {
+            if offset < oldest_kept {
+                remove(disk.as_ref(), &path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Producer snapshots kept: one may turn out damaged, and one be of a crash.
+const SNAPSHOTS_KEPT: usize = 3;
+
+#[cfg(test)]
+mod tests;
