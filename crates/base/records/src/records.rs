@@ -84,6 +84,8 @@ struct OpenBatch<'a> {
     /// Bytes of the records already read.
     position: usize,
     index: i32,
+    /// Whether records before the wanted offset may come first.
+    begins_early: bool,
 }
 
 impl<'a> Records<'a> {
@@ -141,7 +143,8 @@ impl<'a> Records<'a> {
                     .map_err(BatchFault::from)?;
                 None
             };
-            self.batch = Some(OpenBatch { header, plain, position: 0, index: 0 });
+            let begins_early = header.base_offset < self.from;
+            self.batch = Some(OpenBatch { header, plain, position: 0, index: 0, begins_early });
             return Ok(true);
         }
         Ok(false)
@@ -159,6 +162,9 @@ impl<'a> Records<'a> {
                 self.batch = None;
                 check_end(rest, record_count)?;
                 return Ok(false);
+            }
+            if !batch.begins_early {
+                return Ok(true);
             }
             match read_record(&mut rest) {
                 Ok(record) => {
@@ -185,8 +191,13 @@ impl<'a> Records<'a> {
         let payload = batch.plain.unwrap_or(&self.scratch);
         let mut rest = payload.get(batch.position..).unwrap_or_default();
         let index = batch.index;
-        let record =
-            read_record(&mut rest).map_err(|problem| BatchFault::Malformed { index, problem })?;
+        let record = match read_record(&mut rest) {
+            Ok(record) => record,
+            Err(problem) => {
+                self.batch = None;
+                return Err(BatchFault::Malformed { index, problem }.into());
+            }
+        };
         batch.position = payload.len() - rest.len();
         batch.index += 1;
         let offset = batch.header.base_offset.plus(i64::from(record.offset_delta));
