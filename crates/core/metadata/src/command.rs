@@ -1,0 +1,280 @@
+//! What can be asked of the controller, and what it answers.
+
+use crate::record::{ConfigResource, Endpoint, MetadataRecord};
+use jocko_config::LoadedSettings;
+use jocko_config::kafka::ConfigMap;
+use jocko_types::{
+    BrokerEpoch, BrokerId, ErrorCode, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
+    Uuid,
+};
+
+/// What a decision may depend on beside the image and the command.
+#[derive(Debug, Clone, Copy)]
+pub struct DecideContext<'a> {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// A fresh seed for each decision: topic ids and placement come from it.
+    pub seed: [u64; 4],
+    /// The settings of the broker that decides.
+    pub settings: &'a LoadedSettings,
+}
+
+/// Something to be decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Create topics, each for itself.
+    CreateTopics {
+        /// The topics.
+        topics: Vec<NewTopic>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Delete topics, each for itself.
+    DeleteTopics {
+        /// The topics.
+        topics: Vec<TopicRef>,
+    },
+    /// Give topics more partitions, each for itself.
+    CreatePartitions {
+        /// The topics.
+        topics: Vec<NewPartitions>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Change configs, resource by resource (KIP-339).
+    AlterConfigs {
+        /// The resources, with their changes.
+        resources: Vec<ConfigChange>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
+    /// Hand out a block of producer ids (KIP-730).
+    AllocateProducerIds {
+        /// The broker that asks.
+        broker_id: BrokerId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+    },
+    /// Let a broker in, or back in after a restart.
+    RegisterBroker(BrokerRegistration),
+    /// A broker is there, and wants to be in this state.
+    BrokerHeartbeat {
+        /// The broker.
+        broker_id: BrokerId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// Whether it wants to lead nothing: it is starting, or going.
+        want_fence: bool,
+    },
+    /// A broker has not been heard of.
+    FenceBroker {
+        /// The broker.
+        broker_id: BrokerId,
+    },
+    /// A broker is not coming back.
+    UnregisterBroker {
+        /// The broker.
+        broker_id: BrokerId,
+    },
+}
+
+/// A topic to create. Numbers are as on the wire: -1 asks for the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NewTopic {
+    /// Its name, as the client wrote it.
+    pub name: String,
+    /// How many partitions; -1 for the default, or where `assignments` says.
+    pub partitions: i32,
+    /// How many copies of each; -1 for the default, or where `assignments` says.
+    pub replication_factor: i16,
+    /// Which brokers keep which partition; empty lets the controller choose.
+    pub assignments: Vec<ReplicaAssignment>,
+    /// Configs; a null value is refused.
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// The brokers of one partition, as a client chose them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaAssignment {
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Its brokers, the preferred leader first.
+    pub brokers: Vec<BrokerId>,
+}
+
+/// A topic as a client names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TopicRef {
+    /// By name; null from version 6 on if by id.
+    pub name: Option<String>,
+    /// By id; zero if by name.
+    pub id: TopicId,
+}
+
+/// More partitions for a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPartitions {
+    /// The topic's name.
+    pub name: String,
+    /// How many it shall have in all.
+    pub count: i32,
+    /// The brokers of each new partition in order; `None` lets the controller choose.
+    pub assignments: Option<Vec<Vec<BrokerId>>>,
+}
+
+/// Changes to the configs of one resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigChange {
+    /// Kafka's number for the resource's type: 2 is a topic, 4 a broker.
+    pub resource_type: i8,
+    /// The topic's name, the broker's number, or empty for all brokers.
+    pub resource_name: String,
+    /// What to do, in order.
+    pub ops: Vec<(String, ConfigOp)>,
+    /// Whether configs not named in `ops` are removed, as the old `AlterConfigs` does.
+    pub replace: bool,
+}
+
+/// What to do with one config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConfigOp {
+    /// Set it; null is refused.
+    Set(Option<String>),
+    /// Back to its default.
+    Delete,
+    /// Add these items to a list.
+    Append(Option<String>),
+    /// Take these items from a list.
+    Subtract(Option<String>),
+    /// A kind of change that nobody knows, by its number.
+    Unknown(i8),
+}
+
+/// What a broker says of itself to be let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokerRegistration {
+    /// The number it has or wants; `None` asks for one.
+    pub broker_id: Option<BrokerId>,
+    /// The cluster it believes to be in; `None` if it is new.
+    pub cluster_id: Option<Uuid>,
+    /// Drawn at the start of its process.
+    pub incarnation: Uuid,
+    /// The identity of its disk.
+    pub directory: Uuid,
+    /// Where it can be reached.
+    pub endpoints: Vec<Endpoint>,
+    /// Where it stands.
+    pub rack: Option<String>,
+    /// Its release of jocko.
+    pub release: String,
+}
+
+/// What was decided: facts to record, and what to say once they are committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// To be appended as one entry; may be empty.
+    pub records: Vec<MetadataRecord>,
+    /// The answer, to be held back until the records are committed.
+    pub reply: Reply,
+}
+
+/// Why something was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code for the client.
+    pub code: ErrorCode,
+    /// A sentence for the client.
+    pub message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Done, with what came of it; or why not.
+pub type Answer<T> = Result<T, Refusal>;
+
+/// The answer to a [`Command`], with one part for each part of the command, in its order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// To [`Command::CreateTopics`].
+    CreateTopics(Vec<(String, Answer<CreatedTopic>)>),
+    /// To [`Command::DeleteTopics`].
+    DeleteTopics(Vec<(TopicRef, Answer<DeletedTopic>)>),
+    /// To [`Command::CreatePartitions`].
+    CreatePartitions(Vec<(String, Answer<()>)>),
+    /// To [`Command::AlterConfigs`].
+    AlterConfigs(Vec<AlteredConfigs>),
+    /// To [`Command::AllocateProducerIds`].
+    AllocateProducerIds(Answer<AllocatedProducerIds>),
+    /// To [`Command::RegisterBroker`].
+    RegisterBroker(Answer<RegisteredBroker>),
+    /// To [`Command::BrokerHeartbeat`].
+    BrokerHeartbeat(Answer<HeartbeatState>),
+    /// To [`Command::FenceBroker`].
+    FenceBroker(Answer<()>),
+    /// To [`Command::UnregisterBroker`].
+    UnregisterBroker(Answer<()>),
+}
+
+/// A topic that was created, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreatedTopic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// How many copies of each there are.
+    pub replication_factor: i16,
+    /// What was set on it, for describing all its configs.
+    pub configs: ConfigMap,
+}
+
+/// A topic that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeletedTopic {
+    /// Its id.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+}
+
+/// What came of the changes to one resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlteredConfigs {
+    /// As the client gave it.
+    pub resource_type: i8,
+    /// As the client gave it.
+    pub resource_name: String,
+    /// The resource, or why nothing changed.
+    pub answer: Answer<ConfigResource>,
+}
+
+/// A block of producer ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AllocatedProducerIds {
+    /// The first.
+    pub first: ProducerId,
+    /// How many, from there on.
+    pub count: i32,
+}
+
+/// A broker that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisteredBroker {
+    /// Its number.
+    pub broker_id: BrokerId,
+    /// The number of its registration.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// How a broker stands after its heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeartbeatState {
+    /// Whether it is fenced.
+    pub is_fenced: bool,
+}

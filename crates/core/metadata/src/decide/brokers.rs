@@ -1,0 +1,137 @@
+//! Membership: who is in, who may lead (KIP-631).
+
+use super::Decider;
+use crate::command::{Answer, BrokerRegistration, HeartbeatState, Refusal, RegisteredBroker};
+use crate::image::{Broker, BrokerState};
+use crate::record::{MetadataRecord, Registration};
+use jocko_types::{BrokerEpoch, BrokerId, ErrorCode};
+use std::sync::Arc;
+
+/// Numbers given out begin here; 0 is legal but looks like "none" in too many tools.
+const FIRST_ID: i32 = 1;
+
+impl Decider<'_> {
+    /// The broker, if `epoch` is its registration.
+    pub(super) fn current_broker(&self, id: BrokerId, epoch: BrokerEpoch) -> Answer<Arc<Broker>> {
+        let broker = self.registered(id)?;
+        if broker.epoch() != epoch {
+            let message =
+                format!("Expected broker epoch {}, but got broker epoch {epoch}", broker.epoch());
+            return Err(Refusal::new(ErrorCode::StaleBrokerEpoch, message));
+        }
+        Ok(broker)
+    }
+
+    fn registered(&self, id: BrokerId) -> Answer<Arc<Broker>> {
+        self.image.broker(id).map(Arc::clone).ok_or_else(|| {
+            let message = format!("Broker ID {id} is not currently registered");
+            Refusal::new(ErrorCode::BrokerIdNotRegistered, message)
+        })
+    }
+
+    pub(super) fn register_broker(
+        &mut self,
+        asked: BrokerRegistration,
+    ) -> Answer<RegisteredBroker> {
+        self.check_cluster(&asked)?;
+        let broker_id = match asked.broker_id {
+            Some(id) => id,
+            None => self.free_id(&asked),
+        };
+        if broker_id.get() < 0 {
+            let message = format!("Broker id {broker_id} is negative.");
+            return Err(Refusal::new(ErrorCode::InvalidRegistration, message));
+        }
+        if let Some(known) = self.image.broker(broker_id) {
+            let same_disk = known.registration.directory == asked.directory;
+            if same_disk && known.registration.incarnation == asked.incarnation {
+                let broker_epoch = known.epoch();
+                return Ok(RegisteredBroker { broker_id, broker_epoch });
+            }
+            if !same_disk && known.state() == BrokerState::Live {
+                let message = format!(
+                    "Another broker is registered as {broker_id}, with another disk: give this \
+                     one another node.id, or stop that one first."
+                );
+                return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
+            }
+        }
+        let last = self.image.last_broker_epoch().get();
+        let broker_epoch = BrokerEpoch::new(last.saturating_add(1));
+        self.records.push(MetadataRecord::RegisterBroker(Registration {
+            broker_id,
+            broker_epoch,
+            incarnation: asked.incarnation,
+            directory: asked.directory,
+            endpoints: asked.endpoints,
+            rack: asked.rack,
+            release: asked.release,
+            fenced: true,
+        }));
+        self.move_away_for_restart(broker_id);
+        Ok(RegisteredBroker { broker_id, broker_epoch })
+    }
+
+    fn check_cluster(&self, asked: &BrokerRegistration) -> Answer<()> {
+        match (self.image.cluster_id(), asked.cluster_id) {
+            (Some(ours), Some(theirs)) if ours != theirs => {
+                let message = format!("Expected cluster ID {ours}, but got cluster ID {theirs}");
+                Err(Refusal::new(ErrorCode::InconsistentClusterId, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The number the disk had, or one that nobody has.
+    fn free_id(&self, asked: &BrokerRegistration) -> BrokerId {
+        let same = |broker: &&Arc<Broker>| broker.registration.directory == asked.directory;
+        if let Some(known) = self.image.brokers().find(same) {
+            return known.id();
+        }
+        let largest = self.image.brokers().map(|broker| broker.id().get()).max().unwrap_or(0);
+        BrokerId::new(largest.saturating_add(1).max(FIRST_ID))
+    }
+
+    pub(super) fn heartbeat(
+        &mut self,
+        broker_id: BrokerId,
+        broker_epoch: BrokerEpoch,
+        want_fence: bool,
+    ) -> Answer<HeartbeatState> {
+        let broker = self.current_broker(broker_id, broker_epoch)?;
+        match (broker.state(), want_fence) {
+            (BrokerState::Fenced, false) => self.unfence(&broker),
+            (BrokerState::Live, true) => self.fence_known(&broker),
+            (BrokerState::Fenced, true) | (BrokerState::Live, false) => {}
+        }
+        Ok(HeartbeatState { is_fenced: want_fence })
+    }
+
+    fn unfence(&mut self, broker: &Broker) {
+        let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
+        self.records.push(MetadataRecord::UnfenceBroker { broker_id, broker_epoch });
+        self.lead_again(broker);
+    }
+
+    pub(super) fn fence(&mut self, broker_id: BrokerId) -> Answer<()> {
+        let broker = self.registered(broker_id)?;
+        if broker.state() == BrokerState::Live {
+            self.fence_known(&broker);
+        }
+        Ok(())
+    }
+
+    fn fence_known(&mut self, broker: &Broker) {
+        let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
+        self.records.push(MetadataRecord::FenceBroker { broker_id, broker_epoch });
+        self.move_away(broker_id);
+    }
+
+    pub(super) fn unregister(&mut self, broker_id: BrokerId) -> Answer<()> {
+        let broker = self.registered(broker_id)?;
+        let broker_epoch = broker.epoch();
+        self.records.push(MetadataRecord::UnregisterBroker { broker_id, broker_epoch });
+        self.move_away(broker_id);
+        Ok(())
+    }
+}

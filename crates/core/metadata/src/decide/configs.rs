@@ -1,0 +1,214 @@
+//! Changing configs (KIP-226, KIP-339).
+
+use super::Decider;
+use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
+use crate::record::{ConfigResource, MetadataRecord};
+use jocko_config::kafka::{
+    BrokerDefinition, ConfigMap, ConfigType, TOPIC_DEFINITIONS, TopicDefinition,
+    check_broker_config, check_topic_config, check_topic_configs,
+};
+use jocko_types::{BrokerId, ErrorCode, TopicName};
+use std::collections::BTreeSet;
+
+/// Kafka's numbers for types of resources.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// The one config that all brokers must share (KIP-966).
+const MIN_ISR: &str = "min.insync.replicas";
+
+fn invalid<T>(message: impl Into<String>) -> Answer<T> {
+    Err(Refusal::new(ErrorCode::InvalidRequest, message))
+}
+
+impl Decider<'_> {
+    pub(super) fn alter_configs(
+        &mut self,
+        resources: Vec<ConfigChange>,
+        validate_only: bool,
+    ) -> Vec<AlteredConfigs> {
+        let key = |change: &ConfigChange| (change.resource_type, change.resource_name.clone());
+        let mut seen = BTreeSet::new();
+        let mut twice = BTreeSet::new();
+        for change in &resources {
+            if !seen.insert(key(change)) {
+                twice.insert(key(change));
+            }
+        }
+        let mut told = BTreeSet::new();
+        let mut answers = Vec::with_capacity(resources.len());
+        for change in resources {
+            let repeats = twice.contains(&key(&change));
+            if repeats && !told.insert(key(&change)) {
+                continue;
+            }
+            let answer = if repeats {
+                invalid("Each resource must appear at most once.")
+            } else {
+                self.alter(&change)
+            };
+            let ConfigChange { resource_type, resource_name, .. } = change;
+            answers.push(AlteredConfigs { resource_type, resource_name, answer });
+        }
+        if validate_only {
+            self.records.clear();
+        }
+        answers
+    }
+
+    fn alter(&mut self, change: &ConfigChange) -> Answer<ConfigResource> {
+        check_ops(&change.ops)?;
+        let resource = self.resource(change)?;
+        let before = self.image.configs(&resource);
+        let mut after = if change.replace { ConfigMap::new() } else { before.clone() };
+        for (name, op) in &change.ops {
+            apply(&resource, &mut after, name, op)?;
+        }
+        match &resource {
+            ConfigResource::Topic(_) => {
+                check_topic_configs(&after, &self.layers())
+                    .map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?;
+                after.retain(|name, value| check_topic_config(name, value) == Ok(true));
+            }
+            ConfigResource::Broker(_) => check_broker(before, &after, true)?,
+            ConfigResource::Cluster => check_broker(before, &after, false)?,
+        }
+        let set = after
+            .iter()
+            .filter(|(name, value)| before.get(*name) != Some(value))
+            .map(|(name, value)| (name, Some(value.clone())));
+        let removed =
+            before.keys().filter(|name| !after.contains_key(*name)).map(|name| (name, None));
+        let records = set.chain(removed).map(|(name, value)| MetadataRecord::Config {
+            resource: resource.clone(),
+            name: name.clone(),
+            value,
+        });
+        self.records.extend(records);
+        Ok(resource)
+    }
+
+    fn resource(&self, change: &ConfigChange) -> Answer<ConfigResource> {
+        let name = change.resource_name.as_str();
+        match change.resource_type {
+            TOPIC if name.is_empty() => invalid("Default topic resources are not allowed."),
+            TOPIC => match TopicName::new(name) {
+                Ok(topic) if self.image.topic(name).is_some() => Ok(ConfigResource::Topic(topic)),
+                _ => {
+                    let message = format!("The topic '{name}' does not exist.");
+                    Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
+                }
+            },
+            BROKER if name.is_empty() => Ok(ConfigResource::Cluster),
+            BROKER => match name.parse().map(BrokerId::new) {
+                Ok(id) if self.image.broker(id).is_some() => Ok(ConfigResource::Broker(id)),
+                Ok(id) => {
+                    let message = format!("No broker with id {id} found.");
+                    Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message))
+                }
+                Err(_) => invalid(format!("Unable to parse broker id as an int: {name}")),
+            },
+            other => invalid(format!("Unsupported resource type {other}")),
+        }
+    }
+}
+
+/// What is wrong with a request before anything is looked up.
+fn check_ops(ops: &[(String, ConfigOp)]) -> Answer<()> {
+    let twice = super::duplicates(ops.iter().map(|(name, _)| name.as_str()));
+    if !twice.is_empty() {
+        let names = twice.into_iter().collect::<Vec<_>>().join(",");
+        return invalid(format!("Error due to duplicate config keys : {names}"));
+    }
+    let null = |op: &ConfigOp| {
+        matches!(op, ConfigOp::Set(None) | ConfigOp::Append(None) | ConfigOp::Subtract(None))
+    };
+    let nulls: Vec<&str> =
+        ops.iter().filter(|(_, op)| null(op)).map(|(name, _)| name.as_str()).collect();
+    if !nulls.is_empty() {
+        return invalid(format!("Null value not supported for : {}", nulls.join(",")));
+    }
+    Ok(())
+}
+
+fn apply(
+    resource: &ConfigResource,
+    configs: &mut ConfigMap,
+    name: &str,
+    op: &ConfigOp,
+) -> Answer<()> {
+    match op {
+        ConfigOp::Set(value) => {
+            configs.insert(name.to_owned(), value.clone().unwrap_or_default());
+        }
+        ConfigOp::Delete => {
+            configs.remove(name);
+        }
+        ConfigOp::Append(items) => change_list(resource, configs, name, items.as_deref(), true)?,
+        ConfigOp::Subtract(items) => change_list(resource, configs, name, items.as_deref(), false)?,
+        ConfigOp::Unknown(number) => {
+            return invalid(format!("Unknown operation type {number} for config {name}"));
+        }
+    }
+    Ok(())
+}
+
+/// The type and default of a config of this kind of resource.
+fn shape(resource: &ConfigResource, name: &str) -> Option<(ConfigType, &'static str)> {
+    match resource {
+        ConfigResource::Topic(_) => TopicDefinition::find(name).map(|d| (d.kind, d.default)),
+        ConfigResource::Broker(_) | ConfigResource::Cluster => {
+            let default = TOPIC_DEFINITIONS.iter().find(|d| d.broker_name == Some(name));
+            let own = BrokerDefinition::find(name).map(|d| (d.kind, d.default));
+            default.map(|d| (d.kind, d.default)).or(own)
+        }
+    }
+}
+
+fn change_list(
+    resource: &ConfigResource,
+    configs: &mut ConfigMap,
+    name: &str,
+    items: Option<&str>,
+    append: bool,
+) -> Answer<()> {
+    let Some((ConfigType::List, default)) = shape(resource, name) else {
+        let verb = if append { "APPEND" } else { "SUBTRACT" };
+        let message = format!("Can't {verb} to key {name} because its type is not LIST.");
+        return Err(Refusal::new(ErrorCode::InvalidConfig, message));
+    };
+    let split = |text: &str| -> Vec<String> {
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    };
+    let mut list = split(configs.get(name).map_or(default, String::as_str));
+    for item in split(items.unwrap_or_default()) {
+        if !append {
+            list.retain(|one| *one != item);
+        } else if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+    configs.insert(name.to_owned(), list.join(","));
+    Ok(())
+}
+
+/// Checks what changes among the configs of one broker, or of all.
+fn check_broker(before: &ConfigMap, after: &ConfigMap, per_broker: bool) -> Answer<()> {
+    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+    for (name, value) in changed {
+        let code = if per_broker && name == MIN_ISR {
+            ErrorCode::InvalidConfig
+        } else {
+            ErrorCode::InvalidRequest
+        };
+        check_broker_config(name, value, per_broker)
+            .map_err(|message| Refusal::new(code, message))?;
+    }
+    if !per_broker && before.contains_key(MIN_ISR) && !after.contains_key(MIN_ISR) {
+        return Err(Refusal::new(
+            ErrorCode::InvalidConfig,
+            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+        ));
+    }
+    Ok(())
+}

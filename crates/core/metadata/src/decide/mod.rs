@@ -1,0 +1,169 @@
+//! The controller: pure decisions over the committed image.
+//!
+//! Texts and codes of refusals are Kafka's where Kafka has the case: clients and their test
+//! suites read them.
+
+mod assignment;
+mod brokers;
+mod configs;
+mod partitions;
+mod producer_ids;
+mod replicas;
+mod topics;
+
+use crate::command::{Command, DecideContext, Decision, Refusal, Reply};
+use crate::image::ClusterImage;
+use crate::randomness::Randomness;
+use crate::record::{ConfigResource, MetadataRecord};
+use jocko_config::kafka::BrokerLayers;
+use jocko_types::{BrokerEpoch, ErrorCode, Timestamp, Uuid};
+
+pub use producer_ids::PRODUCER_ID_BLOCK;
+
+/// The most partitions that one request may create, as in Kafka: what a request asks for costs
+/// the asker nothing and the cluster a lot.
+pub const PARTITIONS_PER_REQUEST_MAX: u64 = 10_000;
+
+/// The most records that one request may make, as in Kafka.
+pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
+
+/// What a new cluster's log begins with.
+///
+/// `min.insync.replicas` is set for all brokers from the start, as Kafka does since brokers that
+/// disagree about it would disagree about what is committed (KIP-966).
+#[must_use]
+pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
+    vec![
+        MetadataRecord::Cluster {
+            cluster_id,
+            created: now,
+            last_broker_epoch: BrokerEpoch::new(0),
+        },
+        MetadataRecord::Config {
+            resource: ConfigResource::Cluster,
+            name: "min.insync.replicas".to_owned(),
+            value: Some("1".to_owned()),
+        },
+    ]
+}
+
+/// Decides one command on an image. Reads only; the same arguments decide the same.
+#[must_use]
+pub fn decide(image: &ClusterImage, cx: &DecideContext<'_>, command: Command) -> Decision {
+    let mut decider = Decider::new(image, cx);
+    let reply = match command {
+        Command::CreateTopics { topics, validate_only } => {
+            Reply::CreateTopics(decider.create_topics(topics, validate_only))
+        }
+        Command::DeleteTopics { topics } => Reply::DeleteTopics(decider.delete_topics(topics)),
+        Command::CreatePartitions { topics, validate_only } => {
+            Reply::CreatePartitions(decider.create_partitions(topics, validate_only))
+        }
+        Command::AlterConfigs { resources, validate_only } => {
+            Reply::AlterConfigs(decider.alter_configs(resources, validate_only))
+        }
+        Command::AllocateProducerIds { broker_id, broker_epoch } => {
+            Reply::AllocateProducerIds(decider.allocate_producer_ids(broker_id, broker_epoch))
+        }
+        Command::RegisterBroker(registration) => {
+            Reply::RegisterBroker(decider.register_broker(registration))
+        }
+        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence } => {
+            Reply::BrokerHeartbeat(decider.heartbeat(broker_id, broker_epoch, want_fence))
+        }
+        Command::FenceBroker { broker_id } => Reply::FenceBroker(decider.fence(broker_id)),
+        Command::UnregisterBroker { broker_id } => {
+            Reply::UnregisterBroker(decider.unregister(broker_id))
+        }
+    };
+    Decision { records: decider.records, reply }
+}
+
+/// Decides commands one after another, each on what those before it decided; the records of all
+/// go into one Raft entry. The seed of each command follows from the batch's.
+#[must_use]
+pub fn decide_batch(
+    image: &ClusterImage,
+    cx: &DecideContext<'_>,
+    commands: Vec<Command>,
+) -> (Vec<MetadataRecord>, Vec<Reply>) {
+    let mut working = image.clone();
+    let mut seeds = Randomness::from_seed(cx.seed);
+    let mut records = Vec::new();
+    let mut replies = Vec::with_capacity(commands.len());
+    for command in commands {
+        let seed = std::array::from_fn(|_| seeds.next_u64());
+        let decision = decide(&working, &DecideContext { seed, ..*cx }, command);
+        working.apply_all(&decision.records);
+        records.extend(decision.records);
+        replies.push(decision.reply);
+    }
+    (records, replies)
+}
+
+/// One decision being made.
+struct Decider<'a> {
+    image: &'a ClusterImage,
+    cx: &'a DecideContext<'a>,
+    random: Randomness,
+    records: Vec<MetadataRecord>,
+}
+
+impl<'a> Decider<'a> {
+    fn new(image: &'a ClusterImage, cx: &'a DecideContext<'a>) -> Self {
+        Self { image, cx, random: Randomness::from_seed(cx.seed), records: Vec::new() }
+    }
+
+    /// The configs below a topic's own.
+    fn layers(&self) -> BrokerLayers<'a> {
+        BrokerLayers {
+            cluster: self.image.configs(&ConfigResource::Cluster),
+            ..BrokerLayers::of_settings(self.cx.settings)
+        }
+    }
+
+    /// How many partitions the cluster may still get.
+    fn partition_room(&self) -> u64 {
+        let limit = u64::from(self.cx.settings.settings().limits.partitions.get());
+        limit.saturating_sub(self.image.partition_count())
+    }
+
+    fn too_many_partitions(&self) -> Refusal {
+        let limit = self.cx.settings.settings().limits.partitions;
+        let there = self.image.partition_count();
+        let message = format!(
+            "The cluster has {there} partition(s) and may hold {limit} (limits.partitions)."
+        );
+        Refusal::new(ErrorCode::PolicyViolation, message)
+    }
+}
+
+fn unknown_topic() -> Refusal {
+    Refusal::new(
+        ErrorCode::UnknownTopicOrPartition,
+        "This server does not host this topic-partition.",
+    )
+}
+
+fn too_large_a_request() -> Refusal {
+    Refusal::new(ErrorCode::PolicyViolation, "Excessively large number of partitions per request.")
+}
+
+fn too_large_a_batch() -> Refusal {
+    Refusal::new(ErrorCode::PolicyViolation, "Unable to perform excessively large batch operation.")
+}
+
+/// Names that appear more than once, each once.
+fn duplicates<'n>(names: impl Iterator<Item = &'n str>) -> std::collections::BTreeSet<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut twice = std::collections::BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            twice.insert(name.to_owned());
+        }
+    }
+    twice
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,306 @@
+//! Creating and deleting topics.
+
+use super::{Decider, duplicates, too_large_a_batch, too_large_a_request, unknown_topic};
+use super::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX};
+use crate::command::{Answer, CreatedTopic, DeletedTopic, NewTopic, Refusal, TopicRef};
+use crate::placement::Placement;
+use crate::record::{ConfigResource, MetadataRecord, Replication};
+use jocko_config::kafka::{ConfigMap, check_topic_config, check_topic_configs};
+use jocko_types::{BrokerId, ErrorCode, PartitionIndex, TopicId, TopicName, TopicNameError};
+use std::collections::BTreeSet;
+
+/// Kafka keeps its own metadata in a topic of this name; ours lives elsewhere, but tools know it.
+const RESERVED_NAME: &str = "__cluster_metadata";
+
+/// Copies of a partition where jocko chooses: enough to lose a broker and still have two.
+const COPIES_AUTO_MAX: usize = 3;
+
+impl Decider<'_> {
+    pub(super) fn create_topics(
+        &mut self,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<(String, Answer<CreatedTopic>)> {
+        let twice = duplicates(topics.iter().map(|topic| topic.name.as_str()));
+        let asked: u64 = topics
+            .iter()
+            .filter(|topic| !twice.contains(&topic.name))
+            .map(|topic| self.partitions_asked(topic))
+            .fold(0, u64::saturating_add);
+        let mut told = BTreeSet::new();
+        let mut answers = Vec::with_capacity(topics.len());
+        let mut room = self.partition_room();
+        for topic in topics {
+            let answer = if twice.contains(&topic.name) {
+                if !told.insert(topic.name.clone()) {
+                    continue;
+                }
+                Err(Refusal::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+            } else if topic.name == RESERVED_NAME {
+                let message = format!("Creation of internal topic {RESERVED_NAME} is prohibited.");
+                Err(Refusal::new(ErrorCode::InvalidRequest, message))
+            } else if asked > PARTITIONS_PER_REQUEST_MAX {
+                Err(too_large_a_request())
+            } else {
+                self.create_topic(&topic, &mut room)
+            };
+            answers.push((topic.name, answer));
+        }
+        if self.records.len() > RECORDS_PER_REQUEST_MAX {
+            self.records.clear();
+            answers.iter_mut().for_each(|(_, answer)| *answer = Err(too_large_a_batch()));
+        }
+        if validate_only {
+            self.records.clear();
+        }
+        answers
+    }
+
+    /// How many partitions a request asks for, whether it may have them or not.
+    fn partitions_asked(&self, topic: &NewTopic) -> u64 {
+        let count = match topic.partitions {
+            _ if !topic.assignments.is_empty() => topic.assignments.len(),
+            -1 => usize::try_from(self.default_partitions()).unwrap_or(0),
+            count => usize::try_from(count).unwrap_or(0),
+        };
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
+    fn default_partitions(&self) -> i32 {
+        i32::try_from(self.cx.settings.settings().topics.partitions.get()).unwrap_or(i32::MAX)
+    }
+
+    fn create_topic(&mut self, topic: &NewTopic, room: &mut u64) -> Answer<CreatedTopic> {
+        let name = TopicName::new(&topic.name).map_err(|error| bad_name(&topic.name, error))?;
+        if self.image.topic(&topic.name).is_some() {
+            let message = format!("Topic '{name}' already exists.");
+            return Err(Refusal::new(ErrorCode::TopicAlreadyExists, message));
+        }
+        if let Some(other) = self.image.topic_colliding_with(&name) {
+            let message = format!("Topic '{name}' collides with existing topic: {other}");
+            return Err(Refusal::new(ErrorCode::InvalidTopicException, message));
+        }
+        let configs = self.new_configs(&topic.configs)?;
+        let (replication, lists) = if topic.assignments.is_empty() {
+            self.place(topic, room)?
+        } else {
+            self.chosen(topic)?
+        };
+        let added = u64::try_from(lists.len()).unwrap_or(u64::MAX);
+        *room = room.checked_sub(added).ok_or_else(|| self.too_many_partitions())?;
+        self.record_topic(name, replication, lists, configs)
+    }
+
+    fn new_configs(&self, configs: &[(String, Option<String>)]) -> Answer<ConfigMap> {
+        let refuse = |message: String| Refusal::new(ErrorCode::InvalidConfig, message);
+        let mut kept = ConfigMap::new();
+        for (name, value) in configs {
+            let Some(value) = value else {
+                let message = format!("Null value not supported for topic configs: {name}");
+                return Err(refuse(message));
+            };
+            kept.insert(name.clone(), value.clone());
+        }
+        check_topic_configs(&kept, &self.layers()).map_err(refuse)?;
+        kept.retain(|name, value| check_topic_config(name, value) == Ok(true));
+        Ok(kept)
+    }
+
+    /// Lets the controller choose the brokers.
+    fn place(&mut self, topic: &NewTopic, room: &u64) -> Answer<(Replication, Vec<Vec<BrokerId>>)> {
+        if topic.replication_factor < -1 || topic.replication_factor == 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.",
+            ));
+        }
+        if topic.partitions < -1 || topic.partitions == 0 {
+            return Err(Refusal::new(
+                ErrorCode::InvalidPartitions,
+                "Number of partitions was set to an invalid non-positive value.",
+            ));
+        }
+        let partitions = self.partitions_asked(topic);
+        if partitions > *room {
+            return Err(self.too_many_partitions());
+        }
+        let replication = self.replication(topic.replication_factor);
+        let mut placement = Placement::over(self.image.live_brokers(), &mut self.random);
+        let copies = copies_of(replication, &placement)?;
+        let lists = (0..partitions).map(|_| placement.next(copies)).collect();
+        Ok((replication, lists))
+    }
+
+    fn replication(&self, asked: i16) -> Replication {
+        if asked > 0 {
+            return Replication::Fixed(asked);
+        }
+        match self.cx.settings.settings().topics.replication.set() {
+            Some(copies) => Replication::Fixed(copies.get()),
+            None => Replication::Auto,
+        }
+    }
+
+    /// Takes the brokers the client chose.
+    fn chosen(&self, topic: &NewTopic) -> Answer<(Replication, Vec<Vec<BrokerId>>)> {
+        let refuse = |message: &str| Refusal::new(ErrorCode::InvalidRequest, message);
+        if topic.replication_factor != -1 {
+            return Err(refuse(
+                "A manual partition assignment was specified, but replication factor was not set \
+                 to -1.",
+            ));
+        }
+        if topic.partitions != -1 {
+            return Err(refuse(
+                "A manual partition assignment was specified, but numPartitions was not set to -1.",
+            ));
+        }
+        let mut chosen: Vec<_> = topic.assignments.iter().collect();
+        chosen.sort_by_key(|assignment| assignment.partition);
+        let mut copies = None;
+        let mut lists = Vec::with_capacity(chosen.len());
+        for (index, assignment) in chosen.into_iter().enumerate() {
+            let same = usize::try_from(assignment.partition.get()) == Ok(index);
+            if !same {
+                return Err(Refusal::new(
+                    ErrorCode::InvalidReplicaAssignment,
+                    "partitions should be a consecutive 0-based integer sequence",
+                ));
+            }
+            self.check_assignment(&assignment.brokers, copies)?;
+            copies = Some(assignment.brokers.len());
+            lists.push(assignment.brokers.clone());
+        }
+        let copies = i16::try_from(copies.unwrap_or(1)).unwrap_or(i16::MAX);
+        Ok((Replication::Fixed(copies), lists))
+    }
+
+    fn record_topic(
+        &mut self,
+        name: TopicName,
+        replication: Replication,
+        lists: Vec<Vec<BrokerId>>,
+        configs: ConfigMap,
+    ) -> Answer<CreatedTopic> {
+        let id = self.new_topic_id();
+        let partitions = i32::try_from(lists.len()).unwrap_or(i32::MAX);
+        let copies = lists.first().map_or(0, Vec::len);
+        let mut records =
+            vec![MetadataRecord::Topic { topic_id: id, name: name.clone(), replication }];
+        for (partition, replicas) in (0..).map(PartitionIndex::new).zip(lists) {
+            let state = self.first_state(partition, replicas)?;
+            records.push(MetadataRecord::Partition { topic_id: id, partition, state });
+        }
+        for (config, value) in &configs {
+            let resource = ConfigResource::Topic(name.clone());
+            let (name, value) = (config.clone(), Some(value.clone()));
+            records.push(MetadataRecord::Config { resource, name, value });
+        }
+        self.records.append(&mut records);
+        let replication_factor = i16::try_from(copies).unwrap_or(i16::MAX);
+        Ok(CreatedTopic { id, name, partitions, replication_factor, configs })
+    }
+
+    fn new_topic_id(&mut self) -> TopicId {
+        loop {
+            let id = self.random.topic_id();
+            if self.image.topic_by_id(id).is_none() {
+                return id;
+            }
+        }
+    }
+
+    pub(super) fn delete_topics(
+        &mut self,
+        topics: Vec<TopicRef>,
+    ) -> Vec<(TopicRef, Answer<DeletedTopic>)> {
+        let names = topics.iter().filter_map(|topic| topic.name.as_deref());
+        let twice = duplicates(names);
+        let mut told = BTreeSet::new();
+        let mut gone = BTreeSet::new();
+        let ids: Vec<TopicId> = topics.iter().map(|topic| topic.id).collect();
+        let mut answers = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let repeats = match &topic.name {
+                Some(name) => twice.contains(name),
+                None => ids.iter().filter(|id| **id == topic.id).count() > 1,
+            };
+            if repeats && !told.insert(topic.clone()) {
+                continue;
+            }
+            let answer = self.find_deleted(&topic, repeats, &gone);
+            if let Ok(deleted) = &answer {
+                gone.insert(deleted.id);
+                self.records.push(MetadataRecord::RemoveTopic { topic_id: deleted.id });
+            }
+            answers.push((topic, answer));
+        }
+        answers
+    }
+
+    fn find_deleted(
+        &self,
+        topic: &TopicRef,
+        repeats: bool,
+        gone: &BTreeSet<TopicId>,
+    ) -> Answer<DeletedTopic> {
+        let refuse = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
+        let found = match (&topic.name, topic.id.is_zero()) {
+            (None, true) => return refuse("Neither topic name nor id were specified."),
+            (Some(_), false) => return refuse("You may not specify both topic name and topic id."),
+            (Some(_), true) if repeats => return refuse("Duplicate topic name."),
+            (None, false) if repeats => return refuse("Duplicate topic id."),
+            (Some(name), true) => self.image.topic(name).ok_or_else(unknown_topic)?,
+            (None, false) => self.image.topic_by_id(topic.id).ok_or_else(|| {
+                let message = "This server does not host this topic ID.";
+                Refusal::new(ErrorCode::UnknownTopicId, message)
+            })?,
+        };
+        if gone.contains(&found.id) {
+            return refuse("The provided topic name maps to an ID that was already supplied.");
+        }
+        Ok(DeletedTopic { id: found.id, name: found.name.clone() })
+    }
+}
+
+/// How many copies to place.
+///
+/// # Errors
+/// More are asked for than there are brokers to keep them.
+pub(super) fn copies_of(replication: Replication, placement: &Placement) -> Answer<usize> {
+    let brokers = placement.broker_count();
+    let refuse = |message: String| Refusal::new(ErrorCode::InvalidReplicationFactor, message);
+    if brokers == 0 {
+        return Err(refuse("All brokers are currently fenced.".to_owned()));
+    }
+    match replication {
+        Replication::Auto => Ok(brokers.min(COPIES_AUTO_MAX)),
+        Replication::Fixed(asked) => {
+            let copies = usize::try_from(asked).unwrap_or(0);
+            if copies == 0 || copies > brokers {
+                return Err(refuse(format!(
+                    "Unable to replicate the partition {asked} time(s): The target replication \
+                     factor of {asked} cannot be reached because only {brokers} broker(s) are \
+                     registered."
+                )));
+            }
+            Ok(copies)
+        }
+    }
+}
+
+fn bad_name(name: &str, error: TopicNameError) -> Refusal {
+    let why = match error {
+        TopicNameError::Empty => "the empty string is not allowed".to_owned(),
+        TopicNameError::DotOrDotDot => format!("'{name}' is not allowed"),
+        TopicNameError::TooLong => format!(
+            "the length of '{name}' is longer than the max allowed length {}",
+            TopicName::LENGTH_MAX
+        ),
+        TopicNameError::IllegalCharacter => format!(
+            "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' \
+             and '-'"
+        ),
+    };
+    Refusal::new(ErrorCode::InvalidTopicException, format!("Topic name is invalid: {why}"))
+}
