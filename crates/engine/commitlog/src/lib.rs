@@ -9,7 +9,7 @@
 //! # Entry points
 //! [`Log::open`]; [`Log::append`], [`Log::append_as_follower`], [`Log::append_assigned`];
 //! [`Log::read`]; [`Log::take_flush`] and [`Log::flushed`]; [`Log::truncate_to`];
-//! [`Log::expire`]; [`Log::close`]. Files of the data directory are in `data_dir`.
+//! [`Log::expire`]; [`Log::close`]. Files of the data directory are in [`data_dir`].
 //!
 //! # Caller's duties
 //! 1. One owner at a time: keep a log under its partition's lock. Only [`Log::open`],
@@ -24,6 +24,9 @@
 
 #![warn(missing_docs)]
 
+pub mod data_dir;
+
+mod checkpoint;
 mod config;
 mod entries;
 mod epochs;
@@ -42,6 +45,7 @@ mod time_index;
 #[cfg(test)]
 mod testing;
 
+pub use checkpoint::{Checkpoint, Checkpoints};
 pub use config::LogConfig;
 pub use epochs::{EpochEnd, EpochStart};
 pub use fault::{LogFault, Result};

@@ -1,0 +1,178 @@
+//! A data directory over its life.
+
+use super::*;
+use jocko_disk::{CrashPoints, MemDisk};
+
+const ROOT: &str = "/data";
+
+fn id(byte: u8) -> Uuid {
+    Uuid::from_bytes([byte; 16])
+}
+
+fn open(disk: &DiskRef) -> Result<(DataDir, LastStop)> {
+    DataDir::open(disk.clone(), Path::new(ROOT), id(1), Some(id(8)))
+}
+
+fn partition(name: &str) -> TopicPartition {
+    parse_folder(name).unwrap()
+}
+
+#[test]
+fn an_identity_is_drawn_once_and_claimed_once() {
+    let disk = MemDisk::new().shared();
+    let (mut dir, last) = open(&disk).unwrap();
+    assert_eq!(last, LastStop { clean: None, same_boot: false, created: true });
+    dir.claim(id(5), BrokerId::new(3)).unwrap();
+    drop(dir);
+    let (mut dir, last) = DataDir::open(disk.clone(), Path::new(ROOT), id(2), Some(id(8))).unwrap();
+    assert_eq!(last, LastStop { clean: None, same_boot: true, created: false });
+    assert_eq!(dir.identity().directory_id, id(1));
+    assert_eq!(dir.identity().owner, Some((id(5), BrokerId::new(3))));
+    dir.claim(id(5), BrokerId::new(3)).unwrap();
+    let refused = dir.claim(id(6), BrokerId::new(3)).unwrap_err().to_string();
+    assert!(refused.contains(&id(5).to_string()) && refused.contains(&id(6).to_string()));
+    drop(dir);
+    let (_, last) = DataDir::open(disk, Path::new(ROOT), id(2), Some(id(9))).unwrap();
+    assert!(!last.same_boot);
+}
+
+#[test]
+fn one_process_per_directory() {
+    let disk = MemDisk::new().shared();
+    let (dir, _) = open(&disk).unwrap();
+    assert!(matches!(open(&disk), Err(DataDirFault::Locked { .. })));
+    drop(dir);
+    open(&disk).unwrap();
+}
+
+#[test]
+fn a_newer_format_is_refused_in_words() {
+    let disk = MemDisk::new().shared();
+    disk.create_dir_all(Path::new(ROOT)).unwrap();
+    let mut payload = encode(&Identity { directory_id: id(1), owner: None, boot_id: id(0) });
+    payload[1] = 2;
+    Slots::open(disk.as_ref(), &Path::new(ROOT).join(META), &payload).unwrap();
+    let fault = open(&disk).unwrap_err();
+    assert_eq!(
+        fault.to_string(),
+        "/data was written in data format 2, this version knows 1; run a newer version"
+    );
+}
+
+#[test]
+fn logs_without_an_identity_are_refused() {
+    let disk = MemDisk::new().shared();
+    disk.create_dir_all(Path::new("/data/orders-0")).unwrap();
+    assert!(matches!(open(&disk), Err(DataDirFault::IdentityMissing { .. })));
+}
+
+#[test]
+fn a_clean_stop_is_remembered_once() {
+    let mem = MemDisk::new();
+    let disk = mem.shared();
+    let (dir, _) = open(&disk).unwrap();
+    dir.mark_clean(BrokerEpoch::new(42)).unwrap();
+    let (dir, last) = open(&disk).unwrap();
+    assert_eq!(last.clean, Some(BrokerEpoch::new(42)));
+    drop(dir);
+    let (dir, last) = open(&disk).unwrap();
+    assert_eq!(last.clean, None);
+    dir.mark_clean(BrokerEpoch::new(43)).unwrap();
+    mem.flip_bit("/data/.jocko-clean-shutdown", 9, 0).unwrap();
+    assert_eq!(open(&disk).unwrap().1.clean, None, "a damaged mark is none");
+}
+
+fn sample(recovery_point: i64) -> Checkpoints {
+    let checkpoint = Checkpoint {
+        topic_id: id(4),
+        recovery_point: Offset::new(recovery_point),
+        log_start: Offset::new(2),
+    };
+    [(partition("orders-0"), checkpoint)].into()
+}
+
+#[test]
+fn checkpoints_survive_a_damaged_copy_and_fall_back_to_kafkas() {
+    let mem = MemDisk::new();
+    let disk = mem.shared();
+    let (mut dir, _) = open(&disk).unwrap();
+    assert!(dir.load_checkpoints().unwrap().is_empty());
+    dir.store_checkpoints(&sample(5)).unwrap();
+    dir.store_checkpoints(&sample(7)).unwrap();
+    assert_eq!(dir.load_checkpoints().unwrap(), sample(7));
+    mem.flip_bit("/data/jocko-checkpoints-a", 30, 0).unwrap();
+    assert_eq!(dir.load_checkpoints().unwrap(), sample(7));
+    mem.flip_bit("/data/jocko-checkpoints-b", 30, 0).unwrap();
+    let mut kafkas = sample(7);
+    kafkas.values_mut().for_each(|checkpoint| checkpoint.topic_id = TopicId::ZERO);
+    assert_eq!(dir.load_checkpoints().unwrap(), kafkas);
+}
+
+#[test]
+fn after_a_crash_the_checkpoints_are_the_last_promised_or_the_next() {
+    let covered = CrashPoints::in_dir(ROOT).run(
+        |disk, promised: &mut i64| {
+            let (mut dir, _) = open(disk)?;
+            for recovery_point in 1..4 {
+                dir.store_checkpoints(&sample(recovery_point))?;
+                *promised = recovery_point;
+            }
+            dir.mark_clean(BrokerEpoch::new(1))
+        },
+        |after, promised| {
+            let (mut dir, last) = open(&after.disk()).unwrap();
+            let found = dir.load_checkpoints().unwrap();
+            let point = found.values().next().map_or(0, |at| at.recovery_point.get());
+            assert!(point == *promised || point == *promised + 1, "{point} for {promised}");
+            assert!(last.clean.is_none() || point == 3, "a clean stop comes last");
+        },
+    );
+    assert!(covered.points > 40, "{covered:?}");
+}
+
+#[test]
+fn folders_are_told_apart_by_name() {
+    let check = |name: &str, expect: Option<(&str, i32)>| {
+        let found = parse_folder(name);
+        let found = found.as_ref().map(|at| (at.topic.as_str(), at.partition.get()));
+        assert_eq!(found, expect, "{name}");
+    };
+    check("orders-0", Some(("orders", 0)));
+    check("a-b.c-12", Some(("a-b.c", 12)));
+    check("orders--1", Some(("orders-", 1)));
+    for name in [
+        "orders",
+        "orders-",
+        "-0",
+        "orders-01",
+        "orders-x",
+        "orders-+1",
+        "orders-99999999999",
+        "orders-0.0123456789abcdef0123456789abcdef-delete",
+    ] {
+        check(name, None);
+    }
+}
+
+#[test]
+fn a_deleted_folder_is_renamed_first_and_a_stray_one_is_kept() {
+    let disk = MemDisk::new().shared();
+    let (dir, _) = open(&disk).unwrap();
+    let long = format!("{}-0", "x".repeat(249));
+    for name in ["orders-0", "orders-1", long.as_str()] {
+        disk.create_dir_all(&Path::new(ROOT).join(name)).unwrap();
+    }
+    assert_eq!(dir.partitions().unwrap().len(), 3);
+    let deleted = dir.delete(&partition("orders-0"), id(3)).unwrap().unwrap();
+    assert_eq!(deleted, Path::new("/data/orders-0.03030303030303030303030303030303-delete"));
+    assert_eq!(dir.delete(&partition("orders-0"), id(3)).unwrap(), None);
+    let stray = dir.set_aside(&partition("orders-1"), id(4)).unwrap();
+    let long = dir.delete(&partition(&long), id(5)).unwrap().unwrap();
+    assert_eq!(long.file_name().unwrap().len(), NAME_BYTES_MAX);
+    assert!(dir.partitions().unwrap().is_empty());
+    assert_eq!(dir.trash().unwrap(), [deleted.clone(), long]);
+    dir.remove_trash(&deleted).unwrap();
+    dir.remove_trash(&deleted).unwrap();
+    assert!(!disk.exists(&deleted).unwrap());
+    assert!(disk.exists(&stray).unwrap());
+}
