@@ -286,6 +286,9 @@ pub(crate) fn build(schema: &Schema, borrowed: bool) -> Result<Option<Message>> 
     if borrowed {
         mark_borrowing(&mut builder.structs);
     }
+    for one in &builder.structs {
+        check_depth(&builder.structs, &one.name, 0).with_context(context)?;
+    }
     Ok(Some(Message {
         name: names::upper(&schema.name),
         kind: schema.kind.clone(),
@@ -297,6 +300,17 @@ pub(crate) fn build(schema: &Schema, borrowed: bool) -> Result<Option<Message>> 
         borrowed,
         structs: builder.structs,
     }))
+}
+
+/// Refuses a struct that holds itself, and one that holds a struct nobody described.
+fn check_depth(structs: &[Struct], name: &str, depth: usize) -> Result<()> {
+    ensure!(depth < structs.len(), "{name} holds itself");
+    let found = structs.iter().find(|one| one.name == name);
+    let found = found.with_context(|| format!("no struct is named {name}"))?;
+    for inner in found.fields.iter().filter_map(|field| field.kind.struct_name()) {
+        check_depth(structs, inner, depth + 1)?;
+    }
+    Ok(())
 }
 
 /// Marks the structs that hold strings or records, directly or below.
@@ -374,9 +388,16 @@ impl Builder {
         };
         let nullable = Versions::parse_or_none(schema.nullable_versions.as_ref())?;
         let kind = Kind::parse(&schema.kind)?;
+        let default = default_text(schema.default.as_ref(), &kind)?;
+        ensure!(default != "null" || !nullable.is_empty(), "null by default, but never nullable");
+        let can_have_default = matches!(kind, Kind::Bool | Kind::Number(_) | Kind::String);
+        ensure!(
+            can_have_default || default.is_empty() || default == "null",
+            "only numbers, truth values and strings have a default of their own"
+        );
         Ok(Field {
             name: schema.name.clone(),
-            default: default_text(schema.default.as_ref(), &kind)?,
+            default,
             kind,
             versions,
             nullable: nullable.intersect(versions),
@@ -410,4 +431,78 @@ fn default_text(value: Option<&serde_json::Value>, kind: &Kind) -> Result<String
         i64::MIN => "i64::MIN".into(),
         other => other.to_string(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(text: &str) -> Versions {
+        Versions::parse(text).expect("well formed")
+    }
+
+    #[test]
+    fn conditions_say_no_more_than_needed() {
+        let check = |field: &str, possible: &str, present: Option<&str>, absent: Option<&str>| {
+            let (field, possible) = (versions(field), versions(possible));
+            let field = field.intersect(possible);
+            assert_eq!(field.condition(possible).as_deref(), present);
+            assert_eq!(field.absence(possible).as_deref(), absent);
+        };
+        check("0+", "3-9", None, None);
+        check("5+", "3-9", Some("version >= 5"), Some("version < 5"));
+        check("0-5", "3-9", Some("version <= 5"), Some("version > 5"));
+        check("5", "3-9", Some("version == 5"), Some("version != 5"));
+        let (inside, outside) = ("(5..=7).contains(&version)", "!(5..=7).contains(&version)");
+        check("5-7", "3-9", Some(inside), Some(outside));
+    }
+
+    #[test]
+    fn defaults_are_kafkas() {
+        let check = |json: serde_json::Value, kind: Kind, expect: &str| {
+            assert_eq!(default_text(Some(&json), &kind).expect("well formed"), expect);
+        };
+        let number = || Kind::Number("i32");
+        check("0x7fffffff".into(), number(), "i32::MAX");
+        check("-2147483648".into(), number(), "i32::MIN");
+        check((-1).into(), number(), "-1");
+        check("9223372036854775807".into(), Kind::Number("i64"), "i64::MAX");
+        check("null".into(), Kind::String, "null");
+        // A literal null says nothing, in Kafka's generator too.
+        check(serde_json::Value::Null, Kind::String, "");
+        check(false.into(), Kind::Bool, "false");
+        assert!(default_text(Some(&"soon".into()), &number()).is_err());
+    }
+
+    #[test]
+    fn what_the_writers_cannot_say_is_refused() {
+        let check = |fields: &str| {
+            let text = format!(
+                r#"{{"name": "Test", "type": "data", "validVersions": "0-1",
+                "flexibleVersions": "0+", "fields": [{fields}]}}"#
+            );
+            let schema: Schema = serde_json::from_str(&text).expect("JSON");
+            build(&schema, false).map(|message| message.map(|message| message.structs.len()))
+        };
+        assert_eq!(check(r#"{"name": "A", "type": "int8", "versions": "0+"}"#).ok(), Some(Some(1)));
+        assert!(check(r#"{"name": "A", "type": "int7", "versions": "0+"}"#).is_err());
+        let sometimes =
+            r#"{"name": "A", "type": "int8", "versions": "0+", "tag": 0, "taggedVersions": "1+"}"#;
+        assert!(check(sometimes).is_err());
+        let part = r#"{"name": "A", "type": "P", "versions": "0+",
+            "fields": [{"name": "B", "type": "int8", "versions": "0+"}]}"#;
+        assert_eq!(check(part).ok(), Some(Some(2)));
+        assert!(check(&format!("{part}, {part}")).is_err(), "two structs of one name");
+        assert!(check(r#"{"name": "A", "type": "Nobody", "versions": "0+"}"#).is_err());
+        let itself = r#"{"name": "A", "type": "P", "versions": "0+",
+            "fields": [{"name": "B", "type": "[]P", "versions": "0+"}]}"#;
+        assert!(check(itself).is_err());
+        assert!(
+            check(r#"{"name": "A", "type": "[]int8", "versions": "0+", "default": "7"}"#).is_err()
+        );
+        assert!(
+            check(r#"{"name": "A", "type": "string", "versions": "0+", "default": "null"}"#)
+                .is_err()
+        );
+    }
 }

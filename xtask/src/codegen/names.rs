@@ -50,3 +50,24 @@ pub(crate) fn lower(name: &str) -> String {
 pub(crate) fn camel(name: &str) -> String {
     name.split('_').map(|word| upper(&word.to_ascii_lowercase())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_rust() {
+        let check = |name: &str, expect: &str| assert_eq!(snake(name), expect);
+        check("FetchRequest", "fetch_request");
+        check("topicId", "topic_id");
+        check("KRaftVersionRecord", "k_raft_version_record");
+        check("V3AndBelowTopics", "v3_and_below_topics");
+        check("Enable2Pc", "enable2_pc");
+        check("ISRs", "is_rs");
+        assert_eq!(field("Type"), "r#type");
+        assert_eq!(field("Types"), "types");
+        assert_eq!(camel("NOT_LEADER_OR_FOLLOWER"), "NotLeaderOrFollower");
+        assert_eq!(lower("MaxWaitMs"), "maxWaitMs");
+        assert_eq!(upper("offsetCommitKey"), "OffsetCommitKey");
+    }
+}
