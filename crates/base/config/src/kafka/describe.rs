@@ -55,12 +55,12 @@ pub fn describe_topic(
     wanted: Option<&[&str]>,
 ) -> Vec<Row> {
     let asked = |name: &str| wanted.is_none_or(|names| names.contains(&name));
-    let shown = |definition: &&TopicDefinition| {
+    let is_shown = |definition: &&TopicDefinition| {
         asked(definition.name) && (!definition.hidden || overrides.contains_key(definition.name))
     };
     TOPIC_DEFINITIONS
         .iter()
-        .filter(shown)
+        .filter(is_shown)
         .map(|definition| topic_row(definition, overrides, layers))
         .collect()
 }
@@ -72,6 +72,7 @@ fn topic_row(
 ) -> Row {
     let mut synonyms = Vec::new();
     if let Some(value) = overrides.get(definition.name) {
+        let value = shown(definition, value.clone());
         synonyms.push(synonym(definition.name, value, ConfigSource::DynamicTopic));
     }
     synonyms.extend(default_synonyms(definition, layers));
@@ -88,16 +89,36 @@ fn topic_row(
     }
 }
 
+/// A value in its canonical text, as Kafka shows it; as it is if it is not valid.
+fn shown(definition: &TopicDefinition, value: String) -> String {
+    canonical(definition.name, definition.kind, definition.rule, &value).unwrap_or(value)
+}
+
+/// Broker names without a default, with the name that has it instead. Kafka lists it only where
+/// the first name is set.
+const ELSEWHERE: &[(&str, &str, &str)] = &[
+    ("log.flush.interval.ms", "log.flush.scheduler.interval.ms", "9223372036854775807"),
+    ("log.retention.ms", "log.retention.hours", "168"),
+    ("log.roll.jitter.ms", "log.roll.jitter.hours", "0"),
+    ("log.roll.ms", "log.roll.hours", "168"),
+];
+
 /// The places below a topic where its config is looked for, under the broker's name.
 fn default_synonyms(definition: &TopicDefinition, layers: &BrokerLayers<'_>) -> Vec<Synonym> {
     let Some(name) = definition.broker_name else { return Vec::new() };
     let mut synonyms: Vec<Synonym> = layers
         .set_values(name)
         .into_iter()
-        .map(|(value, source)| synonym(name, value, source))
+        .map(|(value, source)| synonym(name, shown(definition, value), source))
         .collect();
     if definition.broker_default {
         synonyms.push(synonym(name, definition.default, ConfigSource::Default));
+    }
+    let elsewhere = ELSEWHERE.iter().find(|(unset, ..)| *unset == name);
+    if let Some((_, other, value)) = elsewhere
+        && !synonyms.is_empty()
+    {
+        synonyms.push(synonym(other, *value, ConfigSource::Default));
     }
     synonyms
 }
@@ -151,11 +172,14 @@ fn broker_row(
     let name = definition.name;
     let mut synonyms = Vec::new();
     if definition.dynamic {
+        let shown = |value: &String| {
+            canonical(name, definition.kind, definition.rule, value).unwrap_or(value.clone())
+        };
         if let Some(value) = layers.broker.get(name) {
-            synonyms.push(synonym(name, value, ConfigSource::DynamicBroker));
+            synonyms.push(synonym(name, shown(value), ConfigSource::DynamicBroker));
         }
         if let Some(value) = layers.cluster.get(name) {
-            synonyms.push(synonym(name, value, ConfigSource::DynamicDefaultBroker));
+            synonyms.push(synonym(name, shown(value), ConfigSource::DynamicDefaultBroker));
         }
     }
     if let Some(value) = told(definition, facts, layers) {
