@@ -343,9 +343,8 @@ impl Log {
         let kafka = producers::encode_kafka(&self.producers);
         let own = producers::encode(&tail, &self.producers);
         let end = tail.log_end;
-        // The sidecar last: where it is whole, the other is, too.
-        self.flushing.note_state(names::path(&self.dir, end, Kind::Snapshot), kafka, false);
         self.flushing.note_state(names::path(&self.dir, end, Kind::Sidecar), own, false);
+        self.flushing.note_state(names::path(&self.dir, end, Kind::Snapshot), kafka, false);
     }
 
     fn tail_now(&mut self) -> Option<Tail> {

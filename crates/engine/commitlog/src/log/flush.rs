@@ -91,7 +91,6 @@ pub(crate) struct Flushing {
     changes: u64,
     names_changed: u64,
     folder_changed: u64,
-    resized: u64,
     changes_synced: u64,
     state_files: Vec<StateFile>,
     /// A note in the folder lowers the recovery point that the checkpoint holds.
@@ -113,7 +112,6 @@ impl Flushing {
             changes: 0,
             names_changed: 0,
             folder_changed: 0,
-            resized: 0,
             changes_synced: 0,
             state_files: Vec::new(),
             bound_is_written: false,
@@ -149,12 +147,6 @@ impl Flushing {
         self.names_changed = self.changes;
     }
 
-    /// The active segment was cut.
-    pub(crate) const fn note_resize(&mut self) {
-        self.changes += 1;
-        self.resized = self.changes;
-    }
-
     /// A small file is due; it replaces an older version that was not written yet.
     pub(crate) fn note_state(&mut self, path: PathBuf, bytes: Vec<u8>, gates_recovery_point: bool) {
         self.changes += 1;
@@ -185,7 +177,6 @@ impl Flushing {
     fn has_due(&self, log_end: Offset) -> bool {
         self.durable < log_end
             || self.names_changed > self.changes_synced
-            || self.resized > self.changes_synced
             || !self.state_files.is_empty()
     }
 }
@@ -250,14 +241,13 @@ impl Log {
 
     fn unsynced_files(&mut self) -> Result<Vec<FileRef>> {
         let durable = self.flushing.durable;
-        let resized = self.flushing.resized > self.flushing.changes_synced;
         let names_changed = self.flushing.names_changed > self.flushing.changes_synced;
         let count = self.segments.len();
         let at = (self.disk.as_ref(), self.dir.as_path());
         let mut files = Vec::new();
         for (place, segment) in self.segments.iter_mut().enumerate().rev() {
             let active = place + 1 == count;
-            if segment.next <= durable && !(active && (resized || names_changed)) {
+            if segment.next <= durable && !(active && names_changed) {
                 if active {
                     continue;
                 }

@@ -27,9 +27,8 @@ pub enum StartOutcome {
 impl Log {
     /// Cuts every record from `offset` on: those of a leader that others did not follow, or of a
     /// Raft term that lost. A batch that `offset` splits is cut whole. Epochs, producers and
-    /// indexes go back as well. Returns the new end.
-    ///
-    /// The cut is durable after the next flush; a crash before it may bring the old records back.
+    /// indexes go back as well. Returns the new end. Durable when this returns: were the cut of one
+    /// file lost and a later write to the next one kept, old and new records would mix.
     ///
     /// # Errors
     /// The latch; a disk fault, which latches.
@@ -62,8 +61,9 @@ impl Log {
         if let Some(met) = met {
             segment.truncate(at, met.position, end)?;
         }
+        segment.file(at)?.sync_data()?;
         self.next = end;
-        self.flushing.note_resize();
+        self.disk.sync_dir(&self.dir)?;
         self.flushing.truncated(end);
         if self.epochs.truncate_end(end) {
             self.note_epochs();

@@ -203,7 +203,12 @@ impl Log {
             }
             self.touch(place);
         }
-        Ok(self.disk.sync_dir(&self.dir)?)
+        self.disk.sync_dir(&self.dir)?;
+        // The folder itself may be as new as what it holds.
+        match self.dir.parent() {
+            Some(parent) => Ok(self.disk.sync_dir(parent)?),
+            None => Ok(()),
+        }
     }
 }
 

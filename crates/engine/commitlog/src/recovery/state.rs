@@ -26,22 +26,25 @@ pub(crate) fn snapshot_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Offset,
     Ok(files)
 }
 
-/// Loads the producers' state of the log as it is now: the newest snapshot that checks and was
+/// Loads the producers' state of the log as it is now: the newest sidecar that checks and was
 /// taken of these very records, and from there on the headers of the log. Returns how many
-/// snapshots were refused.
+/// sidecars were refused.
+///
+/// Kafka's snapshots do not serve here: one without its sidecar may be of records that were cut.
 pub(crate) fn reload_producers(log: &mut Log, now: Timestamp) -> Result<usize> {
     let mut refused = 0;
     let mut from = log.log_start;
     log.producers.clear();
     if log.folder_exists {
-        let mut offsets: Vec<Offset> = snapshot_files(log.disk.as_ref(), &log.dir)?
+        let offsets: Vec<Offset> = snapshot_files(log.disk.as_ref(), &log.dir)?
             .into_iter()
+            .filter(|(offset, path)| {
+                *offset <= log.next && *path == names::path(&log.dir, *offset, Kind::Sidecar)
+            })
             .map(|(offset, _)| offset)
-            .filter(|offset| *offset <= log.next)
             .collect();
-        offsets.dedup();
         for offset in offsets.into_iter().rev() {
-            match load_snapshot(log, offset, now)? {
+            match load_snapshot(log, offset)? {
                 Some(producers) => {
                     log.producers = producers;
                     from = from.max(offset);
@@ -55,22 +58,13 @@ pub(crate) fn reload_producers(log: &mut Log, now: Timestamp) -> Result<usize> {
     Ok(refused)
 }
 
-/// The snapshot taken at `offset`; `None` if it is damaged, or of records that are gone.
-fn load_snapshot(log: &mut Log, offset: Offset, now: Timestamp) -> Result<Option<Producers>> {
-    let sidecar = names::path(&log.dir, offset, Kind::Sidecar);
-    match read_small(log.disk.as_ref(), &sidecar, SNAPSHOT_BYTES_MAX)? {
-        Some(bytes) => {
-            let Ok(snapshot) = Snapshot::decode(&bytes) else { return Ok(None) };
-            let fits = snapshot.tail.log_end == offset && is_of_this_log(log, &snapshot)?;
-            Ok(fits.then_some(snapshot.producers))
-        }
-        // Kafka's own.
-        None => {
-            let path = names::path(&log.dir, offset, Kind::Snapshot);
-            let bytes = read_small(log.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)?;
-            Ok(bytes.and_then(|bytes| decode_kafka(&bytes, now).ok()))
-        }
-    }
+/// The sidecar written at `offset`; `None` if it is damaged, or of records that are gone.
+fn load_snapshot(log: &mut Log, offset: Offset) -> Result<Option<Producers>> {
+    let path = names::path(&log.dir, offset, Kind::Sidecar);
+    let bytes = read_small(log.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)?;
+    let Some(Ok(snapshot)) = bytes.map(|bytes| Snapshot::decode(&bytes)) else { return Ok(None) };
+    let fits = snapshot.tail.log_end == offset && is_of_this_log(log, &snapshot)?;
+    Ok(fits.then_some(snapshot.producers))
 }
 
 /// Whether the last batch before a snapshot is the one it was taken after. If that batch was
@@ -133,7 +127,7 @@ impl Log {
                 report.snapshots_refused += 1;
                 false
             }
-            None => self.trust_kafka(end, context.now)?,
+            None => self.trust_kafka(end, context.now, report)?,
         };
         if !trusted {
             return Ok(false);
@@ -160,7 +154,7 @@ impl Log {
 
     /// As far as Kafka's own files allow: walks the headers behind the last index entry, which
     /// must end at the recovery point.
-    fn trust_kafka(&mut self, end: Offset, now: Timestamp) -> Result<bool> {
+    fn trust_kafka(&mut self, end: Offset, now: Timestamp, report: &mut Recovery) -> Result<bool> {
         let Some((segment, at)) = self.active() else { return Ok(false) };
         let (mut walk, met) = match segment.walk_to(at, end, Patience::Wait) {
             Ok(walk) => walk,
@@ -184,7 +178,12 @@ impl Log {
         segment.next = end;
         self.next = end;
         self.last_batch = self.find_last_batch()?;
-        reload_producers(self, now)?;
+        let path = names::path(&self.dir, end, Kind::Snapshot);
+        let bytes = read_small(self.disk.as_ref(), &path, SNAPSHOT_BYTES_MAX)?;
+        match bytes.and_then(|bytes| decode_kafka(&bytes, now).ok()) {
+            Some(producers) => self.producers = producers,
+            None => report.snapshots_refused += reload_producers(self, now)?,
+        }
         Ok(true)
     }
 

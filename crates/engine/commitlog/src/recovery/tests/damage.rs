@@ -1,0 +1,1 @@
+//! Damage in every kind of file.
