@@ -88,8 +88,12 @@ pub enum Input {
         /// Everything below is on its disk.
         end: Offset,
     },
-    /// The log can take no more writes: nothing parked here will come true.
-    Failed,
+    /// The log can take no more writes, or the partition is gone from this broker: nothing parked
+    /// here will come true.
+    Ended {
+        /// What those who wait are answered.
+        error: ErrorCode,
+    },
     /// A parked request wants an answer once the high watermark is at least `offset`.
     Parked {
         /// The request.
@@ -180,9 +184,7 @@ impl Replica {
                     *known = (*known).max(end);
                 }
             }
-            Input::Failed => {
-                self.waiters.refuse_all(ErrorCode::KafkaStorageError, &mut output.released);
-            }
+            Input::Ended { error } => self.waiters.refuse_all(error, &mut output.released),
             Input::Parked { ticket, offset } => self.park(ticket, offset, &mut output),
             Input::Forgotten { ticket } => self.waiters.forget(ticket),
         }

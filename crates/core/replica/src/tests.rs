@@ -3,7 +3,7 @@
 use crate::{
     Acks, Assignment, Durability, Input, LogEnds, Outcome, Output, Policy, Refusal, Replica, Ticket,
 };
-use jocko_types::{BrokerId, LeaderEpoch, Offset, PartitionEpoch};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 
@@ -55,7 +55,7 @@ fn perform(replica: &mut Replica, line: &str) -> String {
             follower: BrokerId::new(number(follower)),
             end: Offset::new(number(end)),
         },
-        ["fail"] => Input::Failed,
+        ["fail"] => Input::Ended { error: ErrorCode::KafkaStorageError },
         ["park", ticket, offset] => {
             Input::Parked { ticket: Ticket(number(ticket)), offset: Offset::new(number(offset)) }
         }
@@ -168,7 +168,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         (broker, offset.clone()).prop_map(|(follower, end)| Input::Progress { follower, end }),
         (ticket.clone(), offset).prop_map(|(ticket, offset)| Input::Parked { ticket, offset }),
         ticket.prop_map(|ticket| Input::Forgotten { ticket }),
-        Just(Input::Failed),
+        Just(Input::Ended { error: ErrorCode::KafkaStorageError }),
     ]
 }
 

@@ -1,0 +1,33 @@
+//! A replica and its log under one lock: what a broker does with one partition.
+//!
+//! The lock is held for microseconds: to admit, assign offsets, write to the page cache and step
+//! the replica. Never across a sync, the network or an await. What must happen afterwards comes
+//! back as [`Effects`], to be carried out when the lock is free.
+//!
+//! A partition opens its log when it is first used: after a clean stop thousands of idle ones cost
+//! nothing. After an unclean one [`Partition::open`] is called for each, on a worker, before
+//! anybody is served.
+//!
+//! The crate has no clock, no thread and no socket: time is an argument, and who syncs is decided
+//! elsewhere ([`Partition::take_flush`]).
+
+#![warn(missing_docs)]
+
+mod offsets;
+mod partition;
+mod produce;
+mod read;
+mod upkeep;
+
+pub use jocko_commitlog::{
+    Cold, EpochEnd, FlushJob, LogConfig, LogFault, LogSlice, OpenContext, TimestampFound,
+};
+pub use jocko_replica::{Acks, Assignment, Durability, Policy};
+pub use offsets::Listed;
+pub use partition::{Effects, Governed, Home, Partition, Standing};
+pub use produce::{Appended, Progress, Refused};
+pub use read::{Diverging, Read, ReadOutcome, View};
+pub use upkeep::Upkeep;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,346 @@
+//! The partition: its settings, its lock, and how it opens.
+
+use arc_swap::ArcSwap;
+use jocko_commitlog::{Log, LogConfig, LogFault, OpenContext};
+use jocko_disk::DiskRef;
+use jocko_records::AppendRules;
+use jocko_replica::{Assignment, Input, LogEnds, Output, Policy, Released, Replica, Role, Ticket};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Everything a topic's settings decide for one of its partitions.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Governed {
+    /// For the log.
+    pub log: LogConfig,
+    /// For the replica.
+    pub policy: Policy,
+    /// For produced batches; `now` and `zstd_allowed` are the request's to fill in.
+    pub rules: AppendRules,
+    /// `flush.messages`: records after which a relaxed topic is synced all the same.
+    pub flush_records: i64,
+    /// `flush.ms`: milliseconds after which it is.
+    pub flush_ms: i64,
+}
+
+/// Where a partition lives.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// The disk.
+    pub disk: DiskRef,
+    /// The log's folder.
+    pub dir: PathBuf,
+    /// The broker that hosts it.
+    pub broker: BrokerId,
+    /// How its log is to be opened.
+    pub open: OpenContext,
+}
+
+/// What follows from an operation, to be carried out once the lock is free.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Effects {
+    /// Parked requests to wake, by the number they were parked under.
+    pub released: Vec<u64>,
+    /// Whether the log is to be synced because somebody's answer depends on it.
+    pub flush_due: bool,
+}
+
+/// Where a partition stands, for requests that only describe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// The first offset that may be read.
+    pub log_start: Offset,
+    /// Everything below is committed.
+    pub high_watermark: Offset,
+    /// The offset the next record gets.
+    pub log_end: Offset,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// Bytes of the log.
+    pub size_bytes: u64,
+    /// Segments of the log.
+    pub segments: usize,
+}
+
+/// One partition of a topic on this broker.
+#[derive(Debug)]
+pub struct Partition {
+    name: TopicPartition,
+    topic_id: TopicId,
+    home: Home,
+    governed: ArcSwap<Governed>,
+    /// Whether the flusher has it in its line.
+    in_line: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// The log is opened by whoever needs it first.
+#[derive(Debug)]
+enum State {
+    Closed(Option<Assignment>),
+    Open(Box<Open>),
+    /// It could not be opened, or was set aside; why.
+    Unusable(LogFault),
+    /// The topic is deleted, or the broker stops.
+    Gone,
+}
+
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) log: Log,
+    pub(crate) replica: Replica,
+    /// Records appended since the last sync was asked for, in relaxed mode.
+    pub(crate) unsynced_records: i64,
+}
+
+impl Partition {
+    /// A partition that has not touched the disk yet.
+    #[must_use]
+    pub fn new(name: TopicPartition, topic_id: TopicId, home: Home, governed: Governed) -> Self {
+        Self {
+            name,
+            topic_id,
+            home,
+            governed: ArcSwap::from_pointee(governed),
+            in_line: AtomicBool::new(false),
+            state: Mutex::new(State::Closed(None)),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    /// Its topic's id.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Where it lives.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn governed(&self) -> Arc<Governed> {
+        self.governed.load_full()
+    }
+
+    /// Puts other settings in force.
+    pub fn govern(&self, governed: Governed) -> Effects {
+        let mut state = self.lock();
+        let effects = match &mut *state {
+            State::Open(open) => {
+                open.log.reconfigure(governed.log.clone());
+                Effects::from(open.replica.step(Input::Governed(governed.policy)))
+            }
+            State::Closed(_) | State::Unusable(_) | State::Gone => Effects::default(),
+        };
+        self.governed.store(Arc::new(governed));
+        effects
+    }
+
+    /// Takes the cluster's word about who leads.
+    pub fn assign(&self, assignment: Assignment) -> Effects {
+        let mut state = self.lock();
+        match &mut *state {
+            State::Closed(pending) => {
+                *pending = Some(assignment);
+                Effects::default()
+            }
+            State::Open(open) => open.assign(assignment),
+            State::Unusable(_) | State::Gone => Effects::default(),
+        }
+    }
+
+    /// Opens the log, recovering it if the last stop was unclean. May take long: for workers.
+    ///
+    /// # Errors
+    /// Why it cannot be opened; the partition then answers every request with a storage error.
+    pub fn open(&self) -> Result<(), LogFault> {
+        self.with_open(|_| ()).map_err(|_| match &*self.lock() {
+            State::Unusable(fault) => fault.clone(),
+            State::Closed(_) | State::Open(_) | State::Gone => LogFault::Latched {
+                path: self.home.dir.clone(),
+                reason: "the partition is gone".into(),
+            },
+        })
+    }
+
+    /// Whether the log is open.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(*self.lock(), State::Open(_))
+    }
+
+    /// Why the partition cannot be used, if so.
+    #[must_use]
+    pub fn fault(&self) -> Option<LogFault> {
+        match &*self.lock() {
+            State::Unusable(fault) => Some(fault.clone()),
+            State::Open(open) => open.log.latched(),
+            State::Closed(_) | State::Gone => None,
+        }
+    }
+
+    /// Where it stands; `None` while it is closed (then nothing has happened to it).
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        match &*self.lock() {
+            State::Open(open) => Some(open.standing()),
+            State::Closed(_) | State::Unusable(_) | State::Gone => None,
+        }
+    }
+
+    /// Forgets a parked request.
+    pub fn forget(&self, ticket: u64) {
+        if let State::Open(open) = &mut *self.lock() {
+            // Forgetting releases nobody and dirties nothing.
+            let _ = open.replica.step(Input::Forgotten { ticket: Ticket(ticket) });
+        }
+    }
+
+    /// Takes a place in the flusher's line; `false` if it has one already.
+    #[must_use]
+    pub fn line_up_for_flush(&self) -> bool {
+        !self.in_line.swap(true, Ordering::AcqRel)
+    }
+
+    /// Leaves the line: what is appended from here on needs a new place in it.
+    pub(crate) fn leave_line(&self) {
+        self.in_line.store(false, Ordering::Release);
+    }
+
+    /// Runs `work` on the open log, opening it first if need be.
+    pub(crate) fn with_open<T>(&self, work: impl FnOnce(&mut Open) -> T) -> Result<T, ErrorCode> {
+        let mut state = self.lock();
+        if let State::Closed(pending) = &mut *state {
+            let pending = pending.take();
+            *state = self.open_log(pending);
+        }
+        match &mut *state {
+            State::Open(open) => Ok(work(open)),
+            State::Unusable(_) => Err(ErrorCode::KafkaStorageError),
+            State::Closed(_) | State::Gone => Err(ErrorCode::NotLeaderOrFollower),
+        }
+    }
+
+    /// Runs `work` on the log if it is open.
+    pub(crate) fn if_open<T>(&self, work: impl FnOnce(&mut Open) -> T) -> Option<T> {
+        match &mut *self.lock() {
+            State::Open(open) => Some(work(open)),
+            State::Closed(_) | State::Unusable(_) | State::Gone => None,
+        }
+    }
+
+    /// Ends the partition's life on this broker: nobody is served any more, all who wait are
+    /// refused. Yields the log if it was open, to be closed or thrown away.
+    pub(crate) fn retire(&self, error: ErrorCode) -> (Option<Log>, Effects) {
+        match std::mem::replace(&mut *self.lock(), State::Gone) {
+            State::Open(mut open) => {
+                let output = open.replica.step(Input::Ended { error });
+                (Some(open.log), Effects::from(output))
+            }
+            State::Closed(_) | State::Unusable(_) | State::Gone => (None, Effects::default()),
+        }
+    }
+
+    fn open_log(&self, pending: Option<Assignment>) -> State {
+        let governed = self.governed.load();
+        let opened = Log::open(
+            Arc::clone(&self.home.disk),
+            &self.home.dir,
+            governed.log.clone(),
+            &self.home.open,
+        );
+        let (log, recovery) = match opened {
+            Ok(opened) => opened,
+            Err(fault) => {
+                tracing::error!(partition = %self.name, %fault, "log cannot be opened");
+                return State::Unusable(fault);
+            }
+        };
+        if let Some(cut) = &recovery.cut {
+            tracing::warn!(
+                partition = %self.name,
+                offset = cut.offset.get(),
+                bytes = cut.bytes,
+                reason = cut.reason,
+                "an invalid tail was cut off the log"
+            );
+        }
+        let ends = ends_of(&log);
+        let replica = Replica::new(self.home.broker, governed.policy, ends, ends.durable);
+        let mut open = Open { log, replica, unsynced_records: 0 };
+        if let Some(assignment) = pending {
+            // A log that was just opened has nobody waiting.
+            let _ = open.assign(assignment);
+        }
+        State::Open(Box::new(open))
+    }
+
+    /// A panic under the lock may have left the log half changed: the process must not go on from
+    /// there, and recovery at its next start will sort it out.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|_| {
+            tracing::error!(partition = %self.name, "a panic left this partition in an unknown state");
+            std::process::abort()
+        })
+    }
+}
+
+impl Open {
+    fn assign(&mut self, assignment: Assignment) -> Effects {
+        let leader_epoch = assignment.leader_epoch;
+        let was = self.replica.leader_epoch();
+        let effects = Effects::from(self.replica.step(Input::Assigned(assignment)));
+        if self.replica.role() == Role::Leader && self.replica.leader_epoch() > was {
+            let end = self.log.log_end();
+            if let Err(fault) = self.log.assign_epoch(leader_epoch, end) {
+                tracing::error!(%fault, "leader epoch cannot be noted");
+            }
+        }
+        effects
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            log_start: self.log.log_start(),
+            high_watermark: self.replica.high_watermark(),
+            log_end: self.log.log_end(),
+            leader_epoch: self.replica.leader_epoch(),
+            size_bytes: self.log.size_bytes(),
+            segments: self.log.segment_count(),
+        }
+    }
+}
+
+pub(crate) fn ends_of(log: &Log) -> LogEnds {
+    LogEnds { start: log.log_start(), end: log.log_end(), durable: log.durable_end() }
+}
+
+impl From<Output> for Effects {
+    fn from(output: Output) -> Self {
+        let number = |released: Released| released.ticket.0;
+        Self {
+            released: output.released.into_iter().map(number).collect(),
+            flush_due: output.flush_due,
+        }
+    }
+}
+
+impl Effects {
+    /// Both one after the other.
+    pub fn and(mut self, mut later: Self) -> Self {
+        self.released.append(&mut later.released);
+        Self { released: self.released, flush_due: self.flush_due || later.flush_due }
+    }
+}

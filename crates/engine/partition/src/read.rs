@@ -1,0 +1,121 @@
+//! Reading for consumers.
+
+use crate::partition::{Effects, Partition};
+use jocko_commitlog::{Cold, LogSlice, Patience, ReadOutcome as LogRead, ReadRequest};
+use jocko_replica::{Input, Refusal, Ticket};
+use jocko_types::{ErrorCode, LeaderEpoch, Offset};
+
+/// What a consumer wants.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    /// The first offset it has not seen.
+    pub from: Offset,
+    /// The most bytes it takes.
+    pub bytes_max: usize,
+    /// Whether it takes the first batch even if that is larger (KIP-74).
+    pub whole_batch: bool,
+    /// Whether it wants only what is committed of transactions, too.
+    pub read_committed: bool,
+    /// The leader epoch it knows (KIP-320).
+    pub known_leader_epoch: Option<LeaderEpoch>,
+    /// The epoch of the last record it has; the answer says if the logs have diverged (KIP-595).
+    pub last_fetched_epoch: Option<LeaderEpoch>,
+}
+
+/// What there was.
+#[derive(Debug)]
+pub enum ReadOutcome {
+    /// An answer, with or without records.
+    Found(View),
+    /// An error for the client.
+    Refused(ErrorCode),
+    /// The search needs bytes that are not in memory: warm them on a worker and read again.
+    Cold(Cold),
+}
+
+/// A partition as a reader sees it.
+#[derive(Debug)]
+pub struct View {
+    /// Where the records are, if there are any.
+    pub slice: Option<LogSlice>,
+    /// Everything below is committed.
+    pub high_watermark: Offset,
+    /// Everything below is decided; transactions under way begin here at the earliest.
+    pub last_stable: Offset,
+    /// The first offset there is.
+    pub log_start: Offset,
+    /// Where the reader's log and this one part, if they do.
+    pub diverging: Option<Diverging>,
+}
+
+/// The last point up to which two logs agree (KIP-595).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Diverging {
+    /// The largest epoch both may share.
+    pub epoch: LeaderEpoch,
+    /// Where it ends here.
+    pub end_offset: Offset,
+}
+
+impl Partition {
+    /// Finds what a consumer may read now. Reads no records and never waits for the device.
+    #[must_use]
+    pub fn read(&self, read: &Read) -> ReadOutcome {
+        let found = self.with_open(|open| {
+            open.replica.admit_read(read.known_leader_epoch)?;
+            let high_watermark = open.replica.high_watermark();
+            // Without transactions everything committed is decided.
+            let last_stable = high_watermark;
+            let mut view = View {
+                slice: None,
+                high_watermark,
+                last_stable,
+                log_start: open.log.log_start(),
+                diverging: None,
+            };
+            if let Some(epoch) = read.last_fetched_epoch {
+                let end = open.log.epoch_end_offset(epoch);
+                if end.end < Offset::ZERO {
+                    return Err(Refusal(ErrorCode::OffsetOutOfRange));
+                }
+                if end.epoch < epoch || end.end < read.from {
+                    view.diverging = Some(Diverging { epoch: end.epoch, end_offset: end.end });
+                    return Ok(Ok(view));
+                }
+            }
+            let request = ReadRequest {
+                from: read.from,
+                upper: if read.read_committed { last_stable } else { high_watermark },
+                bytes_max: read.bytes_max,
+                at_least_one_batch: read.whole_batch,
+                patience: Patience::ResidentOnly,
+            };
+            match open.log.read(&request) {
+                Ok(LogRead::Slice(slice)) => view.slice = Some(slice),
+                Ok(LogRead::Empty) => {}
+                Ok(LogRead::OutOfRange { .. }) => {
+                    return Err(Refusal(ErrorCode::OffsetOutOfRange));
+                }
+                Ok(LogRead::Cold(cold)) => return Ok(Err(cold)),
+                Err(fault) => {
+                    tracing::error!(partition = %self.name(), %fault, "read failed");
+                    return Err(Refusal(ErrorCode::KafkaStorageError));
+                }
+            }
+            Ok(Ok(view))
+        });
+        match found {
+            Ok(Ok(Ok(view))) => ReadOutcome::Found(view),
+            Ok(Ok(Err(cold))) => ReadOutcome::Cold(cold),
+            Ok(Err(Refusal(error))) | Err(error) => ReadOutcome::Refused(error),
+        }
+    }
+
+    /// Parks a request until the high watermark is at least `offset`.
+    pub fn park(&self, ticket: u64, offset: Offset) -> Effects {
+        let input = Input::Parked { ticket: Ticket(ticket), offset };
+        let parked = self.if_open(|open| Effects::from(open.replica.step(input)));
+        // A partition that is gone wakes the request at once, to find that out.
+        parked.unwrap_or_else(|| Effects { released: vec![ticket], flush_due: false })
+    }
+}
