@@ -173,7 +173,7 @@ impl Writer {
     /// An unsigned variable-length number of 64 bits.
     pub fn varlong(&mut self, value: u64) {
         let (bytes, len) = varint_bytes(value);
-        self.bytes.extend(bytes.iter().take(len));
+        self.raw(bytes.get(..len).unwrap_or(&bytes));
     }
 
     /// A signed variable-length number of 32 bits in zigzag form.
@@ -427,13 +427,15 @@ impl Writer {
 
     /// Puts a variable-length number where one byte was set aside.
     fn patch_varint(&mut self, at: usize, value: u32) {
-        let (bytes, len) = varint_bytes(u64::from(value));
-        if len == 1 {
-            if let (Some(slot), [byte, ..]) = (self.bytes.get_mut(at), bytes) {
+        if let Ok(byte) = u8::try_from(value)
+            && byte < 0x80
+        {
+            if let Some(slot) = self.bytes.get_mut(at) {
                 *slot = byte;
             }
             return;
         }
+        let (bytes, len) = varint_bytes(u64::from(value));
         self.bytes.splice(at..=at, bytes.into_iter().take(len));
         for hole in self.holes.iter_mut().rev().take_while(|hole| hole.at > at) {
             hole.at += len - 1;
