@@ -15,6 +15,8 @@ pub(crate) struct Budget {
     /// How many wakers wait: asked on each release, so that releases stay one atomic without
     /// pressure.
     waiting: AtomicUsize,
+    /// Half frames arriving (not waiting for memory) on all reactors, as of their last sweeps.
+    receiving: AtomicUsize,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -24,6 +26,7 @@ impl Budget {
             bytes_max,
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
+            receiving: AtomicUsize::new(0),
             wakers: Mutex::new(Vec::new()),
         })
     }
@@ -41,6 +44,16 @@ impl Budget {
     /// Whether somebody waits for memory.
     pub(crate) fn under_pressure(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Notes how many half frames arrive on one reactor; how many do on all.
+    pub(crate) fn note_receiving(&self, before: usize, now: usize) -> usize {
+        if before == now {
+            return self.receiving.load(Ordering::Acquire);
+        }
+        let sum = self.receiving.fetch_add(now, Ordering::AcqRel) + now;
+        self.receiving.fetch_sub(before, Ordering::AcqRel);
+        sum - before
     }
 
     /// Wakes `waker` at the next release.
@@ -122,3 +135,6 @@ impl Drop for Charge {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,19 +24,19 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
 
 use crate::budget::Charge;
-use crate::frames::Frames;
+use crate::frames::{Frames, beyond_allowance};
 use crate::metrics::{self, CloseReason};
 use crate::output::{Flush, Output};
 use crate::ports::BoxStream;
 use crate::reactor::{Reactor, SCRATCH_BYTES};
 use crate::service::{Call, Frame, Outcome, Peer, Reply, Service};
-use crate::settings::{ConnectionSettings, ReactorSettings};
+use crate::settings::ConnectionSettings;
 use crate::vitals::{HalfFrame, Vitals};
 
 /// Frames one connection may start before others of its reactor get their turn.
 const TURN_FRAMES: usize = 128;
 /// Bytes one connection may read before others of its reactor get their turn.
-const TURN_BYTES: usize = 2 * 1024 * 1024;
+const TURN_BYTES: usize = 512 * 1024;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -154,8 +154,9 @@ impl<S: Service> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>, now: Now) -> Poll<End> {
         let (mut started, mut received) = (0, 0);
         loop {
-            let held_back = self.output.bytes() >= self.settings.output_bytes_max;
             started += self.admit(cx, now, TURN_FRAMES - started);
+            // What writing makes room for may start in this turn.
+            let held_back = self.output.bytes() >= self.settings.output_bytes_max;
             let flushed = match self.flush(cx, now) {
                 Ok(flushed) => flushed,
                 Err(end) => return Poll::Ready(end),
@@ -164,7 +165,7 @@ impl<S: Service> Connection<S> {
                 return Poll::Ready(end);
             }
             if flushed == Flush::Turn || started >= TURN_FRAMES || received >= TURN_BYTES {
-                cx.waker().wake_by_ref();
+                give_turn(cx);
                 return Poll::Pending;
             }
             match self.read(cx) {
@@ -435,8 +436,16 @@ impl<S: Service> Connection<S> {
         self.vitals
             .idle
             .set(self.pending.is_empty() && self.output.is_empty() && self.muted.is_none());
-        let allowance = ReactorSettings::ALLOWANCE_BYTES;
-        self.output_charge.set(self.output.bytes().saturating_sub(allowance));
+        self.output_charge.set(beyond_allowance(self.output.bytes()));
+    }
+}
+
+/// Asks to be polled again, after every connection for which something has come. A plain wake
+/// would keep the runtime from looking at its sockets for many turns.
+fn give_turn(cx: &mut Context<'_>) {
+    let mut turn = pin!(tokio::task::yield_now());
+    if turn.as_mut().poll(cx).is_ready() {
+        cx.waker().wake_by_ref();
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::budget::Charge;
 use crate::reactor::SCRATCH_BYTES;
+use crate::settings::ReactorSettings;
 
 /// Bytes of the size prefix.
 pub(crate) const PREFIX_BYTES: usize = 4;
@@ -16,10 +17,11 @@ pub(crate) const PREFIX_BYTES: usize = 4;
 pub(crate) const FRAME_BYTES_MIN: usize = 8;
 /// How much larger than what has arrived a buffer may be.
 const GROWTH: usize = 4;
-/// The largest buffer that is made ready because the previous frame was that large.
-const EXPECTED_BYTES_MAX: usize = 1024 * 1024;
+/// The largest buffer that is made ready because the previous frame was that large. Batches of
+/// the largest default size (1 MiB and a header) fit.
+const EXPECTED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Frames above this leave a quarter of the memory budget to smaller ones.
-const HUGE_BYTES: usize = 1024 * 1024;
+const HUGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A size prefix out of bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,8 +36,10 @@ pub(crate) struct SizeFault {
 /// Where the bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// In a buffer as large as they are: nothing is read into it.
+    /// In a buffer as large as they are, until more is read.
     Leftover,
+    /// Behind a frame that was cut off and may still be in use, in the same buffer.
+    Behind,
     /// In the reactor's buffer.
     Scratch,
     /// In a buffer of their own that becomes the frame.
@@ -108,7 +112,7 @@ impl Frames {
         self.buffer.advance(PREFIX_BYTES);
         let frame = self.buffer.split_to(total - PREFIX_BYTES).freeze();
         if self.place == Place::Own {
-            self.place = Place::Leftover;
+            self.place = Place::Behind;
             self.expected = if total > SCRATCH_BYTES { total.min(EXPECTED_BYTES_MAX) } else { 0 };
             return Ok(Some((frame, Some(self.charge.split()))));
         }
@@ -123,21 +127,21 @@ impl Frames {
         max: usize,
         lend: impl FnOnce() -> BytesMut,
     ) -> Result<Option<usize>, SizeFault> {
-        let total = self.total(max)?;
         let len = self.buffer.len();
-        if self.place == Place::Own {
-            let end = total.unwrap_or_else(|| self.buffer.capacity());
-            if len < self.buffer.capacity().min(end) {
-                return Ok(Some(self.buffer.capacity().min(end) - len));
+        // A frame that is here whole and may not start yet is read past like a small one.
+        let total = self.total(max)?.filter(|total| *total > len || self.place != Place::Own);
+        let own = self.place == Place::Own && (total.is_some() || len < PREFIX_BYTES);
+        if own {
+            let end = self.buffer.capacity().min(total.unwrap_or(usize::MAX));
+            if len < end {
+                return Ok(Some(end - len));
             }
         }
-        if let Some(total) =
-            total.filter(|total| *total > SCRATCH_BYTES || self.place == Place::Own)
-        {
+        if let Some(total) = total.filter(|total| *total > len && (*total > SCRATCH_BYTES || own)) {
             let bytes = total.min((len * GROWTH).max(SCRATCH_BYTES));
             return Ok(self.move_to_own(bytes, total).then(|| bytes - len));
         }
-        if self.buffer.is_empty() && self.place == Place::Leftover && self.expected > 0 {
+        if self.buffer.is_empty() && self.place != Place::Scratch && self.expected > 0 {
             let bytes = self.expected;
             if self.move_to_own(bytes, bytes) {
                 return Ok(Some(bytes));
@@ -161,7 +165,7 @@ impl Frames {
     /// Moves what is here to a buffer of its own of `bytes`, if the budget has them.
     fn move_to_own(&mut self, bytes: usize, total: usize) -> bool {
         let spare = if total > HUGE_BYTES { 4 } else { usize::MAX };
-        if !self.charge.try_raise_within(bytes, spare) {
+        if !self.charge.try_raise_within(beyond_allowance(bytes), spare) {
             return false;
         }
         let mut own = BytesMut::with_capacity(bytes);
@@ -176,21 +180,27 @@ impl Frames {
         &mut self.buffer
     }
 
-    /// Gives the reactor's buffer back, keeping a copy of what is in it.
+    /// Gives the reactor's buffer back and lets go of what is larger than its contents.
     pub(crate) fn settle(&mut self, give: impl FnOnce(BytesMut)) {
-        match self.place {
-            Place::Scratch => {
-                let leftover = BytesMut::from(&self.buffer[..]);
-                give(std::mem::replace(&mut self.buffer, leftover));
-                self.place = Place::Leftover;
-            }
-            // Made ready for a frame of which nothing came.
-            Place::Own if self.buffer.is_empty() => {
-                self.buffer = BytesMut::new();
-                self.place = Place::Leftover;
-                self.charge.set(0);
-            }
-            Place::Own | Place::Leftover => {}
+        let kept = match self.place {
+            Place::Leftover => return,
+            Place::Own if !self.buffer.is_empty() => return,
+            // `Own` and empty was made ready for a frame of which nothing came.
+            Place::Own | Place::Behind | Place::Scratch => BytesMut::from(&self.buffer[..]),
+        };
+        self.charge.set(beyond_allowance(kept.len()));
+        let buffer = std::mem::replace(&mut self.buffer, kept);
+        if self.place == Place::Scratch {
+            give(buffer);
         }
+        self.place = Place::Leftover;
     }
 }
+
+/// What of `bytes` counts against the shared budget.
+pub(crate) fn beyond_allowance(bytes: usize) -> usize {
+    bytes.saturating_sub(ReactorSettings::ALLOWANCE_BYTES)
+}
+
+#[cfg(test)]
+mod tests;

@@ -328,3 +328,6 @@ impl Drop for Waiter {
         self.waiters.unregister(self.ticket);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ const CHUNK_BYTES: usize = 128 * 1024;
 /// Pieces per `writev`.
 const SLICES_MAX: usize = 32;
 /// What one connection may write before others of its reactor get their turn.
-const TURN_BYTES: usize = 2 * 1024 * 1024;
+const TURN_BYTES: usize = 1024 * 1024;
 
 /// Why writing ended.
 #[derive(Debug, thiserror::Error)]

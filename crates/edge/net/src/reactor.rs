@@ -261,6 +261,10 @@ impl Reactors {
         &self.ports
     }
 
+    pub(crate) fn memory_bytes_max(&self) -> usize {
+        self.budget.bytes_max()
+    }
+
     /// Ends all reactors and joins their threads; connections still open are dropped. Stop the
     /// servers first.
     pub fn stop(self) {}
@@ -362,6 +366,8 @@ impl Seed {
                 },
             }
         }
+        // On a thread of its own everything is dropped with the runtime; as a task it is not.
+        reactor.local.table.end_all();
         for task in background {
             task.abort();
         }
@@ -407,6 +413,7 @@ async fn tick(reactor: Reactor) {
     let mut swept = tokio::time::Instant::now();
     loop {
         let Some(wait) = local.table.tick() else {
+            local.table.sweep(reactor.now(), &local.budget);
             local.handle.load.store(0, Ordering::Relaxed);
             local.joined.notified().await;
             swept = tokio::time::Instant::now();
@@ -418,7 +425,7 @@ async fn tick(reactor: Reactor) {
             () = local.joined.notified() => continue,
         }
         swept = tokio::time::Instant::now();
-        local.table.sweep(reactor.now(), local.budget.under_pressure());
+        local.table.sweep(reactor.now(), &local.budget);
         let frames = local.handle.counters.frames.load(Ordering::Relaxed);
         let load = local.handle.load.load(Ordering::Relaxed) / LOAD_DECAY;
         local.handle.load.store(load + (frames - frames_before), Ordering::Relaxed);

@@ -112,9 +112,13 @@ impl Server {
             bind(&*reactors.ports.net, *each, &settings, &mut listeners)?;
         }
         let addresses = listeners.iter().map(|each| each.address()).collect();
+        // A frame that could never get its memory is better refused than left waiting for it.
+        let memory = reactors.memory_bytes_max();
+        let mut connection = settings.connection.clone();
+        connection.frame_bytes_max = connection.frame_bytes_max.min(memory - memory / 4);
         let shared = Arc::new(Shared {
             id: NEXT_SERVER.fetch_add(1, Ordering::Relaxed),
-            connection: Arc::new(settings.connection.clone()),
+            connection: Arc::new(connection),
             settings,
             reactors: Arc::clone(&reactors.handles),
             open: AtomicUsize::new(0),

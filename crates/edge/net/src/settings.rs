@@ -13,7 +13,7 @@ pub struct ReactorSettings {
     pub name: String,
     /// Bytes that all connections may hold together in frames being read or handled and in
     /// replies being written, beyond the small allowance each connection has
-    /// ([`ReactorSettings::ALLOWANCE_BYTES`]).
+    /// ([`ReactorSettings::ALLOWANCE_BYTES`]). Frames above three quarters of it are refused.
     pub memory_bytes_max: usize,
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jocko_types::Now;
 
+use crate::budget::Budget;
 use crate::metrics::CloseReason;
 use crate::settings::ConnectionSettings;
 
@@ -32,6 +33,8 @@ pub(crate) struct Vitals {
     /// Close now, for this reason.
     pub(crate) kill: Cell<Option<CloseReason>>,
     pub(crate) waker: RefCell<Waker>,
+    /// Where it is in its reactor's [`Table`].
+    at: Cell<usize>,
 }
 
 /// A frame of which some bytes have come.
@@ -59,6 +62,7 @@ impl Vitals {
             stopping: Cell::new(false),
             kill: Cell::new(None),
             waker: RefCell::new(Waker::noop().clone()),
+            at: Cell::new(0),
         }
     }
 
@@ -77,13 +81,17 @@ impl Vitals {
     }
 
     /// Why this connection has overstayed, if it has.
-    fn overdue(&self, now: Now) -> Option<CloseReason> {
+    fn overdue(&self, now: Now, under_pressure: bool) -> Option<CloseReason> {
         let settings = &self.settings;
         if let Some(half) = self.half_frame.get()
             && half.paused_since.is_none()
         {
             let rate = settings.frame_bytes_per_second_min.max(1);
-            let earned = Duration::from_secs_f64(half.received as f64 / rate as f64);
+            let mut earned = Duration::from_secs_f64(half.received as f64 / rate as f64);
+            if under_pressure {
+                // Others wait for this memory: slow sending earns nothing now.
+                earned = Duration::ZERO;
+            }
             let allowed = settings.frame_deadline + half.paused + earned;
             if now.since(half.began) > allowed {
                 return Some(CloseReason::FrameTimeout);
@@ -105,17 +113,25 @@ impl Vitals {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: RefCell<Vec<Rc<Vitals>>>,
+    /// Half frames that were arriving at the last sweep.
+    receiving: Cell<usize>,
 }
 
 impl Table {
     pub(crate) fn insert(&self, vitals: &Rc<Vitals>) {
-        self.entries.borrow_mut().push(Rc::clone(vitals));
+        let mut entries = self.entries.borrow_mut();
+        vitals.at.set(entries.len());
+        entries.push(Rc::clone(vitals));
     }
 
     pub(crate) fn remove(&self, vitals: &Rc<Vitals>) {
         let mut entries = self.entries.borrow_mut();
-        if let Some(at) = entries.iter().position(|each| Rc::ptr_eq(each, vitals)) {
+        let at = vitals.at.get();
+        if entries.get(at).is_some_and(|each| Rc::ptr_eq(each, vitals)) {
             entries.swap_remove(at);
+            if let Some(moved) = entries.get(at) {
+                moved.at.set(at);
+            }
         }
     }
 
@@ -129,18 +145,22 @@ impl Table {
         entries.iter().map(|each| each.settings.tick()).min()
     }
 
-    /// Ends what has overstayed. Under memory pressure also the oldest half frame past its plain
-    /// deadline, paused or not: else frames that wait for each other's memory wait for ever.
-    pub(crate) fn sweep(&self, now: Now, under_pressure: bool) {
+    /// Ends what has overstayed. Under memory pressure, when every half frame of every reactor
+    /// waits for memory that the others hold, also the oldest one past its plain deadline:
+    /// nothing else would ever move.
+    pub(crate) fn sweep(&self, now: Now, budget: &Budget) {
+        let under_pressure = budget.under_pressure();
         let entries = self.entries.borrow();
-        let mut ended = false;
+        let mut receiving = 0;
         for each in entries.iter() {
-            if let Some(reason) = each.overdue(now) {
+            if let Some(reason) = each.overdue(now, under_pressure) {
                 each.end(reason);
-                ended = true;
             }
+            let half = each.half_frame.get();
+            receiving += usize::from(half.is_some_and(|half| half.paused_since.is_none()));
         }
-        if !under_pressure || ended {
+        let elsewhere = budget.note_receiving(self.receiving.replace(receiving), receiving);
+        if !under_pressure || receiving > 0 || elsewhere > 0 {
             return;
         }
         let oldest = entries
@@ -159,6 +179,13 @@ impl Table {
             if vitals.server == server {
                 f(vitals);
             }
+        }
+    }
+
+    /// Ends all connections.
+    pub(crate) fn end_all(&self) {
+        for vitals in self.entries.borrow().iter() {
+            vitals.end(CloseReason::Stopped);
         }
     }
 }

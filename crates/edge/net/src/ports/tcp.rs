@@ -53,6 +53,7 @@ fn bind(address: SocketAddr, options: &SocketOptions) -> io::Result<TcpListener>
     // Accepted sockets inherit all of these, so nothing is set per connection.
     set_buffers(&socket, options)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
     set_congestion(&socket, &options.congestion, address);
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
