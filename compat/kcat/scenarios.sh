@@ -158,11 +158,11 @@ run_long_poll() {
   [ "$in_time" -ge 2 ] || because "a parked fetch was answered after$took ms"
 }
 
-# The reader stays over the restart; kcat cannot stay as a producer, since it reads its input in large pieces.
+# The reader stays over the restart (-E: a lost connection does not end it); kcat cannot stay as a producer, since it reads its input in large pieces.
 run_reconnect() {
   local line reader
   lines 10 reconnect | produce "$1" || because "cannot produce before" || return
-  timeout 60 kcat -C -b "$bootstrap" -t "$1" -p 0 -o beginning -c 20 -q -u -X fetch.wait.max.ms=500 \
+  timeout 60 kcat -C -b "$bootstrap" -t "$1" -p 0 -o beginning -c 20 -q -u -E -X fetch.wait.max.ms=500 \
     -X reconnect.backoff.max.ms=500 >"$work/got" 2>>"$work/errors" &
   reader=$!
   for _ in $(seq 100); do

@@ -70,11 +70,6 @@ impl Jocko {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The client port, for a later start at the same address.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The process id, for measuring.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -104,6 +99,7 @@ pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
         .current_dir(root)
         .status()?;
     anyhow::ensure!(status.success(), "cargo build --release -p jocko failed");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     Ok(target.join("release/jocko"))
 }

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// The release we measure ourselves against; `compat/kafka/pom.xml` names the same.
-pub(crate) const VERSION: &str = "4.3.1";
 /// A JVM on a busy two-core machine takes five to fifteen seconds to serve.
 const START_MAX: Duration = Duration::from_secs(60);
 /// A clean stop writes snapshots and checkpoints; a killed one costs the next start a recovery.
@@ -85,11 +83,6 @@ impl Kafka {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The client port, for a later start at the same address.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// The process id, for measuring.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -117,7 +110,10 @@ impl Drop for Kafka {
 pub(crate) fn absent() -> Option<String> {
     let missing: Vec<&str> = ["java", "mvn"].into_iter().filter(|name| !on_path(name)).collect();
     (!missing.is_empty()).then(|| {
-        format!("needs {} (Debian: apt-get install default-jdk-headless maven)", missing.join(" and "))
+        format!(
+            "needs {} (Debian: apt-get install default-jdk-headless maven)",
+            missing.join(" and ")
+        )
     })
 }
 
@@ -146,14 +142,15 @@ pub(crate) fn jars(root: &Path, pom: &Path, name: &str) -> Result<String> {
     let home = root.join("target/compat").join(name);
     let libs = home.join("libs");
     let stamp = home.join("pom.xml");
-    let wanted = fs::read_to_string(pom).with_context(|| format!("cannot read {}", pom.display()))?;
+    let wanted =
+        fs::read_to_string(pom).with_context(|| format!("cannot read {}", pom.display()))?;
     if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
         return Ok(format!("{}/*", libs.display()));
     }
     let _ = fs::remove_dir_all(&libs);
     fs::create_dir_all(&libs)?;
     let status = Command::new("mvn")
-        .args(["-q", "-B", "-f"])
+        .args(["-q", "-B", "-Dstyle.color=never", "-f"])
         .arg(pom)
         .arg("dependency:copy-dependencies")
         .arg(format!("-DoutputDirectory={}", libs.display()))
@@ -205,7 +202,10 @@ fn format_storage(jars: &str, properties: &Path) -> Result<()> {
         .output()
         .context("cannot start java")?;
     if !done.status.success() {
-        bail!("Kafka could not format its storage: {}", String::from_utf8_lossy(&done.stderr).trim());
+        bail!(
+            "Kafka could not format its storage: {}",
+            String::from_utf8_lossy(&done.stderr).trim()
+        );
     }
     Ok(())
 }
@@ -252,7 +252,8 @@ pub(crate) fn wait_for_port(child: &mut Child, port: u16, limit: Duration) -> Re
 
 /// Sends SIGTERM and waits for the end; kills after `limit`.
 pub(crate) fn terminate(child: &mut Child, limit: Duration) -> Result<()> {
-    let status = Command::new("kill").arg(child.id().to_string()).status().context("cannot run kill")?;
+    let status =
+        Command::new("kill").arg(child.id().to_string()).status().context("cannot run kill")?;
     if !status.success() && child.try_wait()?.is_none() {
         bail!("cannot signal process {}", child.id());
     }

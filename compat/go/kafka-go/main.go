@@ -140,8 +140,14 @@ func (r *reader) Read(ctx context.Context, count int) ([]scenario.Record, error)
 	records := make([]scenario.Record, count)
 	for i := range records {
 		got, err := r.reader.ReadMessage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("after %d of %d records: %w", i, count, err)
+		// An error such as a refused connection is the caller's to try again.
+		for err != nil {
+			select {
+			case <-ctx.Done():
+				return nil, fmt.Errorf("after %d of %d records: %w", i, count, err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			got, err = r.reader.ReadMessage(ctx)
 		}
 		records[i] = scenario.Record{
 			Partition: int32(got.Partition), Key: got.Key, Value: got.Value, Timestamp: got.Time, Offset: got.Offset,

@@ -1,0 +1,285 @@
+//! `cargo xtask compat`: real clients in their own languages, each running the same named scenarios against the built
+//! binary (or against a real Kafka, to prove the scenarios themselves).
+//!
+//! One program per client lives under `compat/`; `compat/README.md` says how it talks to us. What passed becomes
+//! `docs/reference/compatibility.md`. Everything that is started here is stopped here.
+
+mod clients;
+mod dump;
+mod report;
+mod runner;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::jocko::{self, Jocko};
+use crate::kafka::{self, Kafka};
+use clients::Client;
+pub(crate) use clients::compile_java;
+use report::Outcome;
+
+/// The scenarios, in the order of the table. Clients name them the same.
+const SCENARIOS: [&str; 22] = [
+    "create-describe-delete-topic",
+    "acks-0",
+    "acks-1",
+    "acks-all",
+    "codec-none",
+    "codec-gzip",
+    "codec-snappy",
+    "codec-lz4",
+    "codec-zstd",
+    "headers",
+    "null-key-value",
+    "record-1mb",
+    "idempotent",
+    "batches-1-to-10000",
+    "read-from-start",
+    "read-from-end",
+    "read-from-offset",
+    "read-from-timestamp",
+    "long-poll-latency",
+    "many-partitions",
+    "delete-and-recreate",
+    "reconnect",
+];
+
+/// One of each kind, for a run that has to be short.
+const SMOKE_SCENARIOS: [&str; 10] = [
+    "create-describe-delete-topic",
+    "acks-all",
+    "codec-snappy",
+    "codec-zstd",
+    "headers",
+    "record-1mb",
+    "idempotent",
+    "read-from-timestamp",
+    "long-poll-latency",
+    "reconnect",
+];
+
+const USAGE: &str = "usage: cargo xtask compat [--client NAME]... [--scenario NAME]... [--against jocko|kafka] [--smoke] \
+                     [--require-all] [--list]";
+
+/// What the command line asked for.
+#[derive(Debug, Default)]
+struct Request {
+    clients: Vec<String>,
+    scenarios: Vec<String>,
+    against_kafka: bool,
+    smoke: bool,
+    require_all: bool,
+    list: bool,
+}
+
+/// The broker that the clients talk to, kept at one address over restarts.
+struct Broker {
+    against_kafka: bool,
+    data_dir: PathBuf,
+    port: u16,
+    running: Option<Running>,
+}
+
+enum Running {
+    Jocko(Jocko),
+    Kafka(Kafka),
+}
+
+/// Runs the clients and prints the table.
+///
+/// # Errors
+///
+/// Where a scenario failed, a needed toolchain is absent with `--require-all`, or the broker does not start.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    let request = parse(arguments)?;
+    let chosen = choose(&request)?;
+    if request.list {
+        for client in chosen {
+            println!("{:<24} {}", client.name, client.about);
+        }
+        return Ok(());
+    }
+    let (ready, absent) = clients::prepare(root, &chosen);
+    ensure!(
+        !request.require_all || absent.is_empty(),
+        "clients are missing: {}",
+        absent.join(", ")
+    );
+    ensure!(!ready.is_empty(), "no client can run here");
+    let home = scratch(root)?;
+    let mut broker = Broker::start(root, &home, request.against_kafka)?;
+    let mut outcomes = Vec::new();
+    for (client, command) in ready {
+        println!("== {}", client.name);
+        outcomes.push(runner::run(root, &home, client, command, &request.scenarios, &mut broker)?);
+    }
+    print!("\n{}", report::table(&outcomes));
+    finish(root, &home, &request, broker, &outcomes)
+}
+
+/// Stops the broker, has Kafka read what jocko wrote, and writes the page.
+fn finish(
+    root: &Path,
+    home: &Path,
+    request: &Request,
+    mut broker: Broker,
+    outcomes: &[Outcome],
+) -> Result<()> {
+    let is_jocko = !request.against_kafka;
+    broker.stop()?;
+    if is_jocko {
+        match kafka::absent() {
+            None => dump::check(root, &home.join("data"))?,
+            Some(missing) => {
+                ensure!(!request.require_all, "reading jocko's files with Kafka's tool {missing}");
+                println!("SKIPPED Kafka's dump tool on jocko's files: {missing}");
+            }
+        }
+    }
+    let whole = request.clients.is_empty() && request.scenarios.is_empty();
+    if is_jocko && whole {
+        let page = root.join("docs/reference/compatibility.md");
+        fs::create_dir_all(page.parent().context("a page has a folder")?)?;
+        fs::write(&page, report::page(outcomes))?;
+        println!("wrote docs/reference/compatibility.md");
+    }
+    let failures: usize = outcomes.iter().map(Outcome::failures).sum();
+    ensure!(
+        failures == 0,
+        "{failures} scenarios failed; the clients' own words are in {}",
+        home.display()
+    );
+    Ok(())
+}
+
+fn parse(arguments: &[String]) -> Result<Request> {
+    let mut request = Request::default();
+    let mut rest = arguments.iter();
+    while let Some(flag) = rest.next() {
+        let mut value = || rest.next().cloned().context(USAGE);
+        match flag.as_str() {
+            "--client" => request.clients.push(value()?),
+            "--scenario" => request.scenarios.push(value()?),
+            "--against" => match value()?.as_str() {
+                "kafka" => request.against_kafka = true,
+                "jocko" => request.against_kafka = false,
+                other => bail!("--against {other}: not jocko or kafka"),
+            },
+            "--smoke" => request.smoke = true,
+            "--require-all" => request.require_all = true,
+            "--list" => request.list = true,
+            other => bail!("no flag named {other}\n{USAGE}"),
+        }
+    }
+    for scenario in &request.scenarios {
+        ensure!(
+            SCENARIOS.contains(&scenario.as_str()),
+            "no scenario named {scenario}; there are {SCENARIOS:?}"
+        );
+    }
+    if request.smoke && request.scenarios.is_empty() {
+        request.scenarios = SMOKE_SCENARIOS.map(str::to_owned).to_vec();
+    }
+    Ok(request)
+}
+
+fn choose(request: &Request) -> Result<Vec<&'static Client>> {
+    let known = |name: &String| clients::ALL.iter().any(|client| client.name == name);
+    if let Some(unknown) = request.clients.iter().find(|name| !known(name)) {
+        bail!("no client named {unknown}; see cargo xtask compat --list");
+    }
+    let wanted = |client: &&Client| match request.clients.as_slice() {
+        [] => !request.smoke || client.smoke,
+        named => named.iter().any(|name| name == client.name),
+    };
+    Ok(clients::ALL.iter().filter(wanted).collect())
+}
+
+/// An empty folder for this run: the broker's data, and what everybody printed.
+fn scratch(root: &Path) -> Result<PathBuf> {
+    let home = root.join("target/compat/run");
+    if home.exists() {
+        fs::remove_dir_all(&home).with_context(|| format!("cannot empty {}", home.display()))?;
+    }
+    fs::create_dir_all(&home)?;
+    Ok(home)
+}
+
+impl Broker {
+    fn start(root: &Path, home: &Path, against_kafka: bool) -> Result<Self> {
+        let data_dir = home.join("data");
+        let mut broker = Self { against_kafka, data_dir, port: kafka::free_port()?, running: None };
+        broker.running = Some(broker.run(root)?);
+        Ok(broker)
+    }
+
+    fn run(&self, root: &Path) -> Result<Running> {
+        if self.against_kafka {
+            if let Some(missing) = kafka::absent() {
+                bail!("a real Kafka {missing}");
+            }
+            let options =
+                kafka::Options { port: Some(self.port), ..kafka::Options::new(&self.data_dir) };
+            return Ok(Running::Kafka(Kafka::start(root, &options)?));
+        }
+        let options =
+            jocko::Options { port: Some(self.port), ..jocko::Options::new(&self.data_dir) };
+        Ok(Running::Jocko(Jocko::start(root, &options)?))
+    }
+
+    /// The address for clients; empty while stopped.
+    fn bootstrap(&self) -> String {
+        match &self.running {
+            Some(Running::Jocko(broker)) => broker.bootstrap(),
+            Some(Running::Kafka(broker)) => broker.bootstrap(),
+            None => String::new(),
+        }
+    }
+
+    /// Stops the broker cleanly and starts it again with its data at its address.
+    fn restart(&mut self, root: &Path) -> Result<()> {
+        self.stop()?;
+        self.running = Some(self.run(root)?);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<()> {
+        match self.running.take() {
+            Some(Running::Jocko(broker)) => broker.stop(),
+            Some(Running::Kafka(broker)) => broker.stop(),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn smoke_asks_for_fewer_scenarios_and_clients() {
+        let request = parse(&words("--smoke --require-all")).unwrap();
+        assert_eq!(request.scenarios.len(), SMOKE_SCENARIOS.len());
+        assert!(request.require_all);
+        assert!(choose(&request).unwrap().len() < clients::ALL.len());
+    }
+
+    #[test]
+    fn every_smoke_scenario_is_a_scenario() {
+        assert!(SMOKE_SCENARIOS.iter().all(|name| SCENARIOS.contains(name)));
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        assert!(parse(&words("--scenario nothing")).is_err());
+        assert!(parse(&words("--against rabbits")).is_err());
+        assert!(parse(&words("--client")).is_err());
+        assert!(choose(&parse(&words("--client nobody")).unwrap()).is_err());
+    }
+}

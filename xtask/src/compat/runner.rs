@@ -1,0 +1,104 @@
+//! Runs one client's program and reads its verdicts, line by line: `PASS name`, `FAIL name: reason`,
+//! `SKIP name: reason`. At `READY-FOR-RESTART` the broker is restarted and a line is written back.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::clients::Client;
+use super::report::{Outcome, Verdict};
+use super::{Broker, SCENARIOS};
+
+/// A program is to limit each scenario to 20 seconds by itself; this is for one that does not.
+const PROGRAM_MAX: Duration = Duration::from_secs(600);
+
+/// A program that is killed when it goes out of scope.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs the scenarios named, or all, and returns a verdict for each that the program was asked for.
+pub(super) fn run(
+    root: &Path,
+    home: &Path,
+    client: &'static Client,
+    mut command: Command,
+    scenarios: &[String],
+    broker: &mut Broker,
+) -> Result<Outcome> {
+    let started = Instant::now();
+    let errors = File::create(home.join(format!("{}.stderr", client.name)))?;
+    let child = command
+        .arg(broker.bootstrap())
+        .args(scenarios)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .with_context(|| format!("cannot start the program of {}", client.name))?;
+    let mut program = Guard(child);
+    let lines = line_channel(&mut program.0)?;
+    let mut outcome = Outcome::new(client);
+    loop {
+        match lines.recv_timeout(PROGRAM_MAX.saturating_sub(started.elapsed())) {
+            Ok(line) if line == "READY-FOR-RESTART" => {
+                broker.restart(root)?;
+                // A program that has given up is told by its own verdict, not by a broken pipe here.
+                let _ = program.0.stdin.as_mut().map(|input| input.write_all(b"restarted\n"));
+            }
+            Ok(line) => {
+                if outcome.read(&line) {
+                    println!("{line}");
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                println!(
+                    "{} is still running after {} s and is ended",
+                    client.name,
+                    PROGRAM_MAX.as_secs()
+                );
+                break;
+            }
+        }
+    }
+    for name in SCENARIOS
+        .iter()
+        .filter(|name| scenarios.is_empty() || scenarios.iter().any(|wanted| wanted == *name))
+    {
+        outcome.or_insert(name, || {
+            if client.name == "java-tools" {
+                Verdict::Skip("the console tools have no such command".to_owned())
+            } else {
+                Verdict::Fail("the program ended without a verdict".to_owned())
+            }
+        });
+    }
+    println!("   {} took {:.0} s", client.name, started.elapsed().as_secs_f64());
+    Ok(outcome)
+}
+
+/// The lines a program prints, as they come; closed when it ends.
+fn line_channel(child: &mut Child) -> Result<Receiver<String>> {
+    let output = child.stdout.take().context("the standard output is piped")?;
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
