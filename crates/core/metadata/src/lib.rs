@@ -43,8 +43,8 @@ pub use command::{
     NewTopic, Refusal, RegisteredBroker, ReplicaAssignment, Reply, TopicRef,
 };
 pub use decide::{
-    PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, RECORDS_PER_REQUEST_MAX, bootstrap, decide,
-    decide_batch,
+    METADATA_VERSION, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, RECORDS_PER_REQUEST_MAX,
+    bootstrap, decide, decide_batch,
 };
 pub use delta::{ClusterDelta, PartitionChange};
 pub use image::{Broker, BrokerState, ClusterImage, Partition, Topic};

@@ -27,6 +27,10 @@ pub const PARTITIONS_PER_REQUEST_MAX: u64 = 10_000;
 /// The most records that one request may make, as in Kafka.
 pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
 
+/// The level of Kafka's feature `metadata.version` that stands for release 4.3: what tools read to
+/// learn which Kafka a cluster is.
+pub const METADATA_VERSION: i16 = 30;
+
 /// What a new cluster's log begins with.
 ///
 /// `min.insync.replicas` is set for all brokers from the start, as Kafka does since brokers that
@@ -38,6 +42,10 @@ pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
             cluster_id,
             created: now,
             last_broker_epoch: BrokerEpoch::new(0),
+        },
+        MetadataRecord::FeatureLevel {
+            name: "metadata.version".to_owned(),
+            level: METADATA_VERSION,
         },
         MetadataRecord::Config {
             resource: ConfigResource::Cluster,
