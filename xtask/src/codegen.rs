@@ -19,6 +19,7 @@ mod structs;
 use anyhow::{Result, bail};
 use files::Tree;
 use model::Message;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -81,6 +82,7 @@ fn generate(root: &std::path::Path) -> Result<Tree> {
         for schema in schema::read_folder(&root.join("schema").join(folder))? {
             messages.extend(model::build(&schema, BORROWED.contains(&schema.name.as_str()))?);
         }
+        check_keys(&messages)?;
         if !messages.is_empty() {
             families.push(Family { module, title, messages });
         }
@@ -97,6 +99,18 @@ fn generate(root: &std::path::Path) -> Result<Tree> {
     let errors = std::fs::read_to_string(root.join("schema/kafka/errors.csv"))?;
     tree.set_error_codes(error_codes::file(&errors)?);
     Ok(tree)
+}
+
+/// Refuses two messages of one kind with one number: nobody could tell them apart.
+fn check_keys(messages: &[Message]) -> Result<()> {
+    let mut seen = BTreeMap::new();
+    for message in messages {
+        let Some(key) = message.api_key else { continue };
+        if let Some(other) = seen.insert((&message.kind, key), &message.name) {
+            bail!("{other} and {} both have number {key}", message.name);
+        }
+    }
+    Ok(())
 }
 
 /// The messages of one folder.

@@ -187,8 +187,12 @@ impl<'a> Reader<'a> {
             self.rest = rest;
             return Ok(u32::from(byte));
         }
+        let before = self.rest;
         let long = self.varint_bytes(5, field)?;
-        u32::try_from(long).map_err(|_| self.error(field, DecodeReason::VarintTooLong))
+        u32::try_from(long).map_err(|_| {
+            self.rest = before;
+            self.error(field, DecodeReason::VarintTooLong)
+        })
     }
 
     /// An unsigned variable-length number of at most 10 bytes.

@@ -8,3 +8,4 @@ mod defaults;
 mod golden;
 mod instances;
 mod round_trip;
+mod version_rules;
