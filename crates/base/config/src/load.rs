@@ -417,13 +417,19 @@ pub(crate) fn from_kafka(form: AliasForm, value: &str) -> Option<String> {
         AliasForm::Hours => duration("h"),
         AliasForm::AutoIfNegative if value.starts_with('-') => Some("auto".to_owned()),
         AliasForm::AutoIfNegative => Some(value.to_owned()),
+        AliasForm::OneFolder => (!value.contains(',')).then(|| value.to_owned()),
         AliasForm::Listeners => {
-            let clients = value
-                .split(',')
-                .map(str::trim)
-                .filter(|entry| !entry.starts_with("CONTROLLER://"))
-                .collect::<Vec<_>>();
-            Some(clients.join(","))
+            let mut addresses = Vec::new();
+            for entry in value.split(',').map(str::trim) {
+                let (name, address) = entry.split_once("://").unwrap_or(("", entry));
+                if name.contains("SSL") || name.contains("SASL") {
+                    return None;
+                }
+                if name != "CONTROLLER" {
+                    addresses.push(address);
+                }
+            }
+            Some(addresses.join(","))
         }
     }
 }

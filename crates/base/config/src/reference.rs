@@ -126,3 +126,31 @@ pub fn render_help() -> String {
     }
     help
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_out() {
+        let (page, help) = (render_reference(), render_help());
+        for definition in DEFINITIONS {
+            assert!(page.contains(&format!("### `{}`", definition.key)), "{}", definition.key);
+            assert!(help.contains(&definition.flag_name()), "{}", definition.key);
+        }
+        for definition in TOPIC_DEFINITIONS.iter().filter(|definition| !definition.hidden) {
+            assert!(page.contains(&format!("| `{}` |", definition.name)), "{}", definition.name);
+        }
+        assert!(!page.contains("internal.segment.bytes"));
+    }
+
+    #[test]
+    fn help_is_a_line_a_setting() {
+        let help = render_help();
+        let line = help.lines().find(|line| line.contains("--topics-retention ")).expect("there");
+        assert_eq!(
+            line.split_whitespace().collect::<Vec<_>>().join(" "),
+            "--topics-retention How long records are kept [default: 7d]"
+        );
+    }
+}

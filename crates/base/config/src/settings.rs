@@ -41,8 +41,11 @@ pub enum AliasForm {
     Hours,
     /// -1 is auto.
     AutoIfNegative,
-    /// `NAME://host:port` entries; the controller's is left out.
+    /// `NAME://host:port` entries; the controller's is left out. Secured ones are no value of
+    /// ours: they must not turn into open ones.
     Listeners,
+    /// A list of folders, of which there must be one.
+    OneFolder,
 }
 
 /// A Kafka name that is understood as one of our settings.
@@ -164,7 +167,7 @@ settings! {
     node: NodeSettings {
         /// The folder that holds all the broker keeps. It is made if it is missing.
         "data_dir" data_dir: PathBuf = "./jocko-data", Restart, Node,
-            ["log.dirs" Same, "log.dir" Same];
+            ["log.dirs" OneFolder, "log.dir" OneFolder];
         /// The broker's number in its cluster. `auto` picks a free one at the first start and
         /// keeps it.
         "node.id" id: Auto<NodeId> = "auto", Restart, Node,

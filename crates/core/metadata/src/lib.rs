@@ -27,6 +27,14 @@
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::wildcard_enum_match_arm,
+        reason = "a test that panics has failed, which is its task"
+    )
+)]
 
 mod command;
 mod decide;

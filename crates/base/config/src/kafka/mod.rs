@@ -23,7 +23,8 @@ pub use topic::{
 };
 pub use topic_table::{Standing, TOPIC_DEFINITIONS, TopicDefinition};
 
-use crate::load::LoadedSettings;
+use crate::load::{LoadedSettings, from_kafka};
+use crate::settings::{DEFINITIONS, Settings, check};
 use std::collections::BTreeMap;
 
 /// The configs set on one resource: name to value.
@@ -93,6 +94,27 @@ impl<'a> BrokerLayers<'a> {
     #[must_use]
     pub fn of_settings(settings: &'a LoadedSettings) -> Self {
         Self { broker: &NO_CONFIGS, cluster: &NO_CONFIGS, settings }
+    }
+
+    /// The settings as they hold now: those of the file, the environment and the flags, overruled
+    /// by the dynamic configs of this broker and of all brokers. A dynamic value that is not
+    /// valid (an older version checked less) counts as not set.
+    #[must_use]
+    pub fn effective_settings(&self) -> Settings {
+        let mut effective = self.settings.settings().clone();
+        for definition in DEFINITIONS {
+            for alias in definition.aliases.iter().rev() {
+                let set = self.broker.get(alias.name).or_else(|| self.cluster.get(alias.name));
+                let text = set.and_then(|value| from_kafka(alias.form, value.trim()));
+                let Some(text) = text else { continue };
+                let mut changed = effective.clone();
+                let is_read = (definition.set)(&mut changed, &text).is_some();
+                if is_read && check(&changed, definition.key).is_none() {
+                    effective = changed;
+                }
+            }
+        }
+        effective
     }
 
     /// The values of a broker name, the strongest first, without Kafka's own default.

@@ -150,6 +150,20 @@ fn kafkas_names_are_understood() {
 }
 
 #[test]
+fn kafka_values_that_would_mean_less_here_are_refused() {
+    let check = |text: &str| {
+        let error = load_file(text).expect_err(text);
+        assert!(error.contains("cannot be read"), "{error}");
+    };
+    check("listeners = \"SASL_SSL://:9092\"");
+    check("listeners = \"PLAINTEXT://:9092,SSL://:9093\"");
+    check("listen.kafka = \"SSL://:9092\"");
+    check("log.dirs = \"/a,/b\"");
+    check("advertised.listeners = \"PLAINTEXT://a:1,INTERNAL://b:2\"");
+    load_file("listeners = \"INTERNAL://:9092\"").expect("a plain listener by another name");
+}
+
+#[test]
 fn lists_and_numbers_of_toml_are_read_as_text() {
     let loaded = load_file(
         "topics.auto_create = false\n[listen]\nkafka = [\"localhost:9092\", \"10.0.0.1:9092\"]\n\
@@ -160,4 +174,23 @@ fn lists_and_numbers_of_toml_are_read_as_text() {
     assert_eq!(loaded.settings().listen.kafka.iter().count(), 2);
     assert_eq!(loaded.settings().listen.http, None);
     assert_eq!(loaded.settings().limits.message, ByteSize::new(1_000_000));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_file_panics(text: String) {
+        let _ = load_file(&text);
+    }
+
+    #[test]
+    fn no_value_panics(at in 0..DEFINITIONS.len(), value: String) {
+        let flags = [(DEFINITIONS[at].key.to_owned(), value)];
+        if let Ok(loaded) = load(&Layers { flags: &flags, ..Layers::default() }) {
+            let entry = loaded.entry(DEFINITIONS[at].key).expect("every key has an entry");
+            let again = [(DEFINITIONS[at].key.to_owned(), entry.value.clone())];
+            let reloaded = load(&Layers { flags: &again, ..Layers::default() });
+            let reloaded = reloaded.expect("the canonical text is a value");
+            proptest::prop_assert_eq!(reloaded.settings(), loaded.settings());
+        }
+    }
 }

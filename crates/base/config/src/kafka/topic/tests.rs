@@ -164,3 +164,17 @@ fn configs_are_checked_together() {
     );
     check(&[("retention.ms", "abc"), ("zzz", "1")], Err("Unknown topic config name: zzz"));
 }
+
+#[test]
+fn dynamic_configs_change_the_settings_behind_them() {
+    let settings = LoadedSettings::default();
+    let cluster = configs(&[("max.connections", "500"), ("log.retention.ms", "60000")]);
+    let broker = configs(&[("max.connections", "5"), ("producer.id.expiration.ms", "x")]);
+    let layers = BrokerLayers { broker: &broker, cluster: &cluster, settings: &settings };
+    let effective = layers.effective_settings();
+    assert_eq!(effective.limits.connections.get(), 5);
+    assert_eq!(effective.topics.retention, Some(Duration::from_mins(1)));
+    assert_eq!(effective.storage.producer_expiry, Duration::from_hours(24));
+    let none = BrokerLayers::of_settings(&settings).effective_settings();
+    assert_eq!(&none, settings.settings());
+}
