@@ -1,8 +1,8 @@
 //! A rough look at the connection loop's speed: an echo server and a client in one process.
 //!
-//! `cargo run --release -p jocko-net --example echo -- [frame bytes] [in flight] [connections]`
-//! prints frames per second and the mean round trip. Not a benchmark: client and server share
-//! the machine.
+//! `cargo run --release -p jocko-net --example echo -- [frame bytes] [in flight] [connections]
+//! [reactors]` prints frames per second and the mean round trip, and what a quiet client beside
+//! the busy ones sees. Not a benchmark: clients and server share the machine.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -38,8 +38,10 @@ fn main() -> std::io::Result<()> {
     let frame_bytes: usize = args.next().unwrap_or(100);
     let in_flight: usize = args.next().unwrap_or(1);
     let connections: usize = args.next().unwrap_or(1);
+    let settings =
+        ReactorSettings { count: args.next().unwrap_or(0), ..ReactorSettings::default() };
 
-    let reactors = Reactors::start(&ReactorSettings::default(), &Ports::production(1)?)?;
+    let reactors = Reactors::start(&settings, &Ports::production(1)?)?;
     let server = Server::start(
         &reactors,
         &[Listen::Localhost(0)],
@@ -66,7 +68,35 @@ fn main() -> std::io::Result<()> {
             (in_flight * connections) as f64 / rate * 1e6,
         )?;
     }
-    Ok(())
+    let mut round_trips = probe(address)?;
+    round_trips.sort_unstable();
+    let at = |part: usize| round_trips[round_trips.len() * part / 100].as_micros();
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "beside them, 100 B one at a time: p50 {} us, p99 {} us, worst {} us",
+        at(50),
+        at(99),
+        round_trips[round_trips.len() - 1].as_micros(),
+    )
+}
+
+/// Round trips of a client that asks now and then.
+fn probe(address: SocketAddr) -> std::io::Result<Vec<Duration>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    let mut request = [0; 104];
+    request[3] = 100;
+    let mut answer = [0; 12];
+    let mut round_trips = Vec::new();
+    for _ in 0..1000 {
+        let started = Instant::now();
+        stream.write_all(&request)?;
+        stream.read_exact(&mut answer)?;
+        round_trips.push(started.elapsed());
+        std::thread::sleep(Duration::from_micros(500));
+    }
+    Ok(round_trips)
 }
 
 fn client(address: SocketAddr, frame_bytes: usize, in_flight: usize, frames: &AtomicU64) {

@@ -43,7 +43,8 @@ impl Budget {
 
     /// Whether somebody waits for memory.
     pub(crate) fn under_pressure(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        // With nothing in use nobody has reason to wait: whoever did has gone.
+        self.waiting.load(Ordering::Acquire) > 0 && self.used() > 0
     }
 
     /// Notes how many half frames arrive on one reactor; how many do on all.
@@ -71,7 +72,7 @@ impl Budget {
 
     fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if self.under_pressure() {
+        if self.waiting.load(Ordering::Acquire) > 0 {
             let woken = {
                 let mut wakers = self.lock();
                 self.waiting.store(0, Ordering::Release);
