@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +74,8 @@ struct Shared {
     connection: Arc<ConnectionSettings>,
     reactors: Arc<[ReactorHandle]>,
     open: AtomicUsize,
+    /// For connections that reach their reactor after the word to stop went round.
+    stopping: AtomicBool,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
     closed: Notify,
     next: AtomicU64,
@@ -122,6 +124,7 @@ impl Server {
             settings,
             reactors: Arc::clone(&reactors.handles),
             open: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
             by_ip: Mutex::default(),
             closed: Notify::new(),
             next: AtomicU64::new(0),
@@ -159,6 +162,7 @@ impl Server {
     /// Stops: takes no more connections and requests, lets those in flight finish for at most
     /// `deadline`, then closes what is left. Requests that wait for news are given up at once.
     pub async fn stop(self, deadline: Duration) {
+        self.shared.stopping.store(true, Ordering::Release);
         self.stopping.send_replace(true);
         self.shared.each_connection(Vitals::stop).await;
         if tokio::time::timeout(deadline, self.shared.all_closed()).await.is_err() {
@@ -171,6 +175,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
         self.stopping.send_replace(true);
         let id = self.shared.id;
         for reactor in self.shared.reactors.iter() {
@@ -401,6 +406,7 @@ async fn serve<S: Service>(
 ) {
     let shared = Arc::clone(&place.shared);
     let vitals = Rc::new(Vitals::new(shared.id, Arc::clone(&shared.connection), reactor.now()));
+    vitals.stopping.set(shared.stopping.load(Ordering::Acquire));
     reactor.local.table.insert(&vitals);
     reactor.joined();
     let mut registered = Registered {

@@ -44,6 +44,29 @@ fn idle_and_waiting_connections_end_at_once_and_running_requests_finish() {
 }
 
 #[test]
+fn connections_on_their_way_in_do_not_hold_the_stop_up() {
+    for turns in 0..12 {
+        simulate(async move {
+            let mut world = World::simulated(Setup::default());
+            let mut clients = Vec::new();
+            for _ in 0..4 {
+                clients.push(world.client().await);
+            }
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            let started = Instant::now();
+            let server = world.server.take().unwrap();
+            server.stop(Duration::from_secs(10)).await;
+            assert_eq!(started.elapsed(), Duration::ZERO, "after {turns} turns");
+            for client in &mut clients {
+                assert!(client.ended().await);
+            }
+        });
+    }
+}
+
+#[test]
 fn requests_that_do_not_finish_are_cut_off_at_the_deadline() {
     simulate(async {
         let mut world = World::simulated(Setup::default());
