@@ -1,0 +1,205 @@
+//! The state machine: ours to the outside, openraft's to the inside.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use jocko_net::ports::SpawnRef;
+use openraft::async_runtime::WatchSender;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use std::fmt;
+use std::io;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::blocking::{in_io, run_blocking};
+use crate::runtime::Sender;
+use crate::snapshot::{SnapshotStore, Stored};
+use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
+
+/// Why a snapshot's state cannot be restored.
+pub type RestoreError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The state that the group agrees on, as its owner keeps it.
+///
+/// Every node calls [`apply`](StateMachine::apply) with the same payloads in the same order, each
+/// index once, so the same index means the same state everywhere (M-1). Indexes rise but have
+/// gaps: entries of Raft's own are not shown. All calls come from one task at a time. A panic here
+/// stops Raft for good, and the process must end.
+pub trait StateMachine: Send + Sync + 'static {
+    /// Applies a committed payload. It was valid when it was proposed; there is nobody to refuse
+    /// it to any more.
+    fn apply(&mut self, index: u64, payload: &[u8]);
+
+    /// Called after each run of applied entries, and after a restore, with the last index of it,
+    /// Raft's own entries included: the moment to publish what changed. Whoever waits for this
+    /// index is woken afterwards.
+    fn publish(&mut self, index: u64);
+
+    /// The whole state as bytes, for a snapshot. Restoring them gives an equal state.
+    fn snapshot(&self) -> Vec<u8>;
+
+    /// Replaces the state by that of a snapshot, which this or another node took.
+    ///
+    /// # Errors
+    /// If the bytes are of a format this program does not know. Raft then stops.
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError>;
+}
+
+/// What openraft drives.
+pub(crate) struct Machine {
+    state: Box<dyn StateMachine>,
+    applied: Option<LogId>,
+    membership: StoredMembership,
+    snapshots: Arc<SnapshotStore>,
+    spawn: SpawnRef,
+    /// Tells the last applied index, once it is published.
+    applied_index: Sender<Option<u64>>,
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine").field("applied", &self.applied).finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    pub(crate) fn new(
+        state: Box<dyn StateMachine>,
+        snapshots: Arc<SnapshotStore>,
+        spawn: SpawnRef,
+        applied_index: Sender<Option<u64>>,
+    ) -> Self {
+        let membership = StoredMembership::default();
+        Self { state, applied: None, membership, snapshots, spawn, applied_index }
+    }
+
+    /// Applies one entry; `Err` if the state machine panicked.
+    fn apply_one(&mut self, entry: Entry) -> Result<(), io::Error> {
+        let id = entry.log_id;
+        match entry.payload {
+            EntryPayload::Blank => {}
+            EntryPayload::Normal(payload) => {
+                let state = &mut self.state;
+                catching("apply", || state.apply(id.index, &payload.0))?;
+            }
+            EntryPayload::Membership(members) => {
+                self.membership = StoredMembership::new(Some(id), members);
+            }
+        }
+        self.applied = Some(id);
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), io::Error> {
+        let Some(applied) = self.applied else { return Ok(()) };
+        let state = &mut self.state;
+        catching("publish", || state.publish(applied.index))?;
+        // Nobody listening is fine: the handle may be gone already.
+        let _unheard = self.applied_index.send(Some(applied.index));
+        Ok(())
+    }
+}
+
+/// Runs a call of the state machine. openraft would not notice that the task which makes these
+/// calls is gone, so a panic becomes an error here, which ends Raft; the state that panicked is
+/// never used again.
+fn catching<T>(call: &'static str, run: impl FnOnce() -> T) -> Result<T, io::Error> {
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(|_| io::Error::other(format!("the state machine panicked in {call}")))
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = Bytes;
+    type SnapshotBuilder = Builder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        Ok((self.applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
+    {
+        // Proposers hear of their entry only when its effect can be seen.
+        let mut responders = Vec::new();
+        let mut outcome = Ok(());
+        while let Some(next) = entries.next().await {
+            let (entry, responder) = match next {
+                Ok(next) => next,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            };
+            if let Err(error) = self.apply_one(entry) {
+                outcome = Err(error);
+                break;
+            }
+            responders.extend(responder);
+        }
+        outcome?;
+        self.publish()?;
+        for responder in responders {
+            responder.send(());
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder {
+        let meta =
+            SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };
+        let state = &self.state;
+        let taken = catching("snapshot", || state.snapshot());
+        Builder {
+            taken: taken.map(|state| Stored { meta, state: state.into() }),
+            snapshots: Arc::clone(&self.snapshots),
+            spawn: Arc::clone(&self.spawn),
+        }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: Bytes,
+    ) -> Result<(), io::Error> {
+        let stored = Stored { meta: meta.clone(), state: snapshot };
+        let snapshots = Arc::clone(&self.snapshots);
+        // Durable first: what this node then says it has applied must survive a crash.
+        let stored = run_blocking(&self.spawn, move || snapshots.save(&stored).map(|()| stored))
+            .await?
+            .map_err(in_io)?;
+        let state = &mut self.state;
+        catching("restore", || state.restore(&stored.state))?.map_err(io::Error::other)?;
+        self.applied = meta.last_log_id;
+        self.membership = meta.last_membership.clone();
+        self.publish()
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Bytes>>, io::Error> {
+        let snapshots = Arc::clone(&self.snapshots);
+        let newest = run_blocking(&self.spawn, move || snapshots.newest()).await?.map_err(in_io)?;
+        Ok(newest.map(|Stored { meta, state }| Snapshot { meta, snapshot: state }))
+    }
+}
+
+/// Writes the state as it was when the builder was made.
+pub(crate) struct Builder {
+    /// `Err` if the state machine panicked.
+    taken: Result<Stored, io::Error>,
+    snapshots: Arc<SnapshotStore>,
+    spawn: SpawnRef,
+}
+
+impl RaftSnapshotBuilder<Types> for Builder {
+    type SnapshotData = Bytes;
+
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Bytes>, io::Error> {
+        let used = || io::Error::other("a snapshot is built once");
+        let taken = mem::replace(&mut self.taken, Err(used()))?;
+        let snapshots = Arc::clone(&self.snapshots);
+        let saved = run_blocking(&self.spawn, move || snapshots.save(&taken).map(|()| taken));
+        let Stored { meta, state } = saved.await?.map_err(in_io)?;
+        Ok(Snapshot { meta, snapshot: state })
+    }
+}

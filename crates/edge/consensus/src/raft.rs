@@ -1,0 +1,397 @@
+//! The handle: start, propose, watch, serve, stop.
+
+use bytes::Bytes;
+use openraft::async_runtime::{WatchReceiver, WatchSender};
+use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::raft::TransferLeaderResponse;
+use openraft::{ChangeMembers, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use jocko_disk::DiskRef;
+use jocko_net::ports::SpawnRef;
+
+use crate::blocking::run_blocking;
+use crate::config::RaftConfig;
+use crate::entry::PAYLOAD_BYTES_MAX;
+use crate::error::{MembershipError, ProposeError, ServeError, StartError};
+use crate::id::{NodeId, Peer};
+use crate::log::LogStore;
+use crate::machine::{Machine, StateMachine};
+use crate::metrics::{Counters, RaftMetrics};
+use crate::network::{Connections, NetworkRef};
+use crate::runtime::{Receiver, Sender, channel};
+use crate::snapshot::SnapshotStore;
+use crate::status::{RaftStatus, StatusWatch};
+use crate::types::{Payload, Snapshot, Types};
+use crate::wire::{Request, Response};
+
+type Openraft = openraft::Raft<Types, Machine>;
+
+/// One node of the group. Clones share it.
+#[derive(Clone)]
+pub struct Raft {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    raft: Openraft,
+    config: RaftConfig,
+    log: LogStore,
+    counters: Arc<Counters>,
+    status: Receiver<RaftStatus>,
+    applied_index: Receiver<Option<u64>>,
+    is_shut_down: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Raft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Raft").field("node", &self.inner.config.node).finish_non_exhaustive()
+    }
+}
+
+impl Raft {
+    /// Opens the log and starts this node on the current tokio runtime. Blocking work goes to
+    /// `spawn`. The newest snapshot and all entries known to be committed are applied to `state`
+    /// before this returns. A node that is the only voter begins its election at once, without
+    /// waiting for a timeout.
+    ///
+    /// # Errors
+    /// Any fault of the disk, and contradictions in what it holds.
+    pub async fn start(
+        config: RaftConfig,
+        disk: DiskRef,
+        spawn: SpawnRef,
+        state: Box<dyn StateMachine>,
+        network: NetworkRef,
+    ) -> Result<Self, StartError> {
+        let openraft_config = Arc::new(config.to_openraft()?);
+        let counters = Arc::new(Counters::default());
+        let (log, snapshots) = open_files(&config, disk, &spawn, &counters).await?;
+        let (applied_sender, applied_index) = channel(None);
+        let machine = Machine::new(state, Arc::new(snapshots), spawn, applied_sender);
+        let raft =
+            Openraft::new(config.node, openraft_config, Connections(network), log.clone(), machine)
+                .await
+                .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+
+        // The metrics say nothing before the core has run once; its own state does.
+        let node = config.node;
+        let is_only_voter = raft
+            .with_raft_state(move |state| {
+                let voters: Vec<_> = state.membership_state.effective().voter_ids().collect();
+                voters == [node]
+            })
+            .await
+            .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+        let (status_sender, status) = channel(RaftStatus::of(&raft.metrics().borrow_watched()));
+        let is_shut_down = Arc::new(AtomicBool::new(false));
+        tokio::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
+        if is_only_voter {
+            let elected = raft.trigger().elect(false).await;
+            elected.map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+        }
+        let inner = Inner { raft, config, log, counters, status, applied_index, is_shut_down };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether this node's directory holds nothing of any group: no vote, no entry.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        self.inner.log.is_blank()
+    }
+
+    /// Forms a group of this node alone. It then elects itself at once; watch for
+    /// [`RaftStatus::is_serving`].
+    ///
+    /// # Errors
+    /// As [`Raft::bootstrap`].
+    pub async fn bootstrap_single(&self) -> Result<(), StartError> {
+        let config = &self.inner.config;
+        self.bootstrap(BTreeMap::from([(config.node, config.peer.clone())])).await
+    }
+
+    /// Forms a group of `voters`. One node of them is enough to do this, and several may if they
+    /// name the same voters.
+    ///
+    /// # Errors
+    /// [`StartError::NotBlank`] if this node belongs to a group already.
+    pub async fn bootstrap(&self, voters: BTreeMap<NodeId, Peer>) -> Result<(), StartError> {
+        match self.inner.raft.initialize(voters).await {
+            Ok(()) => Ok(()),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Err(StartError::NotBlank),
+            Err(RaftError::APIError(InitializeError::NotInMembers(error))) => {
+                Err(StartError::Config(error.to_string()))
+            }
+            Err(RaftError::Fatal(fatal)) => Err(StartError::Stopped(fatal.to_string().into())),
+        }
+    }
+
+    /// Proposes a payload. Returns its index once it is committed and applied here, its effect
+    /// published.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; [`ProposeError::is_retriable`] tells whether nothing was proposed.
+    pub async fn propose(&self, payload: Bytes) -> Result<u64, ProposeError> {
+        let outcome = self.try_propose(payload).await;
+        self.inner.counters.proposed(outcome.is_err());
+        outcome
+    }
+
+    async fn try_propose(&self, payload: Bytes) -> Result<u64, ProposeError> {
+        let bytes = payload.len();
+        if bytes > PAYLOAD_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX });
+        }
+        self.check_may_propose()?;
+        let written = self.inner.raft.client_write(Payload(payload));
+        let Ok(outcome) = tokio::time::timeout(self.inner.config.propose_timeout, written).await
+        else {
+            return Err(ProposeError::OutcomeUnknown("no commit in time"));
+        };
+        outcome.map(|written| written.log_id.index).map_err(|error| match error {
+            RaftError::APIError(error) => propose_error(error),
+            RaftError::Fatal(fatal) => self.fatal(&fatal),
+        })
+    }
+
+    /// Whether this node leads, knows everything, and knows that nobody else leads.
+    fn check_may_propose(&self) -> Result<(), ProposeError> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        if let Err(fatal) = &metrics.running_state {
+            return Err(self.fatal(fatal));
+        }
+        let status = RaftStatus::of(&metrics);
+        if status.role != crate::status::Role::Leader {
+            return Err(ProposeError::NotLeader { leader: status.leader });
+        }
+        if !status.is_serving {
+            return Err(ProposeError::NotReady);
+        }
+        // A node that votes alone agrees with itself at all times.
+        let lease = self.inner.config.lease();
+        let is_acked = |at: &_| Instant::elapsed(at) < lease;
+        if status.voters.len() > 1 && !metrics.last_quorum_acked.as_deref().is_some_and(is_acked) {
+            return Err(ProposeError::NoLease);
+        }
+        Ok(())
+    }
+
+    fn fatal(&self, fatal: &Fatal<Types>) -> ProposeError {
+        let told = self.inner.status.borrow_watched().fatal.clone();
+        ProposeError::Fatal(told.unwrap_or_else(|| fatal.to_string().into()))
+    }
+
+    /// The status now.
+    #[must_use]
+    pub fn status(&self) -> RaftStatus {
+        self.inner.status.borrow_watched().clone()
+    }
+
+    /// Sees every later change of the status.
+    #[must_use]
+    pub fn watch(&self) -> StatusWatch {
+        StatusWatch(self.inner.status.clone())
+    }
+
+    /// Waits until the entry at `index` is applied here and published. `false` if Raft ended
+    /// before that.
+    pub async fn wait_applied(&self, index: u64) -> bool {
+        let mut applied = self.inner.applied_index.clone();
+        applied.wait_until(|applied| *applied >= Some(index)).await.is_ok()
+    }
+
+    /// Figures for `/metrics`.
+    #[must_use]
+    pub fn metrics(&self) -> RaftMetrics {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let status = RaftStatus::of(&metrics);
+        let (flushes, flush_time) = self.inner.counters.flushes();
+        let (proposals, proposals_refused) = self.inner.counters.proposals();
+        RaftMetrics {
+            term: status.term,
+            is_leader: status.role == crate::status::Role::Leader,
+            voters: status.voters.len(),
+            last_index: status.last_index,
+            commit_index: status.commit_index,
+            applied_index: status.applied_index,
+            snapshot_index: metrics.snapshot.as_ref().map(|id| id.index),
+            purged_index: metrics.purged.as_ref().map(|id| id.index),
+            proposals,
+            proposals_refused,
+            flushes,
+            flush_time,
+        }
+    }
+
+    /// Answers a message that a peer sent through its [`Network`](crate::Network). Who may send is
+    /// the caller's business.
+    ///
+    /// # Errors
+    /// [`ServeError`]; the peer gets no answer then, and tries again.
+    pub async fn serve(&self, request: Bytes) -> Result<Bytes, ServeError> {
+        let malformed =
+            |error: crate::wire::WireError| ServeError::Malformed(error.to_string().into());
+        let stopped = |fatal: RaftError<Types>| ServeError::Stopped(fatal.to_string().into());
+        let raft = &self.inner.raft;
+        let response = match Request::decode(&request).map_err(malformed)? {
+            Request::Append(rpc) => {
+                Response::Append(raft.append_entries(rpc).await.map_err(stopped)?)
+            }
+            Request::Vote(rpc) => Response::Vote(raft.vote(rpc).await.map_err(stopped)?),
+            Request::PreVote(rpc) => Response::PreVote(raft.pre_vote(rpc).await.map_err(stopped)?),
+            Request::Snapshot(vote, stored) => {
+                let snapshot = Snapshot { meta: stored.meta, snapshot: stored.state };
+                let installed = raft.install_full_snapshot(vote, snapshot).await;
+                let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
+                Response::Snapshot(installed.map_err(stopped)?)
+            }
+            Request::TransferLeader(rpc) => {
+                let transferred: Result<TransferLeaderResponse<Types>, Fatal<Types>> =
+                    raft.handle_transfer_leader(rpc).await;
+                let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
+                Response::TransferLeader(transferred.map_err(stopped)?)
+            }
+        };
+        Ok(response.encode())
+    }
+
+    /// Adds a node that receives the log without a vote, and waits until it has caught up.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`].
+    pub async fn add_learner(&self, node: NodeId, peer: Peer) -> Result<(), MembershipError> {
+        self.check_may_propose()?;
+        let added = self.inner.raft.add_learner(node, peer, true).await;
+        added.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    /// Makes exactly these members the voters. All must be members already; former voters that are
+    /// not named remain as learners if `keep_others`, and are removed otherwise.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`].
+    pub async fn set_voters(
+        &self,
+        voters: BTreeSet<NodeId>,
+        keep_others: bool,
+    ) -> Result<(), MembershipError> {
+        self.check_may_propose()?;
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changed = self.inner.raft.change_membership(change, keep_others).await;
+        changed.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    fn membership_error(
+        &self,
+        error: RaftError<Types, ClientWriteError<Types>>,
+    ) -> MembershipError {
+        match error {
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => {
+                MembershipError::Refused(error.to_string().into())
+            }
+            RaftError::APIError(error) => propose_error(error).into(),
+            RaftError::Fatal(fatal) => self.fatal(&fatal).into(),
+        }
+    }
+
+    /// Hands leadership to a voter, before a shutdown. The change shows in the status.
+    ///
+    /// # Errors
+    /// [`ProposeError::Fatal`] if Raft has ended.
+    pub async fn hand_over_to(&self, node: NodeId) -> Result<(), ProposeError> {
+        let asked = self.inner.raft.trigger().transfer_leader(node).await;
+        asked.map_err(|fatal| self.fatal(&fatal))
+    }
+
+    /// Takes a snapshot now, in the background.
+    ///
+    /// # Errors
+    /// [`ProposeError::Fatal`] if Raft has ended.
+    pub async fn snapshot(&self) -> Result<(), ProposeError> {
+        self.inner.raft.trigger().snapshot().await.map_err(|fatal| self.fatal(&fatal))
+    }
+
+    /// Stops this node and closes its log cleanly. Proposals under way end as
+    /// [`ProposeError::Fatal`]; whether they commit is then up to the others.
+    ///
+    /// # Errors
+    /// Any fault of the disk while closing: the next start recovers as after a crash.
+    pub async fn shutdown(&self) -> Result<(), StartError> {
+        self.inner.is_shut_down.store(true, Ordering::Release);
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop in order");
+        }
+        let closed = self.inner.log.close().await;
+        closed.map_err(|error| StartError::Stopped(error.to_string().into()))
+    }
+}
+
+async fn open_files(
+    config: &RaftConfig,
+    disk: DiskRef,
+    spawn: &SpawnRef,
+    counters: &Arc<Counters>,
+) -> Result<(LogStore, SnapshotStore), StartError> {
+    let (dir, counters, log_spawn) = (config.dir.clone(), Arc::clone(counters), Arc::clone(spawn));
+    let opened = run_blocking(spawn, move || {
+        let log = LogStore::open(&disk, &dir, log_spawn, counters)?;
+        Ok((log, SnapshotStore::open(disk, dir)?))
+    });
+    opened.await.map_err(|error| StartError::Stopped(error.to_string().into()))?
+}
+
+fn propose_error(error: ClientWriteError<Types>) -> ProposeError {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => {
+            let leader = forward.leader_id;
+            let peer = forward.leader_node.unwrap_or_default();
+            ProposeError::NotLeader { leader: leader.map(|id| (id, peer)) }
+        }
+        ClientWriteError::LogEntryDiscarded(_) => {
+            ProposeError::OutcomeUnknown("leadership was lost")
+        }
+        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
+            ProposeError::OutcomeUnknown("refused for a reason that a proposal does not have")
+        }
+    }
+}
+
+/// Publishes every change, and keeps the timers running only while there is somebody to talk to:
+/// a node that is alone sleeps until it is asked something.
+async fn observe(raft: Openraft, status: Sender<RaftStatus>, is_shut_down: Arc<AtomicBool>) {
+    let mut metrics = raft.metrics();
+    let mut changed = Ok(());
+    loop {
+        let now = RaftStatus::of(&metrics.borrow_and_update());
+        raft.runtime_config().tick(now.has_peers());
+        let has_ended = changed.is_err() || metrics.borrow_watched().running_state.is_err();
+        let before = status.borrow_watched().clone();
+        log_change(&before, &now);
+        let mut now = now;
+        if has_ended && now.fatal.is_none() && !is_shut_down.load(Ordering::Acquire) {
+            now.fatal = Some("raft ended unasked".into());
+        }
+        if let Some(words) = &now.fatal {
+            tracing::error!(reason = %words, "raft has ended");
+        }
+        status.send_if_different(now);
+        if has_ended {
+            return;
+        }
+        changed = metrics.changed().await;
+    }
+}
+
+/// One line per change of role or leader.
+fn log_change(before: &RaftStatus, now: &RaftStatus) {
+    if before.role != now.role || before.leader != now.leader {
+        let leader = now.leader.as_ref().map(|(id, _)| id.to_string());
+        let leader = leader.as_deref().unwrap_or("none");
+        tracing::info!(role = ?now.role, leader, term = now.term, "raft role changed");
+    }
+}

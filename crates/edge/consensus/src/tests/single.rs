@@ -1,0 +1,160 @@
+//! A node alone.
+
+use super::{DIR, Remembers, config, payload, real_dir, serving, tasks, until};
+use crate::{NoNetwork, ProposeError, Raft, Role, StartError};
+use bytes::Bytes;
+use jocko_disk::{Crash, DiskRef, Inject, MemDisk, Operation, Survivors};
+use jocko_net::ports::{SpawnRef, Workers};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+async fn start(disk: DiskRef, state: &Remembers) -> Raft {
+    let state = Box::new(state.clone());
+    Raft::start(config(1), disk, tasks(), state, Arc::new(NoNetwork)).await.unwrap()
+}
+
+async fn start_serving(disk: DiskRef, state: &Remembers) -> Raft {
+    let raft = start(disk, state).await;
+    if raft.is_blank() {
+        raft.bootstrap_single().await.unwrap();
+    }
+    serving(&raft).await;
+    raft
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_forms_a_group_serves_and_serves_again_after_a_restart() {
+    let disk = MemDisk::with_dir("data");
+    let state = Remembers::default();
+    let raft = start(disk.shared(), &state).await;
+    assert!(raft.is_blank());
+    assert_eq!(raft.status().role, Role::Learner);
+    let refused = raft.propose(payload(0)).await.unwrap_err();
+    assert_eq!(refused, ProposeError::NotLeader { leader: None });
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    assert!(matches!(raft.bootstrap_single().await, Err(StartError::NotBlank)));
+    let first = raft.propose(payload(1)).await.unwrap();
+    let second = raft.propose(payload(2)).await.unwrap();
+    assert!(second > first);
+    assert!(raft.wait_applied(second).await);
+    assert_eq!(*state.published.lock().unwrap(), Some(second));
+    let term = raft.status().term;
+    raft.shutdown().await.unwrap();
+    assert_eq!(raft.status().fatal, None);
+    assert!(raft.propose(payload(3)).await.unwrap_err().is_fatal());
+
+    let state = Remembers::default();
+    let raft = start_serving(disk.shared(), &state).await;
+    assert_eq!(state.payloads(), [payload(1), payload(2)]);
+    assert!(raft.status().term > term, "a restarted leader takes a new term");
+    raft.propose(payload(3)).await.unwrap();
+    raft.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_power_cut_loses_nothing_that_was_answered() {
+    let mut disk = MemDisk::with_dir("data");
+    let mut expected = Vec::new();
+    for round in 0..5 {
+        let state = Remembers::default();
+        let raft = start_serving(disk.shared(), &state).await;
+        assert_eq!(state.payloads(), expected);
+        for number in 0..4 {
+            let payload = payload(round * 4 + number);
+            raft.propose(payload.clone()).await.unwrap();
+            expected.push(payload);
+        }
+        disk = disk.crash(Crash::Power(Survivors::Nothing));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_flush_is_fatal_and_says_why() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    disk.inject(Inject::new(Operation::Sync, DIR).times(1));
+    let error = raft.propose(payload(1)).await.unwrap_err();
+    assert!(error.is_fatal(), "{error}");
+    let status = until(&raft, |status| status.fatal.is_some()).await;
+    assert_eq!(status.role, Role::Stopped);
+    disk.heal();
+    assert!(raft.propose(payload(2)).await.unwrap_err().is_fatal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_state_machine_is_fatal() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    let error = raft.propose(Bytes::from_static(b"panic")).await.unwrap_err();
+    assert!(error.is_fatal(), "{error}");
+    until(&raft, |status| status.fatal.is_some()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payload_too_large_is_refused() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    let huge = Bytes::from(vec![0; crate::PAYLOAD_BYTES_MAX + 1]);
+    let error = raft.propose(huge).await.unwrap_err();
+    assert!(matches!(error, ProposeError::TooLarge { .. }) && !error.is_retriable());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_taken_and_the_log_behind_it_goes() {
+    let disk = MemDisk::with_dir("data");
+    let mut config = config(1);
+    config.snapshot_every_entries = 10;
+    let state = Remembers::default();
+    let start = async |state: &Remembers| {
+        let state = Box::new(state.clone());
+        let config = config.clone();
+        Raft::start(config, disk.shared(), tasks(), state, Arc::new(NoNetwork)).await.unwrap()
+    };
+    let raft = start(&state).await;
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    for number in 0..100 {
+        raft.propose(payload(number)).await.unwrap();
+    }
+    let mut watch = raft.watch();
+    while raft.metrics().purged_index.is_none_or(|index| index < 60) {
+        watch.changed().await.unwrap();
+    }
+    assert!(raft.metrics().snapshot_index.unwrap() >= 80);
+    raft.shutdown().await.unwrap();
+
+    let again = Remembers::default();
+    let raft = start(&again).await;
+    serving(&raft).await;
+    assert_eq!(again.payloads(), (0..100).map(payload).collect::<Vec<_>>());
+    raft.propose(payload(100)).await.unwrap();
+}
+
+/// Real files, real time, a real worker: from start to the first proposal answered.
+#[tokio::test]
+async fn it_is_ready_at_once() {
+    let (guard, disk) = real_dir();
+    let mut config = config(1);
+    config.dir = guard.path().join(DIR);
+    for round in 0..3 {
+        let worker: SpawnRef = Arc::new(Workers::start("raft", 1, 64).unwrap());
+        let started = Instant::now();
+        let state = Box::new(Remembers::default());
+        let raft = Raft::start(config.clone(), disk.clone(), worker, state, Arc::new(NoNetwork));
+        let raft = raft.await.unwrap();
+        if raft.is_blank() {
+            raft.bootstrap_single().await.unwrap();
+        }
+        serving(&raft).await;
+        let serving = started.elapsed();
+        raft.propose(payload(1)).await.unwrap();
+        eprintln!(
+            "round {round}: serving after {serving:?}, answered after {:?}",
+            started.elapsed()
+        );
+        // Elections by timeout would take 750 ms at least; the disk of a busy machine may be slow.
+        assert!(serving < Duration::from_millis(700), "{serving:?}");
+        raft.shutdown().await.unwrap();
+    }
+}
