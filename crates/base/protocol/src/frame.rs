@@ -63,7 +63,7 @@ pub struct RequestFrame<'a> {
     pub version: i16,
     /// Ties the response to the request.
     pub correlation_id: i32,
-    /// What the client calls itself.
+    /// What the client calls itself, up to the first byte that is not UTF-8.
     pub client_id: Option<&'a str>,
     /// Stands at the beginning of the body. Decode it with the request's own type, or with
     /// [`crate::RequestKind::decode`].
@@ -130,13 +130,22 @@ impl<'a> RequestFrame<'a> {
         }
         let mut body = Reader::new(frame);
         body.take(8, "RequestHeader")?;
-        // The client id is never compact, not even in the flexible header.
-        let client_id = body.nullable_string(false, "RequestHeader.clientId")?;
+        let client_id = client_id(&mut body)?;
         if api.request_header_version(version) >= 2 {
             body.skip_tagged_fields("RequestHeader")?;
         }
         Ok(Self { api, version, correlation_id: prefix.correlation_id, client_id, body })
     }
+}
+
+/// The client id, which is never compact, not even in the flexible header. It is a label that any
+/// program puts in by hand, and Kafka takes any bytes: what is not UTF-8 ends it, and the request
+/// is answered all the same.
+fn client_id<'a>(r: &mut Reader<'a>) -> Result<Option<&'a str>, DecodeError> {
+    const FIELD: &str = "RequestHeader.clientId";
+    let Ok(length) = usize::try_from(r.i16(FIELD)?) else { return Ok(None) };
+    let bytes = r.take(length, FIELD)?;
+    Ok(bytes.utf8_chunks().next().map_or(Some(""), |chunk| Some(chunk.valid())))
 }
 
 /// Appends a whole request frame, its size first: what a client sends.

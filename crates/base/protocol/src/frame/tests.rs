@@ -53,6 +53,22 @@ fn client_id_is_not_compact_in_the_flexible_header() {
 }
 
 #[test]
+fn a_client_id_that_is_not_text_refuses_nothing() {
+    let check = |client_id: &[u8], expect: Option<&str>| {
+        let mut bytes = vec![0, 12, 0, 0, 0, 0, 0, 1];
+        bytes.extend_from_slice(client_id);
+        assert_eq!(RequestFrame::parse(&bytes).expect("valid").client_id, expect);
+    };
+    check(&[0, 2, b'a', b'b'], Some("ab"));
+    check(&[0, 3, b'a', 0xff, b'b'], Some("a"));
+    check(&[0, 1, 0xff], Some(""));
+    check(&[0, 0], Some(""));
+    check(&[0xff, 0xff], None);
+    let error = RequestFrame::parse(&[0, 12, 0, 0, 0, 0, 0, 1, 0, 9, b'a']);
+    assert!(matches!(error, Err(HeaderError::Malformed(_))));
+}
+
+#[test]
 fn refused_headers_say_why() {
     let prefix = |api_key, api_version| RequestPrefix { api_key, api_version, correlation_id: 5 };
     let check = |bytes: &[u8], expect: HeaderError| {

@@ -1,8 +1,9 @@
 //! Whatever can be said in a version survives bytes and JSON, for every message and version.
 
 use crate::instances::{Fill, Numbers, schemas};
-use jocko_protocol::fuzz;
 use jocko_protocol::json::{CORPUS, CorpusEntry};
+use jocko_protocol::rpc::RequestHeader;
+use jocko_protocol::{ApiKey, Encode, Writer, fuzz};
 use proptest::prelude::*;
 
 fn find(name: &str) -> &'static CorpusEntry {
@@ -48,8 +49,12 @@ proptest! {
             for version in entry.versions.iter() {
                 let json = schema.instance(version, &mut Fill::Random(&mut numbers));
                 let mut bytes = (entry.json_to_bytes)(&json, version).expect("valid");
+                let mut frame = header(entry.name, version);
+                frame.extend_from_slice(&bytes);
                 damage(&mut bytes, &mut numbers);
                 fuzz::message_of(entry, version, &bytes);
+                damage(&mut frame, &mut numbers);
+                fuzz::frame(&frame);
             }
         }
     }
@@ -74,6 +79,21 @@ proptest! {
         fuzz::request(&bytes);
         fuzz::message(&bytes);
     }
+}
+
+/// The header before a request of this name; something shorter before what is no request.
+fn header(name: &str, version: i16) -> Vec<u8> {
+    let api = ApiKey::ALL.iter().find(|api| name == format!("{}Request", api.name()));
+    let Some(api) = api else { return Vec::new() };
+    let header = RequestHeader {
+        request_api_key: api.code(),
+        request_api_version: version,
+        client_id: Some("it".to_owned()),
+        ..RequestHeader::default()
+    };
+    let mut w = Writer::new();
+    header.encode(&mut w, api.request_header_version(version)).expect("valid");
+    w.into_bytes().expect("nothing is detached")
 }
 
 /// Changes, removes or adds a few bytes.
