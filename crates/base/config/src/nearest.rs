@@ -1,7 +1,7 @@
 //! "Did you mean": the known name nearest to one that is not known.
 
 /// Names longer than this are not compared: no key is, and the work grows with the length.
-const LENGTH_MAX: usize = 128;
+const LENGTH_MAX: usize = 64;
 
 /// The candidate with the fewest edits to `name`, unless it would take more than a third of the
 /// name's length. The first of equals wins.
@@ -15,6 +15,10 @@ pub(crate) fn nearest<'a>(
     let limit = (name.chars().count() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
+        // Most candidates are out by their length alone; hostile names cost little.
+        if candidate.len().abs_diff(name.len()) > 2 * limit {
+            continue;
+        }
         let edits = distance(name, candidate);
         if edits <= limit && best.is_none_or(|(fewest, _)| edits < fewest) {
             best = Some((edits, candidate));

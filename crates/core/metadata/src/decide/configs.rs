@@ -1,6 +1,7 @@
 //! Changing configs (KIP-226, KIP-339).
 
-use super::Decider;
+use super::topics::bad_name;
+use super::{Decider, RECORDS_PER_REQUEST_MAX, too_large_a_batch};
 use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
 use crate::record::{ConfigResource, MetadataRecord};
 use jocko_config::kafka::{
@@ -35,14 +36,12 @@ impl Decider<'_> {
                 twice.insert(key(change));
             }
         }
-        let mut told = BTreeSet::new();
+        let too_many = resources.len() > RECORDS_PER_REQUEST_MAX;
         let mut answers = Vec::with_capacity(resources.len());
         for change in resources {
-            let repeats = twice.contains(&key(&change));
-            if repeats && !told.insert(key(&change)) {
-                continue;
-            }
-            let answer = if repeats {
+            let answer = if too_many {
+                Err(too_large_a_batch())
+            } else if twice.contains(&key(&change)) {
                 invalid("Each resource must appear at most once.")
             } else {
                 self.alter(&change)
@@ -92,13 +91,14 @@ impl Decider<'_> {
         let name = change.resource_name.as_str();
         match change.resource_type {
             TOPIC if name.is_empty() => invalid("Default topic resources are not allowed."),
-            TOPIC => match TopicName::new(name) {
-                Ok(topic) if self.image.topic(name).is_some() => Ok(ConfigResource::Topic(topic)),
-                _ => {
+            TOPIC => {
+                let topic = TopicName::new(name).map_err(|error| bad_name(name, error))?;
+                if self.image.topic(name).is_none() {
                     let message = format!("The topic '{name}' does not exist.");
-                    Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message))
+                    return Err(Refusal::new(ErrorCode::UnknownTopicOrPartition, message));
                 }
-            },
+                Ok(ConfigResource::Topic(topic))
+            }
             BROKER if name.is_empty() => Ok(ConfigResource::Cluster),
             BROKER => match name.parse().map(BrokerId::new) {
                 Ok(id) if self.image.broker(id).is_some() => Ok(ConfigResource::Broker(id)),
@@ -106,9 +106,9 @@ impl Decider<'_> {
                     let message = format!("No broker with id {id} found.");
                     Err(Refusal::new(ErrorCode::BrokerIdNotRegistered, message))
                 }
-                Err(_) => invalid(format!("Unable to parse broker id as an int: {name}")),
+                Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
             },
-            other => invalid(format!("Unsupported resource type {other}")),
+            other => invalid(format!("Unknown resource type {other}")),
         }
     }
 }
@@ -117,8 +117,7 @@ impl Decider<'_> {
 fn check_ops(ops: &[(String, ConfigOp)]) -> Answer<()> {
     let twice = super::duplicates(ops.iter().map(|(name, _)| name.as_str()));
     if !twice.is_empty() {
-        let names = twice.into_iter().collect::<Vec<_>>().join(",");
-        return invalid(format!("Error due to duplicate config keys : {names}"));
+        return invalid("Error due to duplicate config keys");
     }
     let null = |op: &ConfigOp| {
         matches!(op, ConfigOp::Set(None) | ConfigOp::Append(None) | ConfigOp::Subtract(None))
@@ -173,8 +172,16 @@ fn change_list(
     append: bool,
 ) -> Answer<()> {
     let Some((ConfigType::List, default)) = shape(resource, name) else {
-        let verb = if append { "APPEND" } else { "SUBTRACT" };
-        let message = format!("Can't {verb} to key {name} because its type is not LIST.");
+        let verb = if append { "append" } else { "subtract" };
+        let message = match resource {
+            ConfigResource::Topic(_) => format!(
+                "Can't {} to key {name} because its type is not LIST.",
+                verb.to_ascii_uppercase()
+            ),
+            ConfigResource::Broker(_) | ConfigResource::Cluster => {
+                format!("Config value {verb} is not allowed for config key: {name}")
+            }
+        };
         return Err(Refusal::new(ErrorCode::InvalidConfig, message));
     };
     let split = |text: &str| -> Vec<String> {

@@ -7,7 +7,7 @@ use crate::placement::Placement;
 use crate::record::{ConfigResource, MetadataRecord, Replication};
 use jocko_config::kafka::{ConfigMap, check_topic_config, check_topic_configs};
 use jocko_types::{BrokerId, ErrorCode, PartitionIndex, TopicId, TopicName, TopicNameError};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kafka keeps its own metadata in a topic of this name; ours lives elsewhere, but tools know it.
 const RESERVED_NAME: &str = "__cluster_metadata";
@@ -22,6 +22,7 @@ impl Decider<'_> {
         validate_only: bool,
     ) -> Vec<(String, Answer<CreatedTopic>)> {
         let twice = duplicates(topics.iter().map(|topic| topic.name.as_str()));
+        let too_many_topics = topics.len() > RECORDS_PER_REQUEST_MAX;
         let asked: u64 = topics
             .iter()
             .filter(|topic| !twice.contains(&topic.name))
@@ -39,7 +40,7 @@ impl Decider<'_> {
             } else if topic.name == RESERVED_NAME {
                 let message = format!("Creation of internal topic {RESERVED_NAME} is prohibited.");
                 Err(Refusal::new(ErrorCode::InvalidRequest, message))
-            } else if asked > PARTITIONS_PER_REQUEST_MAX {
+            } else if too_many_topics || asked > PARTITIONS_PER_REQUEST_MAX {
                 Err(too_large_a_request())
             } else {
                 self.create_topic(&topic, &mut room)
@@ -155,22 +156,27 @@ impl Decider<'_> {
                 "A manual partition assignment was specified, but numPartitions was not set to -1.",
             ));
         }
-        let mut chosen: Vec<_> = topic.assignments.iter().collect();
-        chosen.sort_by_key(|assignment| assignment.partition);
         let mut copies = None;
-        let mut lists = Vec::with_capacity(chosen.len());
-        for (index, assignment) in chosen.into_iter().enumerate() {
-            let same = usize::try_from(assignment.partition.get()) == Ok(index);
-            if !same {
-                return Err(Refusal::new(
-                    ErrorCode::InvalidReplicaAssignment,
-                    "partitions should be a consecutive 0-based integer sequence",
-                ));
+        let mut lists = BTreeMap::new();
+        for assignment in &topic.assignments {
+            let partition = assignment.partition;
+            if lists.contains_key(&partition) {
+                let message = format!(
+                    "Found multiple manual partition assignments for partition {partition}"
+                );
+                return Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, message));
             }
             self.check_assignment(&assignment.brokers, copies)?;
             copies = Some(assignment.brokers.len());
-            lists.push(assignment.brokers.clone());
+            lists.insert(partition, assignment.brokers.clone());
         }
+        if !(0..).zip(lists.keys()).all(|(expected, partition)| partition.get() == expected) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidReplicaAssignment,
+                "partitions should be a consecutive 0-based integer sequence",
+            ));
+        }
+        let lists = lists.into_values().collect();
         let copies = i16::try_from(copies.unwrap_or(1)).unwrap_or(i16::MAX);
         Ok((Replication::Fixed(copies), lists))
     }
@@ -214,53 +220,71 @@ impl Decider<'_> {
         &mut self,
         topics: Vec<TopicRef>,
     ) -> Vec<(TopicRef, Answer<DeletedTopic>)> {
-        let names = topics.iter().filter_map(|topic| topic.name.as_deref());
-        let twice = duplicates(names);
+        let named = |topic: &&TopicRef| topic.name.is_some() && topic.id.is_zero();
+        let twice = duplicates(topics.iter().filter(named).filter_map(|t| t.name.as_deref()));
+        // How often each id is given: requests can be long, so nothing here is quadratic.
+        let mut ids: BTreeMap<TopicId, usize> = BTreeMap::new();
+        for topic in topics.iter().filter(|topic| topic.name.is_none()) {
+            *ids.entry(topic.id).or_default() += 1;
+        }
+        let of_name = |name: &str| self.image.topic(name).map(|topic| topic.id);
+        // Topics that are named and given by id too: one refusal stands for both.
+        let doubled: BTreeSet<TopicId> = topics
+            .iter()
+            .filter(named)
+            .filter_map(|topic| of_name(topic.name.as_deref()?))
+            .filter(|id| ids.contains_key(id))
+            .collect();
         let mut told = BTreeSet::new();
-        let mut gone = BTreeSet::new();
-        let ids: Vec<TopicId> = topics.iter().map(|topic| topic.id).collect();
         let mut answers = Vec::with_capacity(topics.len());
-        for topic in topics {
-            let repeats = match &topic.name {
-                Some(name) => twice.contains(name),
-                None => ids.iter().filter(|id| **id == topic.id).count() > 1,
+        for mut topic in topics {
+            let repeats = match (&topic.name, topic.id.is_zero()) {
+                (Some(name), true) => twice.contains(name),
+                (None, false) => ids.get(&topic.id).is_some_and(|times| *times > 1),
+                (Some(_), false) | (None, true) => false,
             };
             if repeats && !told.insert(topic.clone()) {
                 continue;
             }
-            let answer = self.find_deleted(&topic, repeats, &gone);
+            let is_doubled_id = topic.name.is_none() && doubled.contains(&topic.id);
+            if is_doubled_id && !repeats {
+                continue;
+            }
+            let mut answer = self.find_deleted(&topic, repeats);
             if let Ok(deleted) = &answer {
-                gone.insert(deleted.id);
-                self.records.push(MetadataRecord::RemoveTopic { topic_id: deleted.id });
+                if doubled.contains(&deleted.id) {
+                    topic.id = deleted.id;
+                    answer =
+                        invalid("The provided topic name maps to an ID that was already supplied.");
+                } else {
+                    self.records.push(MetadataRecord::RemoveTopic { topic_id: deleted.id });
+                }
             }
             answers.push((topic, answer));
         }
         answers
     }
 
-    fn find_deleted(
-        &self,
-        topic: &TopicRef,
-        repeats: bool,
-        gone: &BTreeSet<TopicId>,
-    ) -> Answer<DeletedTopic> {
-        let refuse = |message: &str| Err(Refusal::new(ErrorCode::InvalidRequest, message));
+    fn find_deleted(&self, topic: &TopicRef, repeats: bool) -> Answer<DeletedTopic> {
         let found = match (&topic.name, topic.id.is_zero()) {
-            (None, true) => return refuse("Neither topic name nor id were specified."),
-            (Some(_), false) => return refuse("You may not specify both topic name and topic id."),
-            (Some(_), true) if repeats => return refuse("Duplicate topic name."),
-            (None, false) if repeats => return refuse("Duplicate topic id."),
+            (None, true) => return invalid("Neither topic name nor id were specified."),
+            (Some(_), false) => {
+                return invalid("You may not specify both topic name and topic id.");
+            }
+            (Some(_), true) if repeats => return invalid("Duplicate topic name."),
+            (None, false) if repeats => return invalid("Duplicate topic id."),
             (Some(name), true) => self.image.topic(name).ok_or_else(unknown_topic)?,
             (None, false) => self.image.topic_by_id(topic.id).ok_or_else(|| {
                 let message = "This server does not host this topic ID.";
                 Refusal::new(ErrorCode::UnknownTopicId, message)
             })?,
         };
-        if gone.contains(&found.id) {
-            return refuse("The provided topic name maps to an ID that was already supplied.");
-        }
         Ok(DeletedTopic { id: found.id, name: found.name.clone() })
     }
+}
+
+fn invalid<T>(message: &str) -> Answer<T> {
+    Err(Refusal::new(ErrorCode::InvalidRequest, message))
 }
 
 /// How many copies to place.
@@ -289,7 +313,7 @@ pub(super) fn copies_of(replication: Replication, placement: &Placement) -> Answ
     }
 }
 
-fn bad_name(name: &str, error: TopicNameError) -> Refusal {
+pub(super) fn bad_name(name: &str, error: TopicNameError) -> Refusal {
     let why = match error {
         TopicNameError::Empty => "the empty string is not allowed".to_owned(),
         TopicNameError::DotOrDotDot => format!("'{name}' is not allowed"),
