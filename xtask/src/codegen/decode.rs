@@ -2,7 +2,7 @@
 
 use super::model::{Field, Kind, Message, Struct};
 use super::names;
-use super::structs::{lifetime, mentions, mentions_version};
+use super::structs::{lifetime, mentions, mentions_version, whole_body};
 use std::fmt::Write as _;
 
 /// `fn read`.
@@ -21,19 +21,7 @@ pub(crate) fn function(message: &Message, one: &Struct) -> String {
             }
         }
     }
-    if message.can_be_flexible(one.versions) {
-        let section = tags(message, one);
-        if message.flexible_since <= one.versions.min {
-            body.push_str(&section);
-        } else {
-            let _ = writeln!(body, "if flexible {{\n{section}}}");
-        }
-    }
-    let mut head = String::new();
-    if mentions(&body, "flexible") {
-        let _ = writeln!(head, "let flexible = version >= {};", message.flexible_since);
-    }
-    let body = head + &body;
+    let body = whole_body(message, one, body, || tags(message, one));
     let version = if mentions_version(&body) { "version" } else { "_version" };
     let reader = if lifetime(one).is_empty() { "'_" } else { "'a" };
     let r = if mentions(&body, "r") { "r" } else { "_r" };

@@ -3,7 +3,7 @@
 use super::decode::{flexible_word, label};
 use super::model::{Field, Kind, Message, Struct};
 use super::names;
-use super::structs::{mentions, mentions_version};
+use super::structs::{mentions, mentions_version, whole_body};
 use std::fmt::Write as _;
 
 /// `fn write`.
@@ -12,19 +12,7 @@ pub(crate) fn function(message: &Message, one: &Struct) -> String {
     for field in &one.fields {
         untagged(&mut body, message, one, field);
     }
-    if message.can_be_flexible(one.versions) {
-        let section = tags(message, one);
-        if message.flexible_since <= one.versions.min {
-            body.push_str(&section);
-        } else {
-            let _ = writeln!(body, "if flexible {{\n{section}}}");
-        }
-    }
-    let mut head = String::new();
-    if mentions(&body, "flexible") {
-        let _ = writeln!(head, "let flexible = version >= {};", message.flexible_since);
-    }
-    let body = head + &body;
+    let body = whole_body(message, one, body, || tags(message, one));
     let version = if mentions_version(&body) { "version" } else { "_version" };
     let w = if mentions(&body, "w") { "w" } else { "_w" };
     format!(

@@ -121,6 +121,28 @@ pub(crate) fn mentions_version(text: &str) -> bool {
     mentions(&text.replace(".version", ""), "version")
 }
 
+/// The statements of a function that reads or writes a struct: those of its fields, then the
+/// section of tagged fields where the version has one; before both, what `flexible` means.
+pub(crate) fn whole_body(
+    message: &Message,
+    one: &Struct,
+    mut fields: String,
+    tags: impl FnOnce() -> String,
+) -> String {
+    if message.can_be_flexible(one.versions) {
+        let section = tags();
+        if message.flexible_since <= one.versions.min {
+            fields.push_str(&section);
+        } else {
+            let _ = writeln!(fields, "if flexible {{\n{section}}}");
+        }
+    }
+    if mentions(&fields, "flexible") {
+        return format!("let flexible = version >= {};\n{fields}", message.flexible_since);
+    }
+    fields
+}
+
 /// `<'a>` for a struct that borrows.
 pub(crate) fn lifetime(one: &Struct) -> &'static str {
     if one.borrows { "<'a>" } else { "" }
