@@ -10,6 +10,24 @@ use std::sync::Arc;
 /// Numbers given out begin here; 0 is legal but looks like "none" in too many tools.
 const FIRST_ID: i32 = 1;
 
+/// The longest name, host or rack of a broker, in bytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+
+/// The most addresses a broker may have.
+const ENDPOINTS_MAX: usize = 64;
+
+fn check_lengths(asked: &BrokerRegistration) -> Answer<()> {
+    let endpoints = asked.endpoints.iter().flat_map(|one| [&one.listener, &one.host]);
+    let mut texts = endpoints.chain(&asked.rack).chain([&asked.release]);
+    if asked.endpoints.len() > ENDPOINTS_MAX || texts.any(|text| text.len() > TEXT_BYTES_MAX) {
+        let message = format!(
+            "A broker may have {ENDPOINTS_MAX} addresses, and names of {TEXT_BYTES_MAX} bytes."
+        );
+        return Err(Refusal::new(ErrorCode::InvalidRegistration, message));
+    }
+    Ok(())
+}
+
 impl Decider<'_> {
     /// The broker, if `epoch` is its registration.
     pub(super) fn current_broker(&self, id: BrokerId, epoch: BrokerEpoch) -> Answer<Arc<Broker>> {
@@ -34,6 +52,7 @@ impl Decider<'_> {
         asked: BrokerRegistration,
     ) -> Answer<RegisteredBroker> {
         self.check_cluster(&asked)?;
+        check_lengths(&asked)?;
         let broker_id = match asked.broker_id {
             Some(id) => id,
             None => self.free_id(&asked),

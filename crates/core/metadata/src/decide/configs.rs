@@ -4,6 +4,7 @@ use super::topics::bad_name;
 use super::{Decider, RECORDS_PER_REQUEST_MAX, too_large_a_batch};
 use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
 use crate::record::{ConfigResource, MetadataRecord};
+use jocko_codec::STRING_BYTES_MAX;
 use jocko_config::kafka::{
     BrokerDefinition, ConfigMap, ConfigType, TOPIC_DEFINITIONS, TopicDefinition,
     check_broker_config, check_topic_config, check_topic_configs,
@@ -63,6 +64,7 @@ impl Decider<'_> {
         for (name, op) in &change.ops {
             apply(&resource, &mut after, name, op)?;
         }
+        check_lengths(&after)?;
         match &resource {
             ConfigResource::Topic(_) => {
                 check_topic_configs(&after, &self.layers())
@@ -109,6 +111,21 @@ impl Decider<'_> {
                 Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
             },
             other => invalid(format!("Unknown resource type {other}")),
+        }
+    }
+}
+
+/// Refuses what a record could not hold: a value may come in pieces that each fit.
+pub(super) fn check_lengths(configs: &ConfigMap) -> Answer<()> {
+    let long = |(name, value): &(&String, &String)| {
+        name.len() > STRING_BYTES_MAX || value.len() > STRING_BYTES_MAX
+    };
+    match configs.iter().find(long) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let name: String = name.chars().take(100).collect();
+            let message = format!("Config {name} is longer than {STRING_BYTES_MAX} bytes.");
+            Err(Refusal::new(ErrorCode::InvalidConfig, message))
         }
     }
 }
@@ -188,12 +205,13 @@ fn change_list(
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
     };
     let mut list = split(configs.get(name).map_or(default, String::as_str));
-    for item in split(items.unwrap_or_default()) {
-        if !append {
-            list.retain(|one| *one != item);
-        } else if !list.contains(&item) {
-            list.push(item);
-        }
+    let items = split(items.unwrap_or_default());
+    if append {
+        let mut there: BTreeSet<String> = list.iter().cloned().collect();
+        list.extend(items.into_iter().filter(|item| there.insert(item.clone())));
+    } else {
+        let gone: BTreeSet<String> = items.into_iter().collect();
+        list.retain(|item| !gone.contains(item));
     }
     configs.insert(name.to_owned(), list.join(","));
     Ok(())

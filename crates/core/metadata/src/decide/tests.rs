@@ -60,3 +60,53 @@ fn a_cluster_begins_with_its_identity() {
     let cluster = image.configs(&ConfigResource::Cluster);
     assert_eq!(cluster.get("min.insync.replicas").map(String::as_str), Some("1"));
 }
+
+#[test]
+fn what_no_record_could_hold_is_refused() {
+    let settings = LoadedSettings::default();
+    let now = Timestamp::from_millis(0);
+    let cx = DecideContext { now, seed: [1; 4], settings: &settings };
+    let mut image = ClusterImage::default();
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now));
+    let registration = |rack: String| crate::BrokerRegistration {
+        broker_id: Some(jocko_types::BrokerId::new(1)),
+        cluster_id: None,
+        incarnation: Uuid::from_bytes([2; 16]),
+        directory: Uuid::from_bytes([3; 16]),
+        endpoints: Vec::new(),
+        rack: Some(rack),
+        release: String::new(),
+    };
+    let long = decide(&image, &cx, Command::RegisterBroker(registration("x".repeat(2_000))));
+    let Reply::RegisterBroker(Err(refusal)) = long.reply else { panic!("{:?}", long.reply) };
+    assert_eq!(refusal.code, ErrorCode::InvalidRegistration);
+    let (broker_id, broker_epoch) = (jocko_types::BrokerId::new(1), BrokerEpoch::new(1));
+    let commands = vec![
+        Command::RegisterBroker(registration("r".to_owned())),
+        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence: false },
+        create("t"),
+    ];
+    image.apply_all(&decide_batch(&image, &cx, commands).0);
+    // Each piece fits a request; the list they make fits no record.
+    let pieces = |from: usize| {
+        let items: Vec<String> = (from..from + 4_000).map(|n| format!("{n}:1")).collect();
+        let op = crate::ConfigOp::Append(Some(items.join(",")));
+        let name = "leader.replication.throttled.replicas".to_owned();
+        let change = crate::ConfigChange {
+            resource_type: 2,
+            resource_name: "t".to_owned(),
+            ops: vec![(name, op)],
+            replace: false,
+        };
+        Command::AlterConfigs { resources: vec![change], validate_only: false }
+    };
+    let first = decide(&image, &cx, pieces(10_000));
+    assert_eq!(first.records.len(), 1);
+    assert!(crate::decode_entry(&crate::encode_entry(&first.records)).is_ok());
+    image.apply_all(&first.records);
+    let second = decide(&image, &cx, pieces(20_000));
+    assert_eq!(second.records, []);
+    let Reply::AlterConfigs(answers) = second.reply else { panic!("{:?}", second.reply) };
+    let refusal = answers[0].answer.as_ref().expect_err("too long");
+    assert_eq!(refusal.code, ErrorCode::InvalidConfig);
+}

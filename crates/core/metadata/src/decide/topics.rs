@@ -1,5 +1,6 @@
 //! Creating and deleting topics.
 
+use super::configs::check_lengths;
 use super::{Decider, duplicates, too_large_a_batch, too_large_a_request, unknown_topic};
 use super::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::command::{Answer, CreatedTopic, DeletedTopic, NewTopic, Refusal, TopicRef};
@@ -102,6 +103,7 @@ impl Decider<'_> {
             };
             kept.insert(name.clone(), value.clone());
         }
+        check_lengths(&kept)?;
         check_topic_configs(&kept, &self.layers()).map_err(refuse)?;
         kept.retain(|name, value| check_topic_config(name, value) == Ok(true));
         Ok(kept)
