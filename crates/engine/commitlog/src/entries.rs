@@ -6,7 +6,7 @@
 
 use crate::fault::Result;
 use crate::read::{Miss, Patience, read_full};
-use jocko_disk::{Disk, FaultKind, FileRef, Open};
+use jocko_disk::{Disk, FaultKind, FileRef, Open, write_atomically};
 use std::io::IoSlice;
 use std::path::Path;
 
@@ -146,6 +146,18 @@ impl<const N: usize> Entries<N> {
             Err(fault) if fault.kind() == FaultKind::NoSpace => Ok(()),
             other => Ok(other?),
         }
+    }
+
+    /// Replaces the file by what is in memory, which must be all, so that a crash leaves the old
+    /// entries or the new ones. Durable when this returns.
+    pub(crate) fn replace(&mut self, place: Place<'_>) -> Result<()> {
+        assert_eq!(self.written, 0, "the entries are all in memory");
+        write_atomically(place.disk, place.path, self.pending.as_flattened())?;
+        self.written = self.len();
+        self.pending = Vec::new();
+        self.cut_due = false;
+        self.file = None;
+        Ok(())
     }
 
     fn try_store(&mut self, place: Place<'_>) -> std::result::Result<(), jocko_disk::DiskFault> {

@@ -141,6 +141,12 @@ impl OffsetIndex {
         self.entries.store(Place { disk, path: &path })
     }
 
+    /// Replaces the file by what is in memory, durably.
+    pub(crate) fn replace(&mut self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+        let path = names::path(dir, self.base, Kind::Index);
+        self.entries.replace(Place { disk, path: &path })
+    }
+
     pub(crate) fn file(&mut self, disk: &dyn Disk, dir: &Path) -> Result<FileRef> {
         let path = names::path(dir, self.base, Kind::Index);
         self.entries.file(Place { disk, path: &path })

@@ -249,6 +249,18 @@ impl Log {
         }
     }
 
+    /// Closes the files of sealed segments that are durable and were not used lately.
+    pub(crate) fn close_idle_segments(&mut self) {
+        let sealed = self.segments.len().saturating_sub(1);
+        let durable = self.flushing.durable;
+        for segment in self.segments.iter_mut().take(sealed) {
+            let is_idle = !self.open_segments.contains(&segment.base);
+            if is_idle && segment.open_files() > 0 && segment.next <= durable {
+                segment.release();
+            }
+        }
+    }
+
     /// Descriptors held.
     #[must_use]
     pub fn open_files(&self) -> usize {

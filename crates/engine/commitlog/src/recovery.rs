@@ -150,6 +150,7 @@ impl Log {
             true => bound::load(log.disk.as_ref(), dir)?,
             false => None,
         };
+        log.flushing.opened(log.next, context.recovery_point, context.log_start);
         if let Some(Bound::StartOver(offset)) = bound {
             for base in folder.segments.keys() {
                 log.trash.remove_now(log.disk.as_ref(), dir, *base)?;
@@ -157,18 +158,24 @@ impl Log {
             log.begin_anew(offset, context.now)?;
             return Ok((log, report));
         }
+        let mut context = *context;
+        if let Some(Bound::RecoverFrom(offset)) = bound
+            && !context.clean
+        {
+            context.recovery_point = context.recovery_point.min(offset);
+            context.log_start = context.log_start.min(offset);
+            log.log_start = context.log_start;
+        }
         log.flushing.bound_is_written = bound.is_some();
         for path in &folder.leftovers {
             remove(log.disk.as_ref(), path)?;
         }
-        log.adopt(&folder, context)?;
-        let limit = match bound {
-            Some(Bound::RecoverFrom(offset)) => context.recovery_point.min(offset),
-            _ => context.recovery_point,
-        };
-        let trusted = context.clean && bound.is_none() && log.trust(context, &mut report)?;
-        if !trusted {
-            log.recover(limit, context, &mut report)?;
+        log.adopt(&folder, &context)?;
+        // A clean stop's checkpoint is newer than any note about a cut.
+        if context.clean && log.trust(&context, &mut report)? {
+            log.remove_recovery_bound();
+        } else {
+            log.recover(&context, &mut report)?;
         }
         if log.next < log.log_start {
             // Only where acknowledged data need not be durable: what was dropped on purpose
@@ -177,6 +184,7 @@ impl Log {
             log.truncate_fully_and_start_at(start, context.now)?;
         }
         log.flushing.opened(log.next, context.recovery_point, context.log_start);
+        log.close_idle_segments();
         log.check_invariants();
         Ok((log, report))
     }
@@ -219,8 +227,14 @@ impl Log {
             segment.file(at)?.sync_data()?;
         }
         disk.sync_dir(&dir)?;
-        remove(disk.as_ref(), &dir.join(names::BOUND))?;
-        disk.sync_dir(&dir)?;
+        let flushing = &self.flushing;
+        let reaches_beyond = flushing.checkpointed > offset || flushing.checkpointed_start > offset;
+        if reaches_beyond || flushing.bound_is_written {
+            self.write_recovery_bound(offset)?;
+        } else {
+            remove(disk.as_ref(), &dir.join(names::BOUND))?;
+            disk.sync_dir(&dir)?;
+        }
         self.flushing.start_over_at(offset);
         self.note_metadata();
         Ok(())

@@ -8,7 +8,6 @@ use crate::config::millis;
 use crate::fault::Result;
 use crate::log::Log;
 use crate::names::{self, Kind};
-use crate::read::{Miss, Patience};
 use jocko_disk::{Disk, FaultKind};
 use jocko_types::{Offset, Timestamp};
 use std::path::{Path, PathBuf};
@@ -117,7 +116,7 @@ impl Log {
             return Ok(false);
         }
         segment.load_first_timestamp(at)?;
-        let reached = segment.reached(at, Patience::Wait).map_err(Miss::into_fault)?;
+        let reached = segment.reached(at)?;
         let aged = self.segments.last().is_some_and(|last| last.is_old(None, &self.config, now));
         let through = self.config.retention_deletes
             && self.next <= upper
@@ -144,7 +143,7 @@ impl Log {
                 break;
             };
             let Some((segment, at)) = self.segment(place) else { break };
-            let reached = segment.reached(at, Patience::Wait).map_err(Miss::into_fault)?;
+            let reached = segment.reached(at)?;
             let size = segment.size;
             self.touch(place);
             let too_old = reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));

@@ -39,6 +39,8 @@ pub(crate) struct Segment {
     /// When it was created, or the log opened: the age of a segment without timestamps.
     opened_at: Timestamp,
     bytes_since_entry: u64,
+    /// The index files were written since they were last synced; set of sealed segments only.
+    pub(crate) indexes_unsynced: bool,
     /// An index file was missing when the segment was found.
     pub(crate) lacks_index: bool,
 }
@@ -65,6 +67,7 @@ impl Segment {
             first_timestamp: None,
             opened_at: now,
             bytes_since_entry: 0,
+            indexes_unsynced: false,
             lacks_index: false,
         }
     }
@@ -230,9 +233,15 @@ impl Segment {
 
     /// Takes note of a batch that is at the end of the file, and indexes it if one is due.
     pub(crate) fn note(&mut self, at: At<'_>, met: &Met, index_interval_bytes: u32) -> Result<()> {
+        self.index(at, met, index_interval_bytes)?;
+        if self.offsets.is_due() || self.times.is_due() { self.store_indexes(at) } else { Ok(()) }
+    }
+
+    /// As [`Segment::note`], in memory only.
+    fn index(&mut self, at: At<'_>, met: &Met, index_interval_bytes: u32) -> Result<()> {
         assert_eq!(met.position, self.size, "batches follow each other without a gap");
         let header = &met.header;
-        let before = self.reached(at, Patience::Wait).map_err(Miss::into_fault)?;
+        let before = self.reached(at)?;
         let rises = before.is_none_or(|before| header.max_timestamp > before.timestamp);
         let here = Reached { timestamp: header.max_timestamp, last_offset: header.last_offset() };
         let reached = if rises { here } else { before.unwrap_or(here) };
@@ -244,9 +253,6 @@ impl Segment {
             self.offsets.push(Entry { last_offset: header.last_offset(), position: met.position });
             self.times.advance(at, reached)?;
             self.bytes_since_entry = 0;
-            if self.offsets.is_due() || self.times.is_due() {
-                self.store_indexes(at)?;
-            }
         }
         self.bytes_since_entry += header.size_bytes() as u64;
         self.size = met.end();
@@ -268,24 +274,36 @@ impl Segment {
     /// Ends the indexes as Kafka expects of a segment that is not written to: the largest timestamp
     /// is the last entry, and the files have their exact size.
     pub(crate) fn seal(&mut self, at: At<'_>) -> Result<()> {
-        if let Some(reached) = self.reached(at, Patience::Wait).map_err(Miss::into_fault)? {
+        if let Some(reached) = self.reached(at)? {
             self.times.advance(at, reached)?;
         }
+        self.indexes_unsynced = true;
         self.store_indexes(at)
     }
 
-    /// The largest timestamp in the segment and where it was first reached.
-    pub(crate) fn reached(
-        &mut self,
-        at: At<'_>,
-        patience: Patience,
-    ) -> std::result::Result<Option<Reached>, Miss> {
+    /// The largest timestamp in the segment and where it was first reached. Waits for the device
+    /// the first time.
+    ///
+    /// Retention deletes by it, so what the index says is compared with the log.
+    pub(crate) fn reached(&mut self, at: At<'_>) -> Result<Option<Reached>> {
         if let Some(reached) = self.reached {
             return Ok(reached);
         }
-        let reached = self.times.last(at, patience)?;
-        self.reached = Some(reached);
-        Ok(reached)
+        let last = self.times.last(at, Patience::Wait).map_err(Miss::into_fault)?;
+        if !self.is_true(at, last)? {
+            self.rebuild_indexes(at)?;
+            return Ok(self.reached.flatten());
+        }
+        self.reached = Some(last);
+        Ok(last)
+    }
+
+    /// Whether the log has that timestamp where an entry of the time index says; none is false of
+    /// a segment that holds anything.
+    pub(crate) fn is_true(&mut self, at: At<'_>, entry: Option<Reached>) -> Result<bool> {
+        let Some(entry) = entry else { return Ok(self.size == 0) };
+        let met = self.locate(at, entry.last_offset, Patience::Wait).map_err(Miss::into_fault)?;
+        Ok(met.is_some_and(|met| met.header.max_timestamp == entry.timestamp))
     }
 
     /// The largest timestamp of the first batch, read from the file if need be.
@@ -346,25 +364,24 @@ impl Segment {
         }
     }
 
-    /// Writes both indexes anew from the headers of the log.
+    /// Writes both indexes anew from the headers of the log, durably.
     pub(crate) fn rebuild_indexes(&mut self, at: At<'_>) -> Result<()> {
         let (size, next) = (self.size, self.next);
-        let file = self.file(at)?;
-        self.reset();
-        let mut walk = Walk::new(file, 0, size, Patience::Wait);
-        loop {
-            match walk.next() {
-                Ok(Some(met)) => self.note(at, &met, REBUILD_INTERVAL_BYTES)?,
-                Ok(None) => break,
-                Err(miss) => {
-                    (self.size, self.next) = (size, next);
-                    return Err(miss.into_fault());
-                }
-            }
+        let mut walk = Walk::new(self.file(at)?, 0, size, Patience::Wait);
+        let mut anew = Self::empty(self.base, self.opened_at);
+        anew.offsets.clear();
+        anew.times.clear();
+        while let Some(met) = walk.next().map_err(Miss::into_fault)? {
+            anew.index(at, &met, REBUILD_INTERVAL_BYTES)?;
         }
-        self.next = next;
-        self.lacks_index = false;
-        self.seal(at)
+        if let Some(Some(reached)) = anew.reached {
+            anew.times.advance(at, reached)?;
+        }
+        anew.offsets.replace(at.0, at.1)?;
+        anew.times.replace(at.0, at.1)?;
+        assert_eq!(anew.size, size, "the walk met every byte");
+        *self = Self { file: self.file.take(), next, ..anew };
+        Ok(())
     }
 
     /// Forgets what the indexes and the batches say; the scan that follows tells it again.

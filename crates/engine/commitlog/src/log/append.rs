@@ -355,7 +355,7 @@ impl Log {
             last_batch,
             segment: segment.base,
             segment_bytes: segment.size,
-            reached: segment.reached(at, crate::read::Patience::Wait).ok().flatten(),
+            reached: segment.reached(at).ok().flatten(),
             first_timestamp: segment.known_first_timestamp(),
         })
     }

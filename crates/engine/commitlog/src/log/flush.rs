@@ -4,7 +4,6 @@
 use super::Log;
 use crate::fault::{LogFault, Result};
 use crate::names;
-use crate::read::Patience;
 use jocko_disk::{Disk, DiskFault, FaultKind, FileRef, write_atomically};
 use jocko_types::Offset;
 use std::path::PathBuf;
@@ -24,6 +23,8 @@ pub struct FlushJob {
     pub state_files: Vec<StateFile>,
     /// Everything below this will be durable, unless the log is truncated meanwhile.
     pub end: Offset,
+    /// Bases of sealed segments whose indexes are among `files`.
+    indexed: Vec<Offset>,
     number: u64,
     changes: u64,
     state_stored: bool,
@@ -121,7 +122,8 @@ impl Flushing {
     /// The log was opened: all that it holds is durable.
     pub(crate) fn opened(&mut self, end: Offset, checkpointed: Offset, checkpointed_start: Offset) {
         self.durable = end;
-        self.recovery_point = end;
+        // Epochs that recovery read from the log must be read again until they are written.
+        self.recovery_point = if self.covers_epochs() { end } else { checkpointed.min(end) };
         self.checkpointed = checkpointed;
         self.checkpointed_start = checkpointed_start;
     }
@@ -131,6 +133,7 @@ impl Flushing {
         self.durable = offset;
         self.recovery_point = offset;
         self.checkpointed = self.checkpointed.min(offset);
+        self.checkpointed_start = self.checkpointed_start.min(offset);
         self.state_files.clear();
     }
 
@@ -174,6 +177,11 @@ impl Flushing {
         }
     }
 
+    /// Whether the epochs on disk are those of the log.
+    fn covers_epochs(&self) -> bool {
+        !self.state_files.iter().any(|state| state.gates_recovery_point)
+    }
+
     fn has_due(&self, log_end: Offset) -> bool {
         self.durable < log_end
             || self.names_changed > self.changes_synced
@@ -200,7 +208,10 @@ impl Log {
     /// Whether [`Log::take_flush`] would find work.
     #[must_use]
     pub fn is_flush_due(&self) -> bool {
-        self.folder_exists && self.flushing.has_due(self.next)
+        let sealed = self.segments.len().saturating_sub(1);
+        self.folder_exists
+            && (self.flushing.has_due(self.next)
+                || self.segments.iter().take(sealed).any(|segment| segment.indexes_unsynced))
     }
 
     /// What must be synced to make all that was appended so far durable; `None` if nothing must.
@@ -212,8 +223,8 @@ impl Log {
         if !self.is_flush_due() {
             return Ok(None);
         }
-        let files = self.unsynced_files();
-        let files = self.or_latch(files)?;
+        let unsynced = self.unsynced_files();
+        let (files, indexed) = self.or_latch(unsynced)?;
         let flushing = &mut self.flushing;
         let mut dirs = Vec::new();
         if flushing.names_changed > flushing.changes_synced {
@@ -233,36 +244,35 @@ impl Log {
             dirs,
             state_files: flushing.state_files.clone(),
             end: self.next,
+            indexed,
             number,
             changes: flushing.changes,
             state_stored: false,
         }))
     }
 
-    fn unsynced_files(&mut self) -> Result<Vec<FileRef>> {
+    /// Files to sync, and the sealed segments whose indexes are among them.
+    fn unsynced_files(&mut self) -> Result<(Vec<FileRef>, Vec<Offset>)> {
         let durable = self.flushing.durable;
         let names_changed = self.flushing.names_changed > self.flushing.changes_synced;
         let count = self.segments.len();
         let at = (self.disk.as_ref(), self.dir.as_path());
-        let mut files = Vec::new();
-        for (place, segment) in self.segments.iter_mut().enumerate().rev() {
+        let (mut files, mut indexed) = (Vec::new(), Vec::new());
+        for (place, segment) in self.segments.iter_mut().enumerate() {
             let active = place + 1 == count;
-            if segment.next <= durable && !(active && names_changed) {
-                if active {
-                    continue;
-                }
-                break;
+            if segment.next > durable || (active && names_changed) {
+                files.push(segment.file(at)?);
             }
-            files.push(segment.file(at)?);
-            if !active {
+            if segment.indexes_unsynced && !active {
                 segment.store_indexes(at)?;
                 if segment.indexes_are_stored() {
                     files.push(segment.offsets.file(at.0, at.1)?);
                     files.push(segment.times.file(at.0, at.1)?);
+                    indexed.push(segment.base);
                 }
             }
         }
-        Ok(files)
+        Ok((files, indexed))
     }
 
     /// Takes a performed job back; returns the new durable end.
@@ -284,22 +294,24 @@ impl Log {
                 |state: &StateFile| job.state_files.iter().any(|at| at.change == state.change);
             flushing.forget_state(done);
         }
-        if !flushing.state_files.iter().any(|state| state.gates_recovery_point) {
-            flushing.recovery_point = flushing.durable;
-        }
         let durable = flushing.durable;
-        let open = &self.open_segments;
-        let count = self.segments.len();
-        for (place, segment) in self.segments.iter_mut().enumerate().rev() {
-            let sealed = place + 1 < count;
-            if sealed && !segment.is_open() {
-                break;
-            }
-            if sealed && segment.next <= durable && !open.contains(&segment.base) {
-                segment.release();
-            }
+        let covers_epochs = flushing.covers_epochs();
+        for segment in &mut self.segments {
+            segment.indexes_unsynced &= !job.indexed.contains(&segment.base);
         }
+        if covers_epochs {
+            self.flushing.recovery_point = durable.min(self.indexes_synced_to());
+        }
+        self.close_idle_segments();
         durable
+    }
+
+    /// The end of the first sealed segment whose indexes a power cut could hurt: recovery must
+    /// begin no later than in that segment.
+    fn indexes_synced_to(&self) -> Offset {
+        let sealed = self.segments.len().saturating_sub(1);
+        let unsynced = self.segments.iter().take(sealed).find(|segment| segment.indexes_unsynced);
+        unsynced.map_or(Offset::new(i64::MAX), |segment| segment.next)
     }
 
     /// Takes a failed job back: nobody knows what is durable of it, so the log is closed to
@@ -313,7 +325,7 @@ impl Log {
     /// do dropped segments leave the disk, see [`Log::remove_deleted`].
     pub fn checkpointed(&mut self, recovery_point: Offset, log_start: Offset) {
         self.flushing.checkpointed = recovery_point;
-        self.flushing.checkpointed_start = self.flushing.checkpointed_start.max(log_start);
+        self.flushing.checkpointed_start = log_start;
         if recovery_point <= self.next {
             self.remove_recovery_bound();
         }
@@ -332,9 +344,7 @@ impl Log {
         }
         let Some((segment, at)) = self.active() else { return self.take_flush() };
         let sealed = segment.seal(at).and_then(|()| segment.load_first_timestamp(at));
-        let reached = segment.reached(at, Patience::Wait);
         let index_files = sealed.and_then(|()| {
-            reached.map_err(crate::read::Miss::into_fault)?;
             Ok([segment.offsets.file(at.0, at.1)?, segment.times.file(at.0, at.1)?])
         });
         let index_files = self.or_latch(index_files)?;

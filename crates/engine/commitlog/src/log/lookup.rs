@@ -46,7 +46,7 @@ impl Log {
             if segment.base >= upper {
                 break;
             }
-            let reached = waited(segment.reached(at, Patience::Wait))?;
+            let reached = segment.reached(at)?;
             let found = match reached {
                 Some(reached) if reached.timestamp >= target => {
                     find_in(segment, at, target, log_start)?
@@ -79,7 +79,7 @@ impl Log {
             let reached = if segment.base < log_start {
                 reached_between(segment, at, log_start, upper)?
             } else if next <= upper {
-                waited(segment.reached(at, Patience::Wait))?
+                segment.reached(at)?
             } else {
                 reached_before(segment, at, upper)?
             };
@@ -176,8 +176,12 @@ fn find_in(
     target: Timestamp,
     log_start: Offset,
 ) -> Result<Option<TimestampFound>> {
-    let (before, after) = waited(segment.times.around(at, target, Patience::Wait))?;
-    let reached = waited(segment.reached(at, Patience::Wait))?;
+    let (before, mut after) = waited(segment.times.around(at, target, Patience::Wait))?;
+    if after.is_some() && !segment.is_true(at, after)? {
+        segment.rebuild_indexes(at)?;
+        (_, after) = waited(segment.times.around(at, target, Patience::Wait))?;
+    }
+    let reached = segment.reached(at)?;
     let after = after.or(reached);
     let from_interval = match after {
         Some(after) => waited(segment.interval_before(at, after.last_offset))?,

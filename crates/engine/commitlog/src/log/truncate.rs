@@ -37,27 +37,31 @@ impl Log {
         if offset >= self.next {
             return Ok(self.next);
         }
-        if offset <= self.log_start {
-            self.truncate_fully_and_start_at(offset, now)?;
-            return Ok(self.next);
-        }
         let truncated = self.cut_from(offset, now);
         self.or_latch(truncated)
     }
 
     fn cut_from(&mut self, offset: Offset, now: Timestamp) -> Result<Offset> {
+        let place = self.segment_of(offset).unwrap_or(0);
+        let Some((segment, at)) = self.segment(place) else {
+            self.start_over_at(offset, now)?;
+            return Ok(offset);
+        };
+        let met = segment.locate(at, offset, Patience::Wait).map_err(Miss::into_fault)?;
+        let end = met.map_or(segment.next, |met| met.header.base_offset.min(offset));
+        if end <= self.log_start {
+            self.start_over_at(end, now)?;
+            return Ok(end);
+        }
         let had_producers = !self.producers.is_empty();
-        if offset < self.flushing.checkpointed {
-            self.write_recovery_bound(offset)?;
+        if end < self.flushing.checkpointed {
+            self.write_recovery_bound(end)?;
         }
         self.positions.clear();
-        let place = self.segment_of(offset).unwrap_or(0);
         if let Some(after) = self.segments.get(place + 1).map(|segment| segment.base) {
             self.drop_segments_from(after)?;
         }
-        let Some((segment, at)) = self.active() else { return Ok(self.next) };
-        let met = segment.locate(at, offset, Patience::Wait).map_err(Miss::into_fault)?;
-        let end = met.map_or(segment.next, |met| met.header.base_offset.min(offset));
+        let Some((segment, at)) = self.segment(place) else { return Ok(self.next) };
         if let Some(met) = met {
             segment.truncate(at, met.position, end)?;
         }
@@ -105,12 +109,11 @@ impl Log {
         self.log_start = offset;
         self.next = offset;
         self.flushing.truncated(offset);
-        self.flushing.start_over_at(offset);
-        if self.epochs.clear() {
-            self.note_epochs();
-        }
+        self.epochs.clear();
         if self.folder_exists {
             self.begin_anew(offset, now)?;
+        } else {
+            self.flushing.start_over_at(offset);
         }
         Ok(())
     }
@@ -178,7 +181,7 @@ impl Log {
     }
 
     /// Lowers the recovery point for the next start, durably, whatever the checkpoint says.
-    fn write_recovery_bound(&mut self, offset: Offset) -> Result<()> {
+    pub(crate) fn write_recovery_bound(&mut self, offset: Offset) -> Result<()> {
         let bytes = recovery::encode_bound(&recovery::Bound::RecoverFrom(offset));
         write_atomically(self.disk.as_ref(), &self.dir.join(names::BOUND), &bytes)?;
         self.flushing.checkpointed = offset;
@@ -191,12 +194,13 @@ impl Log {
         if !self.flushing.bound_is_written {
             return;
         }
-        // Were the note to stay, or come back after a crash, recovery would scan more than it
-        // must; so a failure costs nothing but that.
-        match self.disk.remove_file(&self.dir.join(names::BOUND)) {
-            Err(fault) if fault.kind() != FaultKind::NotFound => {}
-            _ => self.flushing.bound_is_written = false,
-        }
+        // Were the note to stay, or come back after a crash, recovery would scan more than it must,
+        // and the log start as it was then: so a failure is not worth closing the log for.
+        let removed = match self.disk.remove_file(&self.dir.join(names::BOUND)) {
+            Err(fault) if fault.kind() != FaultKind::NotFound => false,
+            _ => self.disk.sync_dir(&self.dir).is_ok(),
+        };
+        self.flushing.bound_is_written = !removed;
     }
 
     /// How long files stay after they were dropped, in milliseconds.

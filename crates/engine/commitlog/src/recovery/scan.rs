@@ -29,16 +29,19 @@ struct Invalid {
 }
 
 impl Log {
-    /// Scans from the segment that holds `recovery_point` on, cuts an invalid tail, rebuilds what
+    /// Scans from the segment that holds the recovery point on, cuts an invalid tail, rebuilds what
     /// is derived, and syncs what stays.
-    pub(super) fn recover(
-        &mut self,
-        recovery_point: Offset,
-        context: &OpenContext,
-        report: &mut Recovery,
-    ) -> Result<()> {
+    pub(super) fn recover(&mut self, context: &OpenContext, report: &mut Recovery) -> Result<()> {
+        let recovery_point = context.recovery_point;
         self.load_epochs(report)?;
-        let first = self.segment_of(recovery_point).unwrap_or(0);
+        let epochs = self.epochs.clone();
+        // The segment of the last durable record, even if it was sealed since: its indexes may
+        // not have been synced.
+        let first = self.segment_of(Offset::new(recovery_point.get() - 1)).unwrap_or(0);
+        // What the file says of the records about to be read may be of others that were cut.
+        if let Some(base) = self.segments.get(first).map(|segment| segment.base) {
+            self.epochs.truncate_end(base);
+        }
         let mut next = self.log_start;
         for place in first..self.segments.len() {
             let Some(base) = self.segments.get(place).map(|segment| segment.base) else { break };
@@ -60,7 +63,9 @@ impl Log {
         }
         self.rebuild_missing_indexes(first, report)?;
         self.sync_recovered(first)?;
-        if self.epochs.truncate_end(self.next) | self.epochs.truncate_start(self.log_start) {
+        self.epochs.truncate_end(self.next);
+        self.epochs.truncate_start(self.log_start);
+        if self.epochs != epochs {
             self.note_epochs();
         }
         self.last_batch = self.find_last_batch()?;
@@ -201,6 +206,7 @@ impl Log {
                 segment.offsets.file(at.0, at.1)?.sync_data()?;
                 segment.times.file(at.0, at.1)?.sync_data()?;
             }
+            segment.indexes_unsynced = false;
             self.touch(place);
         }
         self.disk.sync_dir(&self.dir)?;

@@ -33,13 +33,16 @@ pub(crate) fn snapshot_files(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Offset,
 /// Kafka's snapshots do not serve here: one without its sidecar may be of records that were cut.
 pub(crate) fn reload_producers(log: &mut Log, now: Timestamp) -> Result<usize> {
     let mut refused = 0;
-    let mut from = log.log_start;
+    let available = log.segments.first().map_or(log.log_start, |first| first.base);
+    let mut from = available;
     log.producers.clear();
     if log.folder_exists {
         let offsets: Vec<Offset> = snapshot_files(log.disk.as_ref(), &log.dir)?
             .into_iter()
             .filter(|(offset, path)| {
-                *offset <= log.next && *path == names::path(&log.dir, *offset, Kind::Sidecar)
+                // Without the records that follow it, an older one would make gaps of them.
+                let joins = *offset >= available && *offset <= log.next;
+                joins && *path == names::path(&log.dir, *offset, Kind::Sidecar)
             })
             .map(|(offset, _)| offset)
             .collect();
@@ -47,7 +50,7 @@ pub(crate) fn reload_producers(log: &mut Log, now: Timestamp) -> Result<usize> {
             match load_snapshot(log, offset)? {
                 Some(producers) => {
                     log.producers = producers;
-                    from = from.max(offset);
+                    from = offset;
                     break;
                 }
                 None => refused += 1,
