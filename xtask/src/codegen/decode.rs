@@ -2,26 +2,19 @@
 
 use super::model::{Field, Kind, Message, Struct};
 use super::names;
-use super::structs::{lifetime, mentions, mentions_version, whole_body};
+use super::structs::{Statements, lifetime, mentions, mentions_version, whole_body};
 use std::fmt::Write as _;
 
 /// `fn read`.
 pub(crate) fn function(message: &Message, one: &Struct) -> String {
-    let mut body = String::new();
+    let mut fields = Statements::default();
     for field in one.fields.iter().filter(|field| field.tag.is_none()) {
         let flexible = flexible_word(message, one, field);
         let value = value(message, one, field, flexible);
-        let target = names::field(&field.name);
-        match field.versions.condition(one.versions) {
-            None => {
-                let _ = writeln!(body, "value.{target} = {value};");
-            }
-            Some(condition) => {
-                let _ = writeln!(body, "if {condition} {{\nvalue.{target} = {value};\n}}");
-            }
-        }
+        let statement = format!("value.{} = {value};\n", names::field(&field.name));
+        fields.push(field.versions.condition(one.versions), &statement);
     }
-    let body = whole_body(message, one, body, || tags(message, one));
+    let body = whole_body(message, one, fields.finish(), || tags(message, one));
     let version = if mentions_version(&body) { "version" } else { "_version" };
     let reader = if lifetime(one).is_empty() { "'_" } else { "'a" };
     let r = if mentions(&body, "r") { "r" } else { "_r" };

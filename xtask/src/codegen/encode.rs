@@ -3,16 +3,16 @@
 use super::decode::{flexible_word, label};
 use super::model::{Field, Kind, Message, Struct};
 use super::names;
-use super::structs::{mentions, mentions_version, whole_body};
+use super::structs::{Statements, mentions, mentions_version, whole_body};
 use std::fmt::Write as _;
 
 /// `fn write`.
 pub(crate) fn function(message: &Message, one: &Struct) -> String {
-    let mut body = String::new();
+    let mut fields = Statements::default();
     for field in &one.fields {
-        untagged(&mut body, message, one, field);
+        untagged(&mut fields, message, one, field);
     }
-    let body = whole_body(message, one, body, || tags(message, one));
+    let body = whole_body(message, one, fields.finish(), || tags(message, one));
     let version = if mentions_version(&body) { "version" } else { "_version" };
     let w = if mentions(&body, "w") { "w" } else { "_w" };
     format!(
@@ -22,7 +22,7 @@ pub(crate) fn function(message: &Message, one: &Struct) -> String {
 }
 
 /// Writes a field that is not tagged; for a tagged one, only refuses it where it does not exist.
-fn untagged(body: &mut String, message: &Message, one: &Struct, field: &Field) {
+fn untagged(fields: &mut Statements, message: &Message, one: &Struct, field: &Field) {
     let condition = field.versions.condition(one.versions);
     let set = is_set(field, message);
     let refusal =
@@ -30,21 +30,18 @@ fn untagged(body: &mut String, message: &Message, one: &Struct, field: &Field) {
     if field.tag.is_some() {
         let absence = field.versions.absence(one.versions);
         if let Some(absence) = absence.filter(|_| !field.ignorable) {
-            let _ = writeln!(body, "if {absence} && {set} {{\n{refusal}\n}}");
+            fields.push(None, &format!("if {absence} && {set} {{\n{refusal}\n}}\n"));
         }
         return;
     }
     let flexible = flexible_word(message, one, field);
     let statement = statement(message, one, field, flexible);
     match condition {
-        None => body.push_str(&statement),
-        Some(condition) if field.ignorable => {
-            let _ = writeln!(body, "if {condition} {{\n{statement}}}");
-        }
-        Some(condition) => {
-            let _ =
-                writeln!(body, "if {condition} {{\n{statement}}} else if {set} {{\n{refusal}\n}}");
-        }
+        Some(condition) if !field.ignorable => fields.push(
+            None,
+            &format!("if {condition} {{\n{statement}}} else if {set} {{\n{refusal}\n}}\n"),
+        ),
+        condition => fields.push(condition, &statement),
     }
 }
 

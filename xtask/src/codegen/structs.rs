@@ -58,6 +58,12 @@ fn title(message: &Message) -> String {
     text
 }
 
+/// `version 3` or `versions 3-5`.
+fn counted(versions: &str) -> String {
+    let plural = if versions.contains(['-', '+']) { "s" } else { "" };
+    format!("version{plural} {versions}")
+}
+
 /// Breaks prose into lines of at most `width` characters.
 fn wrapped(prose: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -119,6 +125,39 @@ pub(crate) fn mentions(text: &str, word: &str) -> bool {
 /// Whether the parameter `version` is used; a field may have that name too.
 pub(crate) fn mentions_version(text: &str) -> bool {
     mentions(&text.replace(".version", ""), "version")
+}
+
+/// Statements, of which neighbours under one condition share it.
+#[derive(Default)]
+pub(crate) struct Statements {
+    text: String,
+    open: Option<String>,
+}
+
+impl Statements {
+    /// Adds a statement that runs if `condition` holds, or always.
+    pub(crate) fn push(&mut self, condition: Option<String>, statement: &str) {
+        if self.open != condition {
+            self.close();
+            if let Some(condition) = &condition {
+                let _ = writeln!(self.text, "if {condition} {{");
+            }
+            self.open = condition;
+        }
+        self.text.push_str(statement);
+    }
+
+    fn close(&mut self) {
+        if self.open.take().is_some() {
+            self.text.push_str("}\n");
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn finish(mut self) -> String {
+        self.close();
+        self.text
+    }
 }
 
 /// The statements of a function that reads or writes a struct: those of its fields, then the
@@ -183,7 +222,7 @@ fn definition(text: &mut String, message: &Message, one: &Struct) {
         let _ = writeln!(text, "/// {what} `{}`.", message.name);
     } else {
         let versions = one.versions.text(message.versions.max);
-        let _ = writeln!(text, "/// Part of `{}`, versions {versions}.", message.name);
+        let _ = writeln!(text, "/// Part of `{}`, {}.", message.name, counted(&versions));
     }
     let plain = one.fields.iter().all(Field::has_plain_default);
     let default = if plain { ", Default" } else { "" };
@@ -212,7 +251,7 @@ fn field_doc(text: &mut String, message: &Message, field: &Field) {
     if let Some(tag) = field.tag {
         let _ = write!(text, ", tag {tag}");
     }
-    let _ = write!(text, ": versions {}", field.versions.text(last));
+    let _ = write!(text, ": {}", counted(&field.versions.text(last)));
     if field.is_option() {
         if field.nullable == field.versions {
             text.push_str(", nullable");

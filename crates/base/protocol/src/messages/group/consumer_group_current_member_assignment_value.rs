@@ -12,15 +12,15 @@ use jocko_types::Uuid;
 /// The value of the record `ConsumerGroupCurrentMemberAssignmentValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupCurrentMemberAssignmentValue {
-    /// `memberEpoch`: versions 0.
+    /// `memberEpoch`: version 0.
     pub member_epoch: i32,
-    /// `previousMemberEpoch`: versions 0.
+    /// `previousMemberEpoch`: version 0.
     pub previous_member_epoch: i32,
-    /// `state`: versions 0.
+    /// `state`: version 0.
     pub state: i8,
-    /// `assignedPartitions`: versions 0.
+    /// `assignedPartitions`: version 0.
     pub assigned_partitions: Vec<TopicPartitions>,
-    /// `partitionsPendingRevocation`: versions 0.
+    /// `partitionsPendingRevocation`: version 0.
     pub partitions_pending_revocation: Vec<TopicPartitions>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -103,14 +103,14 @@ impl ConsumerGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `ConsumerGroupCurrentMemberAssignmentValue`, versions 0.
+/// Part of `ConsumerGroupCurrentMemberAssignmentValue`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicPartitions {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
-    /// `assignmentEpochs`, tag 0: versions 0, nullable.
+    /// `assignmentEpochs`, tag 0: version 0, nullable.
     pub assignment_epochs: Option<Vec<i32>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -10,9 +10,9 @@ use jocko_codec::{
 /// The key of the record `ConsumerGroupMemberMetadataKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupMemberMetadataKey {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `memberId`: versions 0.
+    /// `memberId`: version 0.
     pub member_id: String,
 }
 

@@ -11,23 +11,23 @@ use jocko_codec::{
 /// The value of the record `ConsumerGroupMemberMetadataValue`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsumerGroupMemberMetadataValue {
-    /// `instanceId`: versions 0, nullable.
+    /// `instanceId`: version 0, nullable.
     pub instance_id: Option<String>,
-    /// `rackId`: versions 0, nullable.
+    /// `rackId`: version 0, nullable.
     pub rack_id: Option<String>,
-    /// `clientId`: versions 0.
+    /// `clientId`: version 0.
     pub client_id: String,
-    /// `clientHost`: versions 0.
+    /// `clientHost`: version 0.
     pub client_host: String,
-    /// `subscribedTopicNames`: versions 0.
+    /// `subscribedTopicNames`: version 0.
     pub subscribed_topic_names: Vec<String>,
-    /// `subscribedTopicRegex`: versions 0, nullable.
+    /// `subscribedTopicRegex`: version 0, nullable.
     pub subscribed_topic_regex: Option<String>,
-    /// `rebalanceTimeoutMs`: versions 0.
+    /// `rebalanceTimeoutMs`: version 0.
     pub rebalance_timeout_ms: i32,
-    /// `serverAssignor`: versions 0, nullable.
+    /// `serverAssignor`: version 0, nullable.
     pub server_assignor: Option<String>,
-    /// `classicMemberMetadata`, tag 0: versions 0, nullable.
+    /// `classicMemberMetadata`, tag 0: version 0, nullable.
     pub classic_member_metadata: Option<ClassicMemberMetadata>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -167,12 +167,12 @@ impl ConsumerGroupMemberMetadataValue {
     }
 }
 
-/// Part of `ConsumerGroupMemberMetadataValue`, versions 0.
+/// Part of `ConsumerGroupMemberMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClassicMemberMetadata {
-    /// `sessionTimeoutMs`: versions 0.
+    /// `sessionTimeoutMs`: version 0.
     pub session_timeout_ms: i32,
-    /// `supportedProtocols`: versions 0.
+    /// `supportedProtocols`: version 0.
     pub supported_protocols: Vec<ClassicProtocol>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -208,12 +208,12 @@ impl ClassicMemberMetadata {
     }
 }
 
-/// Part of `ConsumerGroupMemberMetadataValue`, versions 0.
+/// Part of `ConsumerGroupMemberMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClassicProtocol {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `metadata`: versions 0.
+    /// `metadata`: version 0.
     pub metadata: Vec<u8>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

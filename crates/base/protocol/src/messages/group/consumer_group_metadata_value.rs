@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The value of the record `ConsumerGroupMetadataValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupMetadataValue {
-    /// `epoch`: versions 0.
+    /// `epoch`: version 0.
     pub epoch: i32,
-    /// `metadataHash`, tag 0: versions 0.
+    /// `metadataHash`, tag 0: version 0.
     pub metadata_hash: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The value of the record `ConsumerGroupPartitionMetadataValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupPartitionMetadataValue {
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicMetadata>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -70,16 +70,16 @@ impl ConsumerGroupPartitionMetadataValue {
     }
 }
 
-/// Part of `ConsumerGroupPartitionMetadataValue`, versions 0.
+/// Part of `ConsumerGroupPartitionMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicMetadata {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `numPartitions`: versions 0.
+    /// `numPartitions`: version 0.
     pub num_partitions: i32,
-    /// `partitionMetadata`: versions 0.
+    /// `partitionMetadata`: version 0.
     pub partition_metadata: Vec<PartitionMetadata>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -115,12 +115,12 @@ impl TopicMetadata {
     }
 }
 
-/// Part of `ConsumerGroupPartitionMetadataValue`, versions 0.
+/// Part of `ConsumerGroupPartitionMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionMetadata {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
-    /// `racks`: versions 0.
+    /// `racks`: version 0.
     pub racks: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

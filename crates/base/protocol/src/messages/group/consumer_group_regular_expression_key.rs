@@ -10,9 +10,9 @@ use jocko_codec::{
 /// The key of the record `ConsumerGroupRegularExpressionKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupRegularExpressionKey {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `regularExpression`: versions 0.
+    /// `regularExpression`: version 0.
     pub regular_expression: String,
 }
 

@@ -11,11 +11,11 @@ use jocko_codec::{
 /// The value of the record `ConsumerGroupRegularExpressionValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupRegularExpressionValue {
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<String>,
-    /// `version`: versions 0.
+    /// `version`: version 0.
     pub version: i64,
-    /// `timestamp`: versions 0.
+    /// `timestamp`: version 0.
     pub timestamp: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

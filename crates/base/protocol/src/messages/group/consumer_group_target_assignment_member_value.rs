@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The value of the record `ConsumerGroupTargetAssignmentMemberValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupTargetAssignmentMemberValue {
-    /// `topicPartitions`: versions 0.
+    /// `topicPartitions`: version 0.
     pub topic_partitions: Vec<TopicPartition>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -74,12 +74,12 @@ impl ConsumerGroupTargetAssignmentMemberValue {
     }
 }
 
-/// Part of `ConsumerGroupTargetAssignmentMemberValue`, versions 0.
+/// Part of `ConsumerGroupTargetAssignmentMemberValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicPartition {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The value of the record `ConsumerGroupTargetAssignmentMetadataValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ConsumerGroupTargetAssignmentMetadataValue {
-    /// `assignmentEpoch`: versions 0.
+    /// `assignmentEpoch`: version 0.
     pub assignment_epoch: i32,
-    /// `assignmentTimestamp`, tag 0: versions 0.
+    /// `assignmentTimestamp`, tag 0: version 0.
     pub assignment_timestamp: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

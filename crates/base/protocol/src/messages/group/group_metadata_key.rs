@@ -10,7 +10,7 @@ use jocko_codec::{
 /// The key of the record `GroupMetadataKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GroupMetadataKey {
-    /// `group`: versions 0.
+    /// `group`: version 0.
     pub group: String,
 }
 

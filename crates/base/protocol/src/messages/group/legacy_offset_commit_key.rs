@@ -10,11 +10,11 @@ use jocko_codec::{
 /// The key of the record `LegacyOffsetCommitKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LegacyOffsetCommitKey {
-    /// `group`: versions 0.
+    /// `group`: version 0.
     pub group: String,
-    /// `topic`: versions 0.
+    /// `topic`: version 0.
     pub topic: String,
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
 }
 

@@ -10,11 +10,11 @@ use jocko_codec::{
 /// The value of the record `LegacyOffsetCommitValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LegacyOffsetCommitValue {
-    /// `offset`: versions 0.
+    /// `offset`: version 0.
     pub offset: i64,
-    /// `metadata`: versions 0.
+    /// `metadata`: version 0.
     pub metadata: String,
-    /// `commitTimestamp`: versions 0.
+    /// `commitTimestamp`: version 0.
     pub commit_timestamp: i64,
 }
 

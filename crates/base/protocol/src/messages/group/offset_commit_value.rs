@@ -20,9 +20,9 @@ pub struct OffsetCommitValue {
     pub metadata: String,
     /// `commitTimestamp`: versions 0+.
     pub commit_timestamp: i64,
-    /// `expireTimestamp`: versions 1, dropped elsewhere.
+    /// `expireTimestamp`: version 1, dropped elsewhere.
     pub expire_timestamp: i64,
-    /// `topicId`, tag 0: versions 4, dropped elsewhere.
+    /// `topicId`, tag 0: version 4, dropped elsewhere.
     pub topic_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,13 +12,13 @@ use jocko_types::Uuid;
 /// The value of the record `ShareGroupCurrentMemberAssignmentValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupCurrentMemberAssignmentValue {
-    /// `memberEpoch`: versions 0.
+    /// `memberEpoch`: version 0.
     pub member_epoch: i32,
-    /// `previousMemberEpoch`: versions 0.
+    /// `previousMemberEpoch`: version 0.
     pub previous_member_epoch: i32,
-    /// `state`: versions 0.
+    /// `state`: version 0.
     pub state: i8,
-    /// `assignedPartitions`: versions 0.
+    /// `assignedPartitions`: version 0.
     pub assigned_partitions: Vec<TopicPartitions>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -87,12 +87,12 @@ impl ShareGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `ShareGroupCurrentMemberAssignmentValue`, versions 0.
+/// Part of `ShareGroupCurrentMemberAssignmentValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicPartitions {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

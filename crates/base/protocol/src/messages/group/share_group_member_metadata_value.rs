@@ -11,13 +11,13 @@ use jocko_codec::{
 /// The value of the record `ShareGroupMemberMetadataValue`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShareGroupMemberMetadataValue {
-    /// `rackId`: versions 0, nullable.
+    /// `rackId`: version 0, nullable.
     pub rack_id: Option<String>,
-    /// `clientId`: versions 0.
+    /// `clientId`: version 0.
     pub client_id: String,
-    /// `clientHost`: versions 0.
+    /// `clientHost`: version 0.
     pub client_host: String,
-    /// `subscribedTopicNames`: versions 0.
+    /// `subscribedTopicNames`: version 0.
     pub subscribed_topic_names: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

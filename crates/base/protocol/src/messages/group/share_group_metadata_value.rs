@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The value of the record `ShareGroupMetadataValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupMetadataValue {
-    /// `epoch`: versions 0.
+    /// `epoch`: version 0.
     pub epoch: i32,
-    /// `metadataHash`: versions 0.
+    /// `metadataHash`: version 0.
     pub metadata_hash: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

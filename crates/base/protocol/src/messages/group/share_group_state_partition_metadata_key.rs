@@ -10,7 +10,7 @@ use jocko_codec::{
 /// The key of the record `ShareGroupStatePartitionMetadataKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupStatePartitionMetadataKey {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
 }
 

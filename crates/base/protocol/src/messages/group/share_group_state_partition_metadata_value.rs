@@ -12,11 +12,11 @@ use jocko_types::Uuid;
 /// The value of the record `ShareGroupStatePartitionMetadataValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupStatePartitionMetadataValue {
-    /// `initializingTopics`: versions 0.
+    /// `initializingTopics`: version 0.
     pub initializing_topics: Vec<TopicPartitionsInfo>,
-    /// `initializedTopics`: versions 0.
+    /// `initializedTopics`: version 0.
     pub initialized_topics: Vec<TopicPartitionsInfo>,
-    /// `deletingTopics`: versions 0.
+    /// `deletingTopics`: version 0.
     pub deleting_topics: Vec<TopicInfo>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -98,14 +98,14 @@ impl ShareGroupStatePartitionMetadataValue {
     }
 }
 
-/// Part of `ShareGroupStatePartitionMetadataValue`, versions 0.
+/// Part of `ShareGroupStatePartitionMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicPartitionsInfo {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -140,12 +140,12 @@ impl TopicPartitionsInfo {
     }
 }
 
-/// Part of `ShareGroupStatePartitionMetadataValue`, versions 0.
+/// Part of `ShareGroupStatePartitionMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicInfo {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

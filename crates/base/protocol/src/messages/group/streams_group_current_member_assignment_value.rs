@@ -11,23 +11,23 @@ use jocko_codec::{
 /// The value of the record `StreamsGroupCurrentMemberAssignmentValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StreamsGroupCurrentMemberAssignmentValue {
-    /// `memberEpoch`: versions 0.
+    /// `memberEpoch`: version 0.
     pub member_epoch: i32,
-    /// `previousMemberEpoch`: versions 0.
+    /// `previousMemberEpoch`: version 0.
     pub previous_member_epoch: i32,
-    /// `state`: versions 0.
+    /// `state`: version 0.
     pub state: i8,
-    /// `activeTasks`: versions 0.
+    /// `activeTasks`: version 0.
     pub active_tasks: Vec<TaskIds>,
-    /// `standbyTasks`: versions 0.
+    /// `standbyTasks`: version 0.
     pub standby_tasks: Vec<TaskIds>,
-    /// `warmupTasks`: versions 0.
+    /// `warmupTasks`: version 0.
     pub warmup_tasks: Vec<TaskIds>,
-    /// `activeTasksPendingRevocation`: versions 0.
+    /// `activeTasksPendingRevocation`: version 0.
     pub active_tasks_pending_revocation: Vec<TaskIds>,
-    /// `standbyTasksPendingRevocation`: versions 0.
+    /// `standbyTasksPendingRevocation`: version 0.
     pub standby_tasks_pending_revocation: Vec<TaskIds>,
-    /// `warmupTasksPendingRevocation`: versions 0.
+    /// `warmupTasksPendingRevocation`: version 0.
     pub warmup_tasks_pending_revocation: Vec<TaskIds>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -152,14 +152,14 @@ impl StreamsGroupCurrentMemberAssignmentValue {
     }
 }
 
-/// Part of `StreamsGroupCurrentMemberAssignmentValue`, versions 0.
+/// Part of `StreamsGroupCurrentMemberAssignmentValue`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskIds {
-    /// `subtopologyId`: versions 0.
+    /// `subtopologyId`: version 0.
     pub subtopology_id: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
-    /// `assignmentEpochs`, tag 0: versions 0, nullable.
+    /// `assignmentEpochs`, tag 0: version 0, nullable.
     pub assignment_epochs: Option<Vec<i32>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

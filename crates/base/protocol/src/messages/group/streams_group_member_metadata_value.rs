@@ -11,23 +11,23 @@ use jocko_codec::{
 /// The value of the record `StreamsGroupMemberMetadataValue`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamsGroupMemberMetadataValue {
-    /// `instanceId`: versions 0, nullable.
+    /// `instanceId`: version 0, nullable.
     pub instance_id: Option<String>,
-    /// `rackId`: versions 0, nullable.
+    /// `rackId`: version 0, nullable.
     pub rack_id: Option<String>,
-    /// `clientId`: versions 0.
+    /// `clientId`: version 0.
     pub client_id: String,
-    /// `clientHost`: versions 0.
+    /// `clientHost`: version 0.
     pub client_host: String,
-    /// `rebalanceTimeoutMs`: versions 0.
+    /// `rebalanceTimeoutMs`: version 0.
     pub rebalance_timeout_ms: i32,
-    /// `topologyEpoch`: versions 0.
+    /// `topologyEpoch`: version 0.
     pub topology_epoch: i32,
-    /// `processId`: versions 0.
+    /// `processId`: version 0.
     pub process_id: String,
-    /// `userEndpoint`: versions 0, nullable.
+    /// `userEndpoint`: version 0, nullable.
     pub user_endpoint: Option<Endpoint>,
-    /// `clientTags`: versions 0.
+    /// `clientTags`: version 0.
     pub client_tags: Vec<KeyValue>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -138,12 +138,12 @@ impl StreamsGroupMemberMetadataValue {
     }
 }
 
-/// Part of `StreamsGroupMemberMetadataValue`, versions 0.
+/// Part of `StreamsGroupMemberMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Endpoint {
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -171,12 +171,12 @@ impl Endpoint {
     }
 }
 
-/// Part of `StreamsGroupMemberMetadataValue`, versions 0.
+/// Part of `StreamsGroupMemberMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KeyValue {
-    /// `key`: versions 0.
+    /// `key`: version 0.
     pub key: String,
-    /// `value`: versions 0.
+    /// `value`: version 0.
     pub value: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

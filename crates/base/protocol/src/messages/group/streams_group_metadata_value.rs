@@ -11,17 +11,17 @@ use jocko_codec::{
 /// The value of the record `StreamsGroupMetadataValue`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamsGroupMetadataValue {
-    /// `epoch`: versions 0.
+    /// `epoch`: version 0.
     pub epoch: i32,
-    /// `metadataHash`: versions 0.
+    /// `metadataHash`: version 0.
     pub metadata_hash: i64,
-    /// `validatedTopologyEpoch`, tag 0: versions 0.
+    /// `validatedTopologyEpoch`, tag 0: version 0.
     pub validated_topology_epoch: i32,
-    /// `lastAssignmentConfigs`, tag 1: versions 0, nullable.
+    /// `lastAssignmentConfigs`, tag 1: version 0, nullable.
     pub last_assignment_configs: Option<Vec<LastAssignmentConfig>>,
-    /// `storedDescriptionTopologyEpoch`, tag 2: versions 0.
+    /// `storedDescriptionTopologyEpoch`, tag 2: version 0.
     pub stored_description_topology_epoch: i32,
-    /// `failedDescriptionTopologyEpoch`, tag 3: versions 0.
+    /// `failedDescriptionTopologyEpoch`, tag 3: version 0.
     pub failed_description_topology_epoch: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -140,12 +140,12 @@ impl StreamsGroupMetadataValue {
     }
 }
 
-/// Part of `StreamsGroupMetadataValue`, versions 0.
+/// Part of `StreamsGroupMetadataValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LastAssignmentConfig {
-    /// `key`: versions 0.
+    /// `key`: version 0.
     pub key: String,
-    /// `value`: versions 0.
+    /// `value`: version 0.
     pub value: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,11 +11,11 @@ use jocko_codec::{
 /// The value of the record `StreamsGroupTargetAssignmentMemberValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StreamsGroupTargetAssignmentMemberValue {
-    /// `activeTasks`: versions 0.
+    /// `activeTasks`: version 0.
     pub active_tasks: Vec<TaskIds>,
-    /// `standbyTasks`: versions 0.
+    /// `standbyTasks`: version 0.
     pub standby_tasks: Vec<TaskIds>,
-    /// `warmupTasks`: versions 0.
+    /// `warmupTasks`: version 0.
     pub warmup_tasks: Vec<TaskIds>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -97,12 +97,12 @@ impl StreamsGroupTargetAssignmentMemberValue {
     }
 }
 
-/// Part of `StreamsGroupTargetAssignmentMemberValue`, versions 0.
+/// Part of `StreamsGroupTargetAssignmentMemberValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TaskIds {
-    /// `subtopologyId`: versions 0.
+    /// `subtopologyId`: version 0.
     pub subtopology_id: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

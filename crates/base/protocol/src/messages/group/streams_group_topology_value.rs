@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The value of the record `StreamsGroupTopologyValue`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StreamsGroupTopologyValue {
-    /// `epoch`: versions 0.
+    /// `epoch`: version 0.
     pub epoch: i32,
-    /// `subtopologies`: versions 0.
+    /// `subtopologies`: version 0.
     pub subtopologies: Vec<Subtopology>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -72,22 +72,22 @@ impl StreamsGroupTopologyValue {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue`, versions 0.
+/// Part of `StreamsGroupTopologyValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Subtopology {
-    /// `subtopologyId`: versions 0.
+    /// `subtopologyId`: version 0.
     pub subtopology_id: String,
-    /// `sourceTopics`: versions 0.
+    /// `sourceTopics`: version 0.
     pub source_topics: Vec<String>,
-    /// `sourceTopicRegex`: versions 0.
+    /// `sourceTopicRegex`: version 0.
     pub source_topic_regex: Vec<String>,
-    /// `stateChangelogTopics`: versions 0.
+    /// `stateChangelogTopics`: version 0.
     pub state_changelog_topics: Vec<TopicInfo>,
-    /// `repartitionSinkTopics`: versions 0.
+    /// `repartitionSinkTopics`: version 0.
     pub repartition_sink_topics: Vec<String>,
-    /// `repartitionSourceTopics`: versions 0.
+    /// `repartitionSourceTopics`: version 0.
     pub repartition_source_topics: Vec<TopicInfo>,
-    /// `copartitionGroups`: versions 0.
+    /// `copartitionGroups`: version 0.
     pub copartition_groups: Vec<CopartitionGroup>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -159,14 +159,14 @@ impl Subtopology {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue`, versions 0.
+/// Part of `StreamsGroupTopologyValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CopartitionGroup {
-    /// `sourceTopics`: versions 0.
+    /// `sourceTopics`: version 0.
     pub source_topics: Vec<i16>,
-    /// `sourceTopicRegex`: versions 0.
+    /// `sourceTopicRegex`: version 0.
     pub source_topic_regex: Vec<i16>,
-    /// `repartitionSourceTopics`: versions 0.
+    /// `repartitionSourceTopics`: version 0.
     pub repartition_source_topics: Vec<i16>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -217,12 +217,12 @@ impl CopartitionGroup {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue`, versions 0.
+/// Part of `StreamsGroupTopologyValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicConfig {
-    /// `key`: versions 0.
+    /// `key`: version 0.
     pub key: String,
-    /// `value`: versions 0.
+    /// `value`: version 0.
     pub value: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -250,16 +250,16 @@ impl TopicConfig {
     }
 }
 
-/// Part of `StreamsGroupTopologyValue`, versions 0.
+/// Part of `StreamsGroupTopologyValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicInfo {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: i32,
-    /// `replicationFactor`: versions 0.
+    /// `replicationFactor`: version 0.
     pub replication_factor: i16,
-    /// `topicConfigs`: versions 0.
+    /// `topicConfigs`: version 0.
     pub topic_configs: Vec<TopicConfig>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -14,15 +14,15 @@ use jocko_types::Uuid;
 pub struct ClusterRecord {
     /// The cluster's id; zero until the cluster is formed.
     ///
-    /// `clusterId`: versions 0.
+    /// `clusterId`: version 0.
     pub cluster_id: Uuid,
     /// When the cluster was formed, in milliseconds since 1970; -1 if unknown.
     ///
-    /// `createdMs`: versions 0.
+    /// `createdMs`: version 0.
     pub created_ms: i64,
     /// The largest broker epoch ever given out; 0 if none.
     ///
-    /// `lastBrokerEpoch`: versions 0.
+    /// `lastBrokerEpoch`: version 0.
     pub last_broker_epoch: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,19 +13,19 @@ use jocko_codec::{
 pub struct ConfigRecord {
     /// What is configured: 2 a topic, 4 a broker.
     ///
-    /// `resourceType`: versions 0.
+    /// `resourceType`: version 0.
     pub resource_type: i8,
     /// The topic's name or the broker's number; empty for all brokers.
     ///
-    /// `resourceName`: versions 0.
+    /// `resourceName`: version 0.
     pub resource_name: String,
     /// The config's name.
     ///
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// Its value; null removes it.
     ///
-    /// `value`: versions 0, nullable.
+    /// `value`: version 0, nullable.
     pub value: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,11 +13,11 @@ use jocko_codec::{
 pub struct FeatureLevelRecord {
     /// The feature's name.
     ///
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// The level in force; 0 removes the feature.
     ///
-    /// `level`: versions 0.
+    /// `level`: version 0.
     pub level: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -14,39 +14,39 @@ use jocko_types::Uuid;
 pub struct PartitionRecord {
     /// The topic.
     ///
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
     /// The partition's number.
     ///
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
     /// The brokers that keep a copy, the preferred leader first.
     ///
-    /// `replicas`: versions 0.
+    /// `replicas`: version 0.
     pub replicas: Vec<i32>,
     /// The replicas in sync.
     ///
-    /// `isr`: versions 0.
+    /// `isr`: version 0.
     pub isr: Vec<i32>,
     /// The leader; -1 for none.
     ///
-    /// `leader`: versions 0.
+    /// `leader`: version 0.
     pub leader: i32,
     /// Grows by one with each leader.
     ///
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
     /// Grows by one with each change.
     ///
-    /// `partitionEpoch`: versions 0.
+    /// `partitionEpoch`: version 0.
     pub partition_epoch: i32,
     /// The disk of each replica, in the order of replicas.
     ///
-    /// `directories`: versions 0.
+    /// `directories`: version 0.
     pub directories: Vec<Uuid>,
     /// Replicas out of sync that still hold all that is committed.
     ///
-    /// `elr`, tag 0: versions 0.
+    /// `elr`, tag 0: version 0.
     pub elr: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,7 +13,7 @@ use jocko_codec::{
 pub struct ProducerIdsRecord {
     /// The first producer id that nobody has been given.
     ///
-    /// `nextProducerId`: versions 0.
+    /// `nextProducerId`: version 0.
     pub next_producer_id: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -14,35 +14,35 @@ use jocko_types::Uuid;
 pub struct RegisterBrokerRecord {
     /// The broker.
     ///
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
     /// The number of this registration.
     ///
-    /// `brokerEpoch`: versions 0.
+    /// `brokerEpoch`: version 0.
     pub broker_epoch: i64,
     /// Drawn at each start of the process.
     ///
-    /// `incarnationId`: versions 0.
+    /// `incarnationId`: version 0.
     pub incarnation_id: Uuid,
     /// The identity of the broker's disk.
     ///
-    /// `directoryId`: versions 0.
+    /// `directoryId`: version 0.
     pub directory_id: Uuid,
     /// Where the broker can be reached.
     ///
-    /// `listeners`: versions 0.
+    /// `listeners`: version 0.
     pub listeners: Vec<BrokerListener>,
     /// The rack, or null.
     ///
-    /// `rack`: versions 0, nullable.
+    /// `rack`: version 0, nullable.
     pub rack: Option<String>,
     /// The release of jocko the broker runs.
     ///
-    /// `release`: versions 0.
+    /// `release`: version 0.
     pub release: String,
     /// Whether the broker must not lead.
     ///
-    /// `fenced`: versions 0.
+    /// `fenced`: version 0.
     pub fenced: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -126,20 +126,20 @@ impl RegisterBrokerRecord {
     }
 }
 
-/// Part of `RegisterBrokerRecord`, versions 0.
+/// Part of `RegisterBrokerRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BrokerListener {
     /// The listener's name.
     ///
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// The host peers and clients connect to.
     ///
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
     /// The port they connect to.
     ///
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -14,7 +14,7 @@ use jocko_types::Uuid;
 pub struct RemoveTopicRecord {
     /// The topic that is gone, with its partitions and configs.
     ///
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

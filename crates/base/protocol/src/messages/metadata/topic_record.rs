@@ -14,15 +14,15 @@ use jocko_types::Uuid;
 pub struct TopicRecord {
     /// The topic's id.
     ///
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
     /// The topic's name.
     ///
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// Copies of each partition its creator asked for; -1 leaves the number to jocko.
     ///
-    /// `replication`: versions 0.
+    /// `replication`: version 0.
     pub replication: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,11 +13,11 @@ use jocko_codec::{
 pub struct UnfenceBrokerRecord {
     /// The broker that may lead again.
     ///
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
     /// Its registration.
     ///
-    /// `brokerEpoch`: versions 0.
+    /// `brokerEpoch`: version 0.
     pub broker_epoch: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

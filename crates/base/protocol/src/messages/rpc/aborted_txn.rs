@@ -9,13 +9,13 @@ use jocko_codec::{
 /// The structure `AbortedTxn`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AbortedTxn {
-    /// `producerId`: versions 0.
+    /// `producerId`: version 0.
     pub producer_id: i64,
-    /// `firstOffset`: versions 0.
+    /// `firstOffset`: version 0.
     pub first_offset: i64,
-    /// `lastOffset`: versions 0.
+    /// `lastOffset`: version 0.
     pub last_offset: i64,
-    /// `lastStableOffset`: versions 0.
+    /// `lastStableOffset`: version 0.
     pub last_stable_offset: i64,
 }
 

@@ -64,16 +64,10 @@ impl AddPartitionsToTxnRequest {
             value.v3_and_below_transactional_id = r
                 .string(flexible, "AddPartitionsToTxnRequest.v3AndBelowTransactionalId")?
                 .to_owned();
-        }
-        if version <= 3 {
             value.v3_and_below_producer_id =
                 r.i64("AddPartitionsToTxnRequest.v3AndBelowProducerId")?;
-        }
-        if version <= 3 {
             value.v3_and_below_producer_epoch =
                 r.i16("AddPartitionsToTxnRequest.v3AndBelowProducerEpoch")?;
-        }
-        if version <= 3 {
             value.v3_and_below_topics =
                 r.array(flexible, 3, "AddPartitionsToTxnRequest.v3AndBelowTopics", |r| {
                     AddPartitionsToTxnTopic::read(r, version)

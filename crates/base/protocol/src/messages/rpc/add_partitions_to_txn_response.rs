@@ -54,8 +54,6 @@ impl AddPartitionsToTxnResponse {
         value.throttle_time_ms = r.i32("AddPartitionsToTxnResponse.throttleTimeMs")?;
         if version >= 4 {
             value.error_code = r.i16("AddPartitionsToTxnResponse.errorCode")?;
-        }
-        if version >= 4 {
             value.results_by_transaction =
                 r.array(true, 3, "AddPartitionsToTxnResponse.resultsByTransaction", |r| {
                     AddPartitionsToTxnResult::read(r, version)

@@ -22,7 +22,7 @@ pub struct AddRaftVoterRequest {
     pub voter_directory_id: Uuid,
     /// `listeners`: versions 0+.
     pub listeners: Vec<Listener>,
-    /// `ackWhenCommitted`: versions 1.
+    /// `ackWhenCommitted`: version 1.
     pub ack_when_committed: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

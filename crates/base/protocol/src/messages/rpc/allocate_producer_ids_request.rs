@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `AllocateProducerIdsRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AllocateProducerIdsRequest {
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
-    /// `brokerEpoch`: versions 0.
+    /// `brokerEpoch`: version 0.
     pub broker_epoch: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

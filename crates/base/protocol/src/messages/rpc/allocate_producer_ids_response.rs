@@ -11,13 +11,13 @@ use jocko_codec::{
 /// The response `AllocateProducerIdsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AllocateProducerIdsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `producerIdStart`: versions 0.
+    /// `producerIdStart`: version 0.
     pub producer_id_start: i64,
-    /// `producerIdLen`: versions 0.
+    /// `producerIdLen`: version 0.
     pub producer_id_len: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,7 +13,7 @@ use jocko_codec::{
 pub struct AlterPartitionReassignmentsRequest {
     /// `timeoutMs`: versions 0+.
     pub timeout_ms: i32,
-    /// `allowReplicationFactorChange`: versions 1.
+    /// `allowReplicationFactorChange`: version 1.
     pub allow_replication_factor_change: bool,
     /// `topics`: versions 0+.
     pub topics: Vec<ReassignableTopic>,

@@ -13,7 +13,7 @@ use jocko_codec::{
 pub struct AlterPartitionReassignmentsResponse {
     /// `throttleTimeMs`: versions 0+.
     pub throttle_time_ms: i32,
-    /// `allowReplicationFactorChange`: versions 1, dropped elsewhere.
+    /// `allowReplicationFactorChange`: version 1, dropped elsewhere.
     pub allow_replication_factor_change: bool,
     /// `errorCode`: versions 0+.
     pub error_code: i16,

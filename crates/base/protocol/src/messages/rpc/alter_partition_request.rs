@@ -126,9 +126,9 @@ pub struct PartitionData {
     pub partition_index: i32,
     /// `leaderEpoch`: versions 2+.
     pub leader_epoch: i32,
-    /// `newIsr`: versions 2.
+    /// `newIsr`: version 2.
     pub new_isr: Vec<i32>,
-    /// `newIsrWithEpochs`: versions 3.
+    /// `newIsrWithEpochs`: version 3.
     pub new_isr_with_epochs: Vec<BrokerState>,
     /// `leaderRecoveryState`: versions 2+.
     pub leader_recovery_state: i8,
@@ -192,12 +192,12 @@ impl PartitionData {
     }
 }
 
-/// Part of `AlterPartitionRequest`, versions 3.
+/// Part of `AlterPartitionRequest`, version 3.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BrokerState {
-    /// `brokerId`: versions 3.
+    /// `brokerId`: version 3.
     pub broker_id: i32,
-    /// `brokerEpoch`: versions 3.
+    /// `brokerEpoch`: version 3.
     pub broker_epoch: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `AlterShareGroupOffsetsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<AlterShareGroupOffsetsRequestTopic>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -72,12 +72,12 @@ impl AlterShareGroupOffsetsRequest {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsRequest`, versions 0.
+/// Part of `AlterShareGroupOffsetsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsRequestTopic {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<AlterShareGroupOffsetsRequestPartition>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -118,12 +118,12 @@ impl AlterShareGroupOffsetsRequestTopic {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsRequest`, versions 0.
+/// Part of `AlterShareGroupOffsetsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsRequestPartition {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `startOffset`: versions 0.
+    /// `startOffset`: version 0.
     pub start_offset: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

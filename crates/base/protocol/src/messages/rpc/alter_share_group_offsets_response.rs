@@ -12,13 +12,13 @@ use jocko_types::Uuid;
 /// The response `AlterShareGroupOffsetsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `responses`: versions 0.
+    /// `responses`: version 0.
     pub responses: Vec<AlterShareGroupOffsetsResponseTopic>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -86,14 +86,14 @@ impl AlterShareGroupOffsetsResponse {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsResponse`, versions 0.
+/// Part of `AlterShareGroupOffsetsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsResponseTopic {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<AlterShareGroupOffsetsResponsePartition>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -136,14 +136,14 @@ impl AlterShareGroupOffsetsResponseTopic {
     }
 }
 
-/// Part of `AlterShareGroupOffsetsResponse`, versions 0.
+/// Part of `AlterShareGroupOffsetsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterShareGroupOffsetsResponsePartition {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `AlterUserScramCredentialsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterUserScramCredentialsRequest {
-    /// `deletions`: versions 0.
+    /// `deletions`: version 0.
     pub deletions: Vec<ScramCredentialDeletion>,
-    /// `upsertions`: versions 0.
+    /// `upsertions`: version 0.
     pub upsertions: Vec<ScramCredentialUpsertion>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -81,12 +81,12 @@ impl AlterUserScramCredentialsRequest {
     }
 }
 
-/// Part of `AlterUserScramCredentialsRequest`, versions 0.
+/// Part of `AlterUserScramCredentialsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScramCredentialDeletion {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `mechanism`: versions 0.
+    /// `mechanism`: version 0.
     pub mechanism: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -114,18 +114,18 @@ impl ScramCredentialDeletion {
     }
 }
 
-/// Part of `AlterUserScramCredentialsRequest`, versions 0.
+/// Part of `AlterUserScramCredentialsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ScramCredentialUpsertion {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `mechanism`: versions 0.
+    /// `mechanism`: version 0.
     pub mechanism: i8,
-    /// `iterations`: versions 0.
+    /// `iterations`: version 0.
     pub iterations: i32,
-    /// `salt`: versions 0.
+    /// `salt`: version 0.
     pub salt: Vec<u8>,
-    /// `saltedPassword`: versions 0.
+    /// `saltedPassword`: version 0.
     pub salted_password: Vec<u8>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

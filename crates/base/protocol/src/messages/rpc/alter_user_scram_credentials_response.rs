@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The response `AlterUserScramCredentialsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AlterUserScramCredentialsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `results`: versions 0.
+    /// `results`: version 0.
     pub results: Vec<AlterUserScramCredentialsResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -71,14 +71,14 @@ impl AlterUserScramCredentialsResponse {
     }
 }
 
-/// Part of `AlterUserScramCredentialsResponse`, versions 0.
+/// Part of `AlterUserScramCredentialsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlterUserScramCredentialsResult {
-    /// `user`: versions 0.
+    /// `user`: version 0.
     pub user: String,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

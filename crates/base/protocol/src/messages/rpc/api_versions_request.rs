@@ -15,9 +15,9 @@ pub struct ApiVersionsRequest {
     pub client_software_name: String,
     /// `clientSoftwareVersion`: versions 3+, dropped elsewhere.
     pub client_software_version: String,
-    /// `clusterId`: versions 5, nullable, dropped elsewhere.
+    /// `clusterId`: version 5, nullable, dropped elsewhere.
     pub cluster_id: Option<String>,
-    /// `nodeId`: versions 5, dropped elsewhere.
+    /// `nodeId`: version 5, dropped elsewhere.
     pub node_id: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -67,16 +67,12 @@ impl ApiVersionsRequest {
         if version >= 3 {
             value.client_software_name =
                 r.string(true, "ApiVersionsRequest.clientSoftwareName")?.to_owned();
-        }
-        if version >= 3 {
             value.client_software_version =
                 r.string(true, "ApiVersionsRequest.clientSoftwareVersion")?.to_owned();
         }
         if version >= 5 {
             value.cluster_id =
                 r.nullable_string(true, "ApiVersionsRequest.clusterId")?.map(str::to_owned);
-        }
-        if version >= 5 {
             value.node_id = r.i32("ApiVersionsRequest.nodeId")?;
         }
         if flexible {
@@ -93,8 +89,6 @@ impl ApiVersionsRequest {
         let flexible = version >= 3;
         if version >= 3 {
             w.string(true, &self.client_software_name, "ApiVersionsRequest.clientSoftwareName")?;
-        }
-        if version >= 3 {
             w.string(
                 true,
                 &self.client_software_version,
@@ -103,8 +97,6 @@ impl ApiVersionsRequest {
         }
         if version >= 5 {
             w.nullable_string(true, self.cluster_id.as_deref(), "ApiVersionsRequest.clusterId")?;
-        }
-        if version >= 5 {
             w.i32(self.node_id);
         }
         if flexible {

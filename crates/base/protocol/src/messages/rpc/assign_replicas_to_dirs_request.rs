@@ -12,11 +12,11 @@ use jocko_types::Uuid;
 /// The request `AssignReplicasToDirsRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AssignReplicasToDirsRequest {
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
-    /// `brokerEpoch`: versions 0.
+    /// `brokerEpoch`: version 0.
     pub broker_epoch: i64,
-    /// `directories`: versions 0.
+    /// `directories`: version 0.
     pub directories: Vec<DirectoryData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -86,12 +86,12 @@ impl AssignReplicasToDirsRequest {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest`, versions 0.
+/// Part of `AssignReplicasToDirsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DirectoryData {
-    /// `id`: versions 0.
+    /// `id`: version 0.
     pub id: Uuid,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -120,12 +120,12 @@ impl DirectoryData {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest`, versions 0.
+/// Part of `AssignReplicasToDirsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicData {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -154,10 +154,10 @@ impl TopicData {
     }
 }
 
-/// Part of `AssignReplicasToDirsRequest`, versions 0.
+/// Part of `AssignReplicasToDirsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionData {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,11 +12,11 @@ use jocko_types::Uuid;
 /// The response `AssignReplicasToDirsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct AssignReplicasToDirsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `directories`: versions 0.
+    /// `directories`: version 0.
     pub directories: Vec<DirectoryData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -74,12 +74,12 @@ impl AssignReplicasToDirsResponse {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse`, versions 0.
+/// Part of `AssignReplicasToDirsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DirectoryData {
-    /// `id`: versions 0.
+    /// `id`: version 0.
     pub id: Uuid,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -108,12 +108,12 @@ impl DirectoryData {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse`, versions 0.
+/// Part of `AssignReplicasToDirsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicData {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -142,12 +142,12 @@ impl TopicData {
     }
 }
 
-/// Part of `AssignReplicasToDirsResponse`, versions 0.
+/// Part of `AssignReplicasToDirsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionData {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -14,11 +14,11 @@ use jocko_types::Uuid;
 pub struct BeginQuorumEpochRequest {
     /// `clusterId`: versions 0+, nullable.
     pub cluster_id: Option<String>,
-    /// `voterId`: versions 1, dropped elsewhere.
+    /// `voterId`: version 1, dropped elsewhere.
     pub voter_id: i32,
     /// `topics`: versions 0+.
     pub topics: Vec<TopicData>,
-    /// `leaderEndpoints`: versions 1, dropped elsewhere.
+    /// `leaderEndpoints`: version 1, dropped elsewhere.
     pub leader_endpoints: Vec<LeaderEndpoint>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -165,7 +165,7 @@ impl TopicData {
 pub struct PartitionData {
     /// `partitionIndex`: versions 0+.
     pub partition_index: i32,
-    /// `voterDirectoryId`: versions 1, dropped elsewhere.
+    /// `voterDirectoryId`: version 1, dropped elsewhere.
     pub voter_directory_id: Uuid,
     /// `leaderId`: versions 0+.
     pub leader_id: i32,
@@ -211,14 +211,14 @@ impl PartitionData {
     }
 }
 
-/// Part of `BeginQuorumEpochRequest`, versions 1.
+/// Part of `BeginQuorumEpochRequest`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LeaderEndpoint {
-    /// `name`: versions 1.
+    /// `name`: version 1.
     pub name: String,
-    /// `host`: versions 1.
+    /// `host`: version 1.
     pub host: String,
-    /// `port`: versions 1.
+    /// `port`: version 1.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -15,7 +15,7 @@ pub struct BeginQuorumEpochResponse {
     pub error_code: i16,
     /// `topics`: versions 0+.
     pub topics: Vec<TopicData>,
-    /// `nodeEndpoints`, tag 0: versions 1.
+    /// `nodeEndpoints`, tag 0: version 1.
     pub node_endpoints: Vec<NodeEndpoint>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -193,14 +193,14 @@ impl PartitionData {
     }
 }
 
-/// Part of `BeginQuorumEpochResponse`, versions 1.
+/// Part of `BeginQuorumEpochResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeEndpoint {
-    /// `nodeId`: versions 1.
+    /// `nodeId`: version 1.
     pub node_id: i32,
-    /// `host`: versions 1.
+    /// `host`: version 1.
     pub host: String,
-    /// `port`: versions 1.
+    /// `port`: version 1.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

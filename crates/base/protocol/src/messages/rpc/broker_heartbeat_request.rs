@@ -24,7 +24,7 @@ pub struct BrokerHeartbeatRequest {
     pub want_shut_down: bool,
     /// `offlineLogDirs`, tag 0: versions 1+.
     pub offline_log_dirs: Vec<Uuid>,
-    /// `cordonedLogDirs`, tag 1: versions 2, nullable.
+    /// `cordonedLogDirs`, tag 1: version 2, nullable.
     pub cordoned_log_dirs: Option<Vec<Uuid>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -175,7 +175,7 @@ pub struct Member {
     pub assignment: Assignment,
     /// `targetAssignment`: versions 0+.
     pub target_assignment: Assignment,
-    /// `memberType`: versions 1, dropped elsewhere.
+    /// `memberType`: version 1, dropped elsewhere.
     pub member_type: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

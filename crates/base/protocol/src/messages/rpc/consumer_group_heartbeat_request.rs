@@ -26,7 +26,7 @@ pub struct ConsumerGroupHeartbeatRequest {
     pub rebalance_timeout_ms: i32,
     /// `subscribedTopicNames`: versions 0+, nullable.
     pub subscribed_topic_names: Option<Vec<String>>,
-    /// `subscribedTopicRegex`: versions 1, nullable.
+    /// `subscribedTopicRegex`: version 1, nullable.
     pub subscribed_topic_regex: Option<String>,
     /// `serverAssignor`: versions 0+, nullable.
     pub server_assignor: Option<String>,

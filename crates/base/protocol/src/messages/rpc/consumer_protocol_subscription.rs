@@ -17,7 +17,7 @@ pub struct ConsumerProtocolSubscription {
     pub owned_partitions: Vec<TopicPartition>,
     /// `generationId`: versions 2+, dropped elsewhere.
     pub generation_id: i32,
-    /// `rackId`: versions 3, nullable, dropped elsewhere.
+    /// `rackId`: version 3, nullable, dropped elsewhere.
     pub rack_id: Option<String>,
 }
 

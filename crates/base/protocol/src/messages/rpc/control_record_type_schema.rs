@@ -9,7 +9,7 @@ use jocko_codec::{
 /// The structure `ControlRecordTypeSchema`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ControlRecordTypeSchema {
-    /// `type`: versions 0.
+    /// `type`: version 0.
     pub r#type: i16,
 }
 

@@ -12,15 +12,15 @@ use jocko_types::Uuid;
 /// The request `ControllerRegistrationRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ControllerRegistrationRequest {
-    /// `controllerId`: versions 0.
+    /// `controllerId`: version 0.
     pub controller_id: i32,
-    /// `incarnationId`: versions 0.
+    /// `incarnationId`: version 0.
     pub incarnation_id: Uuid,
-    /// `zkMigrationReady`: versions 0.
+    /// `zkMigrationReady`: version 0.
     pub zk_migration_ready: bool,
-    /// `listeners`: versions 0.
+    /// `listeners`: version 0.
     pub listeners: Vec<Listener>,
-    /// `features`: versions 0.
+    /// `features`: version 0.
     pub features: Vec<Feature>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -89,16 +89,16 @@ impl ControllerRegistrationRequest {
     }
 }
 
-/// Part of `ControllerRegistrationRequest`, versions 0.
+/// Part of `ControllerRegistrationRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Listener {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: u16,
-    /// `securityProtocol`: versions 0.
+    /// `securityProtocol`: version 0.
     pub security_protocol: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -130,14 +130,14 @@ impl Listener {
     }
 }
 
-/// Part of `ControllerRegistrationRequest`, versions 0.
+/// Part of `ControllerRegistrationRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Feature {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `minSupportedVersion`: versions 0.
+    /// `minSupportedVersion`: version 0.
     pub min_supported_version: i16,
-    /// `maxSupportedVersion`: versions 0.
+    /// `maxSupportedVersion`: version 0.
     pub max_supported_version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

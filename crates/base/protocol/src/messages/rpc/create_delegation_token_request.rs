@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `CreateDelegationTokenRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreateDelegationTokenRequest {
-    /// `ownerPrincipalType`: versions 3, nullable.
+    /// `ownerPrincipalType`: version 3, nullable.
     pub owner_principal_type: Option<String>,
-    /// `ownerPrincipalName`: versions 3, nullable.
+    /// `ownerPrincipalName`: version 3, nullable.
     pub owner_principal_name: Option<String>,
     /// `renewers`: versions 1+.
     pub renewers: Vec<CreatableRenewers>,
@@ -68,8 +68,6 @@ impl CreateDelegationTokenRequest {
             value.owner_principal_type = r
                 .nullable_string(true, "CreateDelegationTokenRequest.ownerPrincipalType")?
                 .map(str::to_owned);
-        }
-        if version >= 3 {
             value.owner_principal_name = r
                 .nullable_string(true, "CreateDelegationTokenRequest.ownerPrincipalName")?
                 .map(str::to_owned);

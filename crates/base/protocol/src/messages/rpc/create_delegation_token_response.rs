@@ -17,9 +17,9 @@ pub struct CreateDelegationTokenResponse {
     pub principal_type: String,
     /// `principalName`: versions 1+.
     pub principal_name: String,
-    /// `tokenRequesterPrincipalType`: versions 3.
+    /// `tokenRequesterPrincipalType`: version 3.
     pub token_requester_principal_type: String,
-    /// `tokenRequesterPrincipalName`: versions 3.
+    /// `tokenRequesterPrincipalName`: version 3.
     pub token_requester_principal_name: String,
     /// `issueTimestampMs`: versions 1+.
     pub issue_timestamp_ms: i64,
@@ -74,8 +74,6 @@ impl CreateDelegationTokenResponse {
             value.token_requester_principal_type = r
                 .string(true, "CreateDelegationTokenResponse.tokenRequesterPrincipalType")?
                 .to_owned();
-        }
-        if version >= 3 {
             value.token_requester_principal_name = r
                 .string(true, "CreateDelegationTokenResponse.tokenRequesterPrincipalName")?
                 .to_owned();

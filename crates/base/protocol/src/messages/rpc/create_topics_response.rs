@@ -81,7 +81,7 @@ impl CreateTopicsResponse {
 pub struct CreatableTopicResult {
     /// `name`: versions 2+.
     pub name: String,
-    /// `topicId`: versions 7, dropped elsewhere.
+    /// `topicId`: version 7, dropped elsewhere.
     pub topic_id: Uuid,
     /// `errorCode`: versions 2+.
     pub error_code: i16,
@@ -128,11 +128,7 @@ impl CreatableTopicResult {
             r.nullable_string(flexible, "CreatableTopicResult.errorMessage")?.map(str::to_owned);
         if version >= 5 {
             value.num_partitions = r.i32("CreatableTopicResult.numPartitions")?;
-        }
-        if version >= 5 {
             value.replication_factor = r.i16("CreatableTopicResult.replicationFactor")?;
-        }
-        if version >= 5 {
             value.configs = r.nullable_array(true, 6, "CreatableTopicResult.configs", |r| {
                 CreatableTopicConfigs::read(r, version)
             })?;
@@ -169,11 +165,7 @@ impl CreatableTopicResult {
         )?;
         if version >= 5 {
             w.i32(self.num_partitions);
-        }
-        if version >= 5 {
             w.i16(self.replication_factor);
-        }
-        if version >= 5 {
             w.nullable_array(
                 true,
                 self.configs.as_deref(),

@@ -10,11 +10,11 @@ use jocko_codec::{
 /// The structure `DefaultPrincipalData`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DefaultPrincipalData {
-    /// `type`: versions 0.
+    /// `type`: version 0.
     pub r#type: String,
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `tokenAuthenticated`: versions 0.
+    /// `tokenAuthenticated`: version 0.
     pub token_authenticated: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

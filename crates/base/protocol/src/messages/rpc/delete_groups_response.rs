@@ -82,7 +82,7 @@ pub struct DeletableGroupResult {
     pub group_id: String,
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `errorMessage`: versions 3, nullable, dropped elsewhere.
+    /// `errorMessage`: version 3, nullable, dropped elsewhere.
     pub error_message: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

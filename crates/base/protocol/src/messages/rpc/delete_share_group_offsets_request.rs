@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `DeleteShareGroupOffsetsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<DeleteShareGroupOffsetsRequestTopic>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -72,10 +72,10 @@ impl DeleteShareGroupOffsetsRequest {
     }
 }
 
-/// Part of `DeleteShareGroupOffsetsRequest`, versions 0.
+/// Part of `DeleteShareGroupOffsetsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsRequestTopic {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

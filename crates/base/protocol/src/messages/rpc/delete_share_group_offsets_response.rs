@@ -12,13 +12,13 @@ use jocko_types::Uuid;
 /// The response `DeleteShareGroupOffsetsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `responses`: versions 0.
+    /// `responses`: version 0.
     pub responses: Vec<DeleteShareGroupOffsetsResponseTopic>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -86,16 +86,16 @@ impl DeleteShareGroupOffsetsResponse {
     }
 }
 
-/// Part of `DeleteShareGroupOffsetsResponse`, versions 0.
+/// Part of `DeleteShareGroupOffsetsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupOffsetsResponseTopic {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,9 +12,9 @@ use jocko_types::Uuid;
 /// The request `DeleteShareGroupStateRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupStateRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<DeleteStateData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -71,12 +71,12 @@ impl DeleteShareGroupStateRequest {
     }
 }
 
-/// Part of `DeleteShareGroupStateRequest`, versions 0.
+/// Part of `DeleteShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteStateData {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -107,10 +107,10 @@ impl DeleteStateData {
     }
 }
 
-/// Part of `DeleteShareGroupStateRequest`, versions 0.
+/// Part of `DeleteShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionData {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

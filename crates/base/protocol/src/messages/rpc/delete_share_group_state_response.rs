@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The response `DeleteShareGroupStateResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteShareGroupStateResponse {
-    /// `results`: versions 0.
+    /// `results`: version 0.
     pub results: Vec<DeleteStateResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -68,12 +68,12 @@ impl DeleteShareGroupStateResponse {
     }
 }
 
-/// Part of `DeleteShareGroupStateResponse`, versions 0.
+/// Part of `DeleteShareGroupStateResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteStateResult {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -105,14 +105,14 @@ impl DeleteStateResult {
     }
 }
 
-/// Part of `DeleteShareGroupStateResponse`, versions 0.
+/// Part of `DeleteShareGroupStateResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionResult {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The request `DeleteTopicsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteTopicsRequest {
-    /// `topics`: versions 6.
+    /// `topics`: version 6.
     pub topics: Vec<DeleteTopicState>,
     /// `topicNames`: versions 1-5, dropped elsewhere.
     pub topic_names: Vec<String>,
@@ -95,12 +95,12 @@ impl DeleteTopicsRequest {
     }
 }
 
-/// Part of `DeleteTopicsRequest`, versions 6.
+/// Part of `DeleteTopicsRequest`, version 6.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DeleteTopicState {
-    /// `name`: versions 6, nullable.
+    /// `name`: version 6, nullable.
     pub name: Option<String>,
-    /// `topicId`: versions 6.
+    /// `topicId`: version 6.
     pub topic_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -81,7 +81,7 @@ impl DeleteTopicsResponse {
 pub struct DeletableTopicResult {
     /// `name`: versions 1+, nullable in 6.
     pub name: Option<String>,
-    /// `topicId`: versions 6, dropped elsewhere.
+    /// `topicId`: version 6, dropped elsewhere.
     pub topic_id: Uuid,
     /// `errorCode`: versions 1+.
     pub error_code: i16,

@@ -15,7 +15,7 @@ pub struct DescribeClusterRequest {
     pub include_cluster_authorized_operations: bool,
     /// `endpointType`: versions 1+.
     pub endpoint_type: i8,
-    /// `includeFencedBrokers`: versions 2.
+    /// `includeFencedBrokers`: version 2.
     pub include_fenced_brokers: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -135,7 +135,7 @@ pub struct DescribeClusterBroker {
     pub port: i32,
     /// `rack`: versions 0+, nullable.
     pub rack: Option<String>,
-    /// `isFenced`: versions 2.
+    /// `isFenced`: version 2.
     pub is_fenced: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -202,8 +202,6 @@ impl DescribeConfigsResourceResult {
         })?;
         if version >= 3 {
             value.config_type = r.i8("DescribeConfigsResourceResult.configType")?;
-        }
-        if version >= 3 {
             value.documentation = r
                 .nullable_string(flexible, "DescribeConfigsResourceResult.documentation")?
                 .map(str::to_owned);
@@ -232,8 +230,6 @@ impl DescribeConfigsResourceResult {
         })?;
         if version >= 3 {
             w.i8(self.config_type);
-        }
-        if version >= 3 {
             w.nullable_string(
                 flexible,
                 self.documentation.as_deref(),

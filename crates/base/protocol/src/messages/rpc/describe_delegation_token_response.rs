@@ -90,9 +90,9 @@ pub struct DescribedDelegationToken {
     pub principal_type: String,
     /// `principalName`: versions 1+.
     pub principal_name: String,
-    /// `tokenRequesterPrincipalType`: versions 3.
+    /// `tokenRequesterPrincipalType`: version 3.
     pub token_requester_principal_type: String,
-    /// `tokenRequesterPrincipalName`: versions 3.
+    /// `tokenRequesterPrincipalName`: version 3.
     pub token_requester_principal_name: String,
     /// `issueTimestamp`: versions 1+.
     pub issue_timestamp: i64,
@@ -121,8 +121,6 @@ impl DescribedDelegationToken {
         if version >= 3 {
             value.token_requester_principal_type =
                 r.string(true, "DescribedDelegationToken.tokenRequesterPrincipalType")?.to_owned();
-        }
-        if version >= 3 {
             value.token_requester_principal_name =
                 r.string(true, "DescribedDelegationToken.tokenRequesterPrincipalName")?.to_owned();
         }

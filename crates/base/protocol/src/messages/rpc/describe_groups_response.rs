@@ -84,7 +84,7 @@ impl DescribeGroupsResponse {
 pub struct DescribedGroup {
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `errorMessage`: versions 6, nullable.
+    /// `errorMessage`: version 6, nullable.
     pub error_message: Option<String>,
     /// `groupId`: versions 0+.
     pub group_id: String,

@@ -96,7 +96,7 @@ pub struct DescribeLogDirsResult {
     pub total_bytes: i64,
     /// `usableBytes`: versions 4+, dropped elsewhere.
     pub usable_bytes: i64,
-    /// `isCordoned`: versions 5, dropped elsewhere.
+    /// `isCordoned`: version 5, dropped elsewhere.
     pub is_cordoned: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -127,8 +127,6 @@ impl DescribeLogDirsResult {
         })?;
         if version >= 4 {
             value.total_bytes = r.i64("DescribeLogDirsResult.totalBytes")?;
-        }
-        if version >= 4 {
             value.usable_bytes = r.i64("DescribeLogDirsResult.usableBytes")?;
         }
         if version >= 5 {
@@ -153,8 +151,6 @@ impl DescribeLogDirsResult {
         })?;
         if version >= 4 {
             w.i64(self.total_bytes);
-        }
-        if version >= 4 {
             w.i64(self.usable_bytes);
         }
         if version >= 5 {

@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `DescribeProducersRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DescribeProducersRequest {
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicRequest>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -66,12 +66,12 @@ impl DescribeProducersRequest {
     }
 }
 
-/// Part of `DescribeProducersRequest`, versions 0.
+/// Part of `DescribeProducersRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicRequest {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitionIndexes`: versions 0.
+    /// `partitionIndexes`: version 0.
     pub partition_indexes: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The response `DescribeProducersResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DescribeProducersResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicResponse>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -69,12 +69,12 @@ impl DescribeProducersResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse`, versions 0.
+/// Part of `DescribeProducersResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicResponse {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionResponse>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -105,16 +105,16 @@ impl TopicResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse`, versions 0.
+/// Part of `DescribeProducersResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionResponse {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `activeProducers`: versions 0.
+    /// `activeProducers`: version 0.
     pub active_producers: Vec<ProducerState>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -151,20 +151,20 @@ impl PartitionResponse {
     }
 }
 
-/// Part of `DescribeProducersResponse`, versions 0.
+/// Part of `DescribeProducersResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProducerState {
-    /// `producerId`: versions 0.
+    /// `producerId`: version 0.
     pub producer_id: i64,
-    /// `producerEpoch`: versions 0.
+    /// `producerEpoch`: version 0.
     pub producer_epoch: i32,
-    /// `lastSequence`: versions 0.
+    /// `lastSequence`: version 0.
     pub last_sequence: i32,
-    /// `lastTimestamp`: versions 0.
+    /// `lastTimestamp`: version 0.
     pub last_timestamp: i64,
-    /// `coordinatorEpoch`: versions 0.
+    /// `coordinatorEpoch`: version 0.
     pub coordinator_epoch: i32,
-    /// `currentTxnStartOffset`: versions 0.
+    /// `currentTxnStartOffset`: version 0.
     pub current_txn_start_offset: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

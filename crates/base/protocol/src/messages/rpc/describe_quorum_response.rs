@@ -14,11 +14,11 @@ use jocko_types::Uuid;
 pub struct DescribeQuorumResponse {
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `errorMessage`: versions 2, nullable, dropped elsewhere.
+    /// `errorMessage`: version 2, nullable, dropped elsewhere.
     pub error_message: Option<String>,
     /// `topics`: versions 0+.
     pub topics: Vec<TopicData>,
-    /// `nodes`: versions 2.
+    /// `nodes`: version 2.
     pub nodes: Vec<Node>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -148,7 +148,7 @@ pub struct PartitionData {
     pub partition_index: i32,
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `errorMessage`: versions 2, nullable, dropped elsewhere.
+    /// `errorMessage`: version 2, nullable, dropped elsewhere.
     pub error_message: Option<String>,
     /// `leaderId`: versions 0+.
     pub leader_id: i32,
@@ -225,12 +225,12 @@ impl PartitionData {
     }
 }
 
-/// Part of `DescribeQuorumResponse`, versions 2.
+/// Part of `DescribeQuorumResponse`, version 2.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Node {
-    /// `nodeId`: versions 2.
+    /// `nodeId`: version 2.
     pub node_id: i32,
-    /// `listeners`: versions 2.
+    /// `listeners`: version 2.
     pub listeners: Vec<Listener>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -258,14 +258,14 @@ impl Node {
     }
 }
 
-/// Part of `DescribeQuorumResponse`, versions 2.
+/// Part of `DescribeQuorumResponse`, version 2.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Listener {
-    /// `name`: versions 2.
+    /// `name`: version 2.
     pub name: String,
-    /// `host`: versions 2.
+    /// `host`: version 2.
     pub host: String,
-    /// `port`: versions 2.
+    /// `port`: version 2.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -300,7 +300,7 @@ impl Listener {
 pub struct ReplicaState {
     /// `replicaId`: versions 0+.
     pub replica_id: i32,
-    /// `replicaDirectoryId`: versions 2.
+    /// `replicaDirectoryId`: version 2.
     pub replica_directory_id: Uuid,
     /// `logEndOffset`: versions 0+.
     pub log_end_offset: i64,
@@ -335,8 +335,6 @@ impl ReplicaState {
         value.log_end_offset = r.i64("ReplicaState.logEndOffset")?;
         if version >= 1 {
             value.last_fetch_timestamp = r.i64("ReplicaState.lastFetchTimestamp")?;
-        }
-        if version >= 1 {
             value.last_caught_up_timestamp = r.i64("ReplicaState.lastCaughtUpTimestamp")?;
         }
         let mut tags = r.tagged_fields("ReplicaState")?;
@@ -357,8 +355,6 @@ impl ReplicaState {
         w.i64(self.log_end_offset);
         if version >= 1 {
             w.i64(self.last_fetch_timestamp);
-        }
-        if version >= 1 {
             w.i64(self.last_caught_up_timestamp);
         }
         let tags = w.begin_tags(&self.unknown_tagged_fields);

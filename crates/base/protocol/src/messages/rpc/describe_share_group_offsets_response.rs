@@ -187,7 +187,7 @@ pub struct DescribeShareGroupOffsetsResponsePartition {
     pub start_offset: i64,
     /// `leaderEpoch`: versions 0+.
     pub leader_epoch: i32,
-    /// `lag`: versions 1, dropped elsewhere.
+    /// `lag`: version 1, dropped elsewhere.
     pub lag: i64,
     /// `errorCode`: versions 0+.
     pub error_code: i16,

@@ -11,11 +11,11 @@ use jocko_codec::{
 /// The request `DescribeTopicPartitionsRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeTopicPartitionsRequest {
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicRequest>,
-    /// `responsePartitionLimit`: versions 0.
+    /// `responsePartitionLimit`: version 0.
     pub response_partition_limit: i32,
-    /// `cursor`: versions 0, nullable.
+    /// `cursor`: version 0, nullable.
     pub cursor: Option<Cursor>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -98,10 +98,10 @@ impl DescribeTopicPartitionsRequest {
     }
 }
 
-/// Part of `DescribeTopicPartitionsRequest`, versions 0.
+/// Part of `DescribeTopicPartitionsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicRequest {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -127,12 +127,12 @@ impl TopicRequest {
     }
 }
 
-/// Part of `DescribeTopicPartitionsRequest`, versions 0.
+/// Part of `DescribeTopicPartitionsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cursor {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

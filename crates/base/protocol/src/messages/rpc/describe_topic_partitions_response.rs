@@ -12,11 +12,11 @@ use jocko_types::Uuid;
 /// The response `DescribeTopicPartitionsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DescribeTopicPartitionsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<DescribeTopicPartitionsResponseTopic>,
-    /// `nextCursor`: versions 0, nullable.
+    /// `nextCursor`: version 0, nullable.
     pub next_cursor: Option<Cursor>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -86,20 +86,20 @@ impl DescribeTopicPartitionsResponse {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse`, versions 0.
+/// Part of `DescribeTopicPartitionsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeTopicPartitionsResponseTopic {
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `name`: versions 0, nullable.
+    /// `name`: version 0, nullable.
     pub name: Option<String>,
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `isInternal`: versions 0.
+    /// `isInternal`: version 0.
     pub is_internal: bool,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<DescribeTopicPartitionsResponsePartition>,
-    /// `topicAuthorizedOperations`: versions 0.
+    /// `topicAuthorizedOperations`: version 0.
     pub topic_authorized_operations: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -164,26 +164,26 @@ impl DescribeTopicPartitionsResponseTopic {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse`, versions 0.
+/// Part of `DescribeTopicPartitionsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeTopicPartitionsResponsePartition {
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `leaderId`: versions 0.
+    /// `leaderId`: version 0.
     pub leader_id: i32,
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
-    /// `replicaNodes`: versions 0.
+    /// `replicaNodes`: version 0.
     pub replica_nodes: Vec<i32>,
-    /// `isrNodes`: versions 0.
+    /// `isrNodes`: version 0.
     pub isr_nodes: Vec<i32>,
-    /// `eligibleLeaderReplicas`: versions 0, nullable.
+    /// `eligibleLeaderReplicas`: version 0, nullable.
     pub eligible_leader_replicas: Option<Vec<i32>>,
-    /// `lastKnownElr`: versions 0, nullable.
+    /// `lastKnownElr`: version 0, nullable.
     pub last_known_elr: Option<Vec<i32>>,
-    /// `offlineReplicas`: versions 0.
+    /// `offlineReplicas`: version 0.
     pub offline_replicas: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -305,12 +305,12 @@ impl DescribeTopicPartitionsResponsePartition {
     }
 }
 
-/// Part of `DescribeTopicPartitionsResponse`, versions 0.
+/// Part of `DescribeTopicPartitionsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cursor {
-    /// `topicName`: versions 0.
+    /// `topicName`: version 0.
     pub topic_name: String,
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `DescribeTransactionsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DescribeTransactionsRequest {
-    /// `transactionalIds`: versions 0.
+    /// `transactionalIds`: version 0.
     pub transactional_ids: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The response `DescribeTransactionsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DescribeTransactionsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `transactionStates`: versions 0.
+    /// `transactionStates`: version 0.
     pub transaction_states: Vec<TransactionState>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -73,24 +73,24 @@ impl DescribeTransactionsResponse {
     }
 }
 
-/// Part of `DescribeTransactionsResponse`, versions 0.
+/// Part of `DescribeTransactionsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TransactionState {
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `transactionalId`: versions 0.
+    /// `transactionalId`: version 0.
     pub transactional_id: String,
-    /// `transactionState`: versions 0.
+    /// `transactionState`: version 0.
     pub transaction_state: String,
-    /// `transactionTimeoutMs`: versions 0.
+    /// `transactionTimeoutMs`: version 0.
     pub transaction_timeout_ms: i32,
-    /// `transactionStartTimeMs`: versions 0.
+    /// `transactionStartTimeMs`: version 0.
     pub transaction_start_time_ms: i64,
-    /// `producerId`: versions 0.
+    /// `producerId`: version 0.
     pub producer_id: i64,
-    /// `producerEpoch`: versions 0.
+    /// `producerEpoch`: version 0.
     pub producer_epoch: i16,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<TopicData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -131,12 +131,12 @@ impl TransactionState {
     }
 }
 
-/// Part of `DescribeTransactionsResponse`, versions 0.
+/// Part of `DescribeTransactionsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicData {
-    /// `topic`: versions 0.
+    /// `topic`: version 0.
     pub topic: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

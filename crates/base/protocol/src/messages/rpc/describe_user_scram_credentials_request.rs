@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `DescribeUserScramCredentialsRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeUserScramCredentialsRequest {
-    /// `users`: versions 0, nullable.
+    /// `users`: version 0, nullable.
     pub users: Option<Vec<UserName>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -81,10 +81,10 @@ impl DescribeUserScramCredentialsRequest {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsRequest`, versions 0.
+/// Part of `DescribeUserScramCredentialsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UserName {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

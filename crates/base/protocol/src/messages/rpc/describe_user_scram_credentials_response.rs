@@ -11,13 +11,13 @@ use jocko_codec::{
 /// The response `DescribeUserScramCredentialsResponse`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeUserScramCredentialsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `results`: versions 0.
+    /// `results`: version 0.
     pub results: Vec<DescribeUserScramCredentialsResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -99,16 +99,16 @@ impl DescribeUserScramCredentialsResponse {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsResponse`, versions 0.
+/// Part of `DescribeUserScramCredentialsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribeUserScramCredentialsResult {
-    /// `user`: versions 0.
+    /// `user`: version 0.
     pub user: String,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `credentialInfos`: versions 0.
+    /// `credentialInfos`: version 0.
     pub credential_infos: Vec<CredentialInfo>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -170,12 +170,12 @@ impl DescribeUserScramCredentialsResult {
     }
 }
 
-/// Part of `DescribeUserScramCredentialsResponse`, versions 0.
+/// Part of `DescribeUserScramCredentialsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct CredentialInfo {
-    /// `mechanism`: versions 0.
+    /// `mechanism`: version 0.
     pub mechanism: i8,
-    /// `iterations`: versions 0.
+    /// `iterations`: version 0.
     pub iterations: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

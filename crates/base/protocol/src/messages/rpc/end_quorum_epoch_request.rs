@@ -16,7 +16,7 @@ pub struct EndQuorumEpochRequest {
     pub cluster_id: Option<String>,
     /// `topics`: versions 0+.
     pub topics: Vec<TopicData>,
-    /// `leaderEndpoints`: versions 1, dropped elsewhere.
+    /// `leaderEndpoints`: version 1, dropped elsewhere.
     pub leader_endpoints: Vec<LeaderEndpoint>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -144,9 +144,9 @@ pub struct PartitionData {
     pub leader_id: i32,
     /// `leaderEpoch`: versions 0+.
     pub leader_epoch: i32,
-    /// `preferredSuccessors`: versions 0, dropped elsewhere.
+    /// `preferredSuccessors`: version 0, dropped elsewhere.
     pub preferred_successors: Vec<i32>,
-    /// `preferredCandidates`: versions 1, dropped elsewhere.
+    /// `preferredCandidates`: version 1, dropped elsewhere.
     pub preferred_candidates: Vec<ReplicaInfo>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -213,12 +213,12 @@ impl PartitionData {
     }
 }
 
-/// Part of `EndQuorumEpochRequest`, versions 1.
+/// Part of `EndQuorumEpochRequest`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReplicaInfo {
-    /// `candidateId`: versions 1.
+    /// `candidateId`: version 1.
     pub candidate_id: i32,
-    /// `candidateDirectoryId`: versions 1.
+    /// `candidateDirectoryId`: version 1.
     pub candidate_directory_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -246,14 +246,14 @@ impl ReplicaInfo {
     }
 }
 
-/// Part of `EndQuorumEpochRequest`, versions 1.
+/// Part of `EndQuorumEpochRequest`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LeaderEndpoint {
-    /// `name`: versions 1.
+    /// `name`: version 1.
     pub name: String,
-    /// `host`: versions 1.
+    /// `host`: version 1.
     pub host: String,
-    /// `port`: versions 1.
+    /// `port`: version 1.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

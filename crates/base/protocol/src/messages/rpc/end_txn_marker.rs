@@ -9,7 +9,7 @@ use jocko_codec::{
 /// The structure `EndTxnMarker`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EndTxnMarker {
-    /// `coordinatorEpoch`: versions 0.
+    /// `coordinatorEpoch`: version 0.
     pub coordinator_epoch: i32,
 }
 

@@ -15,9 +15,9 @@ pub struct EndTxnResponse {
     pub throttle_time_ms: i32,
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `producerId`: versions 5, dropped elsewhere.
+    /// `producerId`: version 5, dropped elsewhere.
     pub producer_id: i64,
-    /// `producerEpoch`: versions 5, dropped elsewhere.
+    /// `producerEpoch`: version 5, dropped elsewhere.
     pub producer_epoch: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -67,8 +67,6 @@ impl EndTxnResponse {
         value.error_code = r.i16("EndTxnResponse.errorCode")?;
         if version >= 5 {
             value.producer_id = r.i64("EndTxnResponse.producerId")?;
-        }
-        if version >= 5 {
             value.producer_epoch = r.i16("EndTxnResponse.producerEpoch")?;
         }
         if flexible {
@@ -87,8 +85,6 @@ impl EndTxnResponse {
         w.i16(self.error_code);
         if version >= 5 {
             w.i64(self.producer_id);
-        }
-        if version >= 5 {
             w.i16(self.producer_epoch);
         }
         if flexible {

@@ -11,11 +11,11 @@ use jocko_codec::{
 /// The request `EnvelopeRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvelopeRequest {
-    /// `requestData`: versions 0.
+    /// `requestData`: version 0.
     pub request_data: Vec<u8>,
-    /// `requestPrincipal`: versions 0, nullable.
+    /// `requestPrincipal`: version 0, nullable.
     pub request_principal: Option<Vec<u8>>,
-    /// `clientHostAddress`: versions 0.
+    /// `clientHostAddress`: version 0.
     pub client_host_address: Vec<u8>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

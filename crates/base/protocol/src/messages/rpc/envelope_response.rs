@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The response `EnvelopeResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct EnvelopeResponse {
-    /// `responseData`: versions 0, nullable.
+    /// `responseData`: version 0, nullable.
     pub response_data: Option<Vec<u8>>,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

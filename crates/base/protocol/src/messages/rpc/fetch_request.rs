@@ -98,8 +98,6 @@ impl<'a> FetchRequest<'a> {
         value.isolation_level = r.i8("FetchRequest.isolationLevel")?;
         if version >= 7 {
             value.session_id = r.i32("FetchRequest.sessionId")?;
-        }
-        if version >= 7 {
             value.session_epoch = r.i32("FetchRequest.sessionEpoch")?;
         }
         value.topics =
@@ -143,8 +141,6 @@ impl<'a> FetchRequest<'a> {
         w.i8(self.isolation_level);
         if version >= 7 {
             w.i32(self.session_id);
-        }
-        if version >= 7 {
             w.i32(self.session_epoch);
         }
         w.array(flexible, &self.topics, "FetchRequest.topics", |w, item| item.write(w, version))?;
@@ -291,7 +287,7 @@ pub struct FetchPartition {
     pub partition_max_bytes: i32,
     /// `replicaDirectoryId`, tag 0: versions 17+, dropped elsewhere.
     pub replica_directory_id: Uuid,
-    /// `highWatermark`, tag 1: versions 18, dropped elsewhere.
+    /// `highWatermark`, tag 1: version 18, dropped elsewhere.
     pub high_watermark: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

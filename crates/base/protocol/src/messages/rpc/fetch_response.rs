@@ -57,8 +57,6 @@ impl<'a> FetchResponse<'a> {
         value.throttle_time_ms = r.i32("FetchResponse.throttleTimeMs")?;
         if version >= 7 {
             value.error_code = r.i16("FetchResponse.errorCode")?;
-        }
-        if version >= 7 {
             value.session_id = r.i32("FetchResponse.sessionId")?;
         }
         value.responses = r.array(flexible, 3, "FetchResponse.responses", |r| {

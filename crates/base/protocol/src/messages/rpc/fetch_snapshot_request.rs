@@ -154,7 +154,7 @@ pub struct PartitionSnapshot {
     pub snapshot_id: SnapshotId,
     /// `position`: versions 0+.
     pub position: i64,
-    /// `replicaDirectoryId`, tag 0: versions 1, dropped elsewhere.
+    /// `replicaDirectoryId`, tag 0: version 1, dropped elsewhere.
     pub replica_directory_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

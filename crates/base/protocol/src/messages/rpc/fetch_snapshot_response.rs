@@ -17,7 +17,7 @@ pub struct FetchSnapshotResponse<'a> {
     pub error_code: i16,
     /// `topics`: versions 0+.
     pub topics: Vec<TopicSnapshot<'a>>,
-    /// `nodeEndpoints`, tag 0: versions 1.
+    /// `nodeEndpoints`, tag 0: version 1.
     pub node_endpoints: Vec<NodeEndpoint<'a>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -263,14 +263,14 @@ impl LeaderIdAndEpoch {
     }
 }
 
-/// Part of `FetchSnapshotResponse`, versions 1.
+/// Part of `FetchSnapshotResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct NodeEndpoint<'a> {
-    /// `nodeId`: versions 1.
+    /// `nodeId`: version 1.
     pub node_id: i32,
-    /// `host`: versions 1.
+    /// `host`: version 1.
     pub host: &'a str,
-    /// `port`: versions 1.
+    /// `port`: version 1.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -85,11 +85,7 @@ impl FindCoordinatorResponse {
         }
         if version <= 3 {
             value.node_id = r.i32("FindCoordinatorResponse.nodeId")?;
-        }
-        if version <= 3 {
             value.host = r.string(flexible, "FindCoordinatorResponse.host")?.to_owned();
-        }
-        if version <= 3 {
             value.port = r.i32("FindCoordinatorResponse.port")?;
         }
         if version >= 4 {

@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The request `GetTelemetrySubscriptionsRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GetTelemetrySubscriptionsRequest {
-    /// `clientInstanceId`: versions 0.
+    /// `clientInstanceId`: version 0.
     pub client_instance_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,23 +12,23 @@ use jocko_types::Uuid;
 /// The response `GetTelemetrySubscriptionsResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GetTelemetrySubscriptionsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `clientInstanceId`: versions 0.
+    /// `clientInstanceId`: version 0.
     pub client_instance_id: Uuid,
-    /// `subscriptionId`: versions 0.
+    /// `subscriptionId`: version 0.
     pub subscription_id: i32,
-    /// `acceptedCompressionTypes`: versions 0.
+    /// `acceptedCompressionTypes`: version 0.
     pub accepted_compression_types: Vec<i8>,
-    /// `pushIntervalMs`: versions 0.
+    /// `pushIntervalMs`: version 0.
     pub push_interval_ms: i32,
-    /// `telemetryMaxBytes`: versions 0.
+    /// `telemetryMaxBytes`: version 0.
     pub telemetry_max_bytes: i32,
-    /// `deltaTemporality`: versions 0.
+    /// `deltaTemporality`: version 0.
     pub delta_temporality: bool,
-    /// `requestedMetrics`: versions 0.
+    /// `requestedMetrics`: version 0.
     pub requested_metrics: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -19,9 +19,9 @@ pub struct InitProducerIdRequest {
     pub producer_id: i64,
     /// `producerEpoch`: versions 3+.
     pub producer_epoch: i16,
-    /// `enable2Pc`: versions 6.
+    /// `enable2Pc`: version 6.
     pub enable2_pc: bool,
-    /// `keepPreparedTxn`: versions 6.
+    /// `keepPreparedTxn`: version 6.
     pub keep_prepared_txn: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -76,14 +76,10 @@ impl InitProducerIdRequest {
         value.transaction_timeout_ms = r.i32("InitProducerIdRequest.transactionTimeoutMs")?;
         if version >= 3 {
             value.producer_id = r.i64("InitProducerIdRequest.producerId")?;
-        }
-        if version >= 3 {
             value.producer_epoch = r.i16("InitProducerIdRequest.producerEpoch")?;
         }
         if version >= 6 {
             value.enable2_pc = r.bool("InitProducerIdRequest.enable2Pc")?;
-        }
-        if version >= 6 {
             value.keep_prepared_txn = r.bool("InitProducerIdRequest.keepPreparedTxn")?;
         }
         if flexible {

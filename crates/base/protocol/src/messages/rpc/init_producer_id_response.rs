@@ -19,9 +19,9 @@ pub struct InitProducerIdResponse {
     pub producer_id: i64,
     /// `producerEpoch`: versions 0+.
     pub producer_epoch: i16,
-    /// `ongoingTxnProducerId`: versions 6.
+    /// `ongoingTxnProducerId`: version 6.
     pub ongoing_txn_producer_id: i64,
-    /// `ongoingTxnProducerEpoch`: versions 6.
+    /// `ongoingTxnProducerEpoch`: version 6.
     pub ongoing_txn_producer_epoch: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -75,8 +75,6 @@ impl InitProducerIdResponse {
         value.producer_epoch = r.i16("InitProducerIdResponse.producerEpoch")?;
         if version >= 6 {
             value.ongoing_txn_producer_id = r.i64("InitProducerIdResponse.ongoingTxnProducerId")?;
-        }
-        if version >= 6 {
             value.ongoing_txn_producer_epoch =
                 r.i16("InitProducerIdResponse.ongoingTxnProducerEpoch")?;
         }

@@ -12,9 +12,9 @@ use jocko_types::Uuid;
 /// The request `InitializeShareGroupStateRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct InitializeShareGroupStateRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<InitializeStateData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -74,12 +74,12 @@ impl InitializeShareGroupStateRequest {
     }
 }
 
-/// Part of `InitializeShareGroupStateRequest`, versions 0.
+/// Part of `InitializeShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct InitializeStateData {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -111,14 +111,14 @@ impl InitializeStateData {
     }
 }
 
-/// Part of `InitializeShareGroupStateRequest`, versions 0.
+/// Part of `InitializeShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionData {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
-    /// `stateEpoch`: versions 0.
+    /// `stateEpoch`: version 0.
     pub state_epoch: i32,
-    /// `startOffset`: versions 0.
+    /// `startOffset`: version 0.
     pub start_offset: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -23,7 +23,7 @@ pub struct JoinGroupResponse {
     pub protocol_name: Option<String>,
     /// `leader`: versions 0+.
     pub leader: String,
-    /// `skipAssignment`: versions 9.
+    /// `skipAssignment`: version 9.
     pub skip_assignment: bool,
     /// `memberId`: versions 0+.
     pub member_id: String,

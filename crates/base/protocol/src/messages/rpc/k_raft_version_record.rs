@@ -10,9 +10,9 @@ use jocko_codec::{
 /// The structure `KRaftVersionRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KRaftVersionRecord {
-    /// `version`: versions 0.
+    /// `version`: version 0.
     pub version: i16,
-    /// `kRaftVersion`: versions 0.
+    /// `kRaftVersion`: version 0.
     pub k_raft_version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

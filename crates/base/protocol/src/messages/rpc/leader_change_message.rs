@@ -80,7 +80,7 @@ impl LeaderChangeMessage {
 pub struct Voter {
     /// `voterId`: versions 0+.
     pub voter_id: i32,
-    /// `voterDirectoryId`: versions 1.
+    /// `voterDirectoryId`: version 1.
     pub voter_directory_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -99,7 +99,7 @@ pub struct MemberIdentity {
     pub member_id: String,
     /// `groupInstanceId`: versions 3+, nullable.
     pub group_instance_id: Option<String>,
-    /// `reason`: versions 5, nullable, dropped elsewhere.
+    /// `reason`: version 5, nullable, dropped elsewhere.
     pub reason: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

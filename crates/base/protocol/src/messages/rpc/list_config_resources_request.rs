@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `ListConfigResourcesRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ListConfigResourcesRequest {
-    /// `resourceTypes`: versions 1.
+    /// `resourceTypes`: version 1.
     pub resource_types: Vec<i8>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -82,7 +82,7 @@ impl ListConfigResourcesResponse {
 pub struct ConfigResource {
     /// `resourceName`: versions 0+.
     pub resource_name: String,
-    /// `resourceType`: versions 1, dropped elsewhere.
+    /// `resourceType`: version 1, dropped elsewhere.
     pub resource_type: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -13,7 +13,7 @@ use jocko_codec::{
 pub struct ListGroupsRequest {
     /// `statesFilter`: versions 4+.
     pub states_filter: Vec<String>,
-    /// `typesFilter`: versions 5.
+    /// `typesFilter`: version 5.
     pub types_filter: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

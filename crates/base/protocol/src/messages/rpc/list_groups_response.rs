@@ -91,7 +91,7 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// `groupState`: versions 4+, dropped elsewhere.
     pub group_state: String,
-    /// `groupType`: versions 5, dropped elsewhere.
+    /// `groupType`: version 5, dropped elsewhere.
     pub group_type: String,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

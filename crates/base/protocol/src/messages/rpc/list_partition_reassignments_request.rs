@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `ListPartitionReassignmentsRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListPartitionReassignmentsRequest {
-    /// `timeoutMs`: versions 0.
+    /// `timeoutMs`: version 0.
     pub timeout_ms: i32,
-    /// `topics`: versions 0, nullable.
+    /// `topics`: version 0, nullable.
     pub topics: Option<Vec<ListPartitionReassignmentsTopics>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -83,12 +83,12 @@ impl ListPartitionReassignmentsRequest {
     }
 }
 
-/// Part of `ListPartitionReassignmentsRequest`, versions 0.
+/// Part of `ListPartitionReassignmentsRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ListPartitionReassignmentsTopics {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitionIndexes`: versions 0.
+    /// `partitionIndexes`: version 0.
     pub partition_indexes: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

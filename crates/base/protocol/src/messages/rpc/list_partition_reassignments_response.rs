@@ -11,13 +11,13 @@ use jocko_codec::{
 /// The response `ListPartitionReassignmentsResponse`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListPartitionReassignmentsResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<OngoingTopicReassignment>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -99,12 +99,12 @@ impl ListPartitionReassignmentsResponse {
     }
 }
 
-/// Part of `ListPartitionReassignmentsResponse`, versions 0.
+/// Part of `ListPartitionReassignmentsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OngoingTopicReassignment {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<OngoingPartitionReassignment>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -136,16 +136,16 @@ impl OngoingTopicReassignment {
     }
 }
 
-/// Part of `ListPartitionReassignmentsResponse`, versions 0.
+/// Part of `ListPartitionReassignmentsResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OngoingPartitionReassignment {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `replicas`: versions 0.
+    /// `replicas`: version 0.
     pub replicas: Vec<i32>,
-    /// `addingReplicas`: versions 0.
+    /// `addingReplicas`: version 0.
     pub adding_replicas: Vec<i32>,
-    /// `removingReplicas`: versions 0.
+    /// `removingReplicas`: version 0.
     pub removing_replicas: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

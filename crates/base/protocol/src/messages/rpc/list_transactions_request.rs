@@ -17,7 +17,7 @@ pub struct ListTransactionsRequest {
     pub producer_id_filters: Vec<i64>,
     /// `durationFilter`: versions 1+.
     pub duration_filter: i64,
-    /// `transactionalIdPattern`: versions 2, nullable.
+    /// `transactionalIdPattern`: version 2, nullable.
     pub transactional_id_pattern: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

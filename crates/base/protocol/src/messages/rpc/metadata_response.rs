@@ -24,7 +24,7 @@ pub struct MetadataResponse {
     pub topics: Vec<MetadataResponseTopic>,
     /// `clusterAuthorizedOperations`: versions 8-10.
     pub cluster_authorized_operations: i32,
-    /// `errorCode`: versions 13, dropped elsewhere.
+    /// `errorCode`: version 13, dropped elsewhere.
     pub error_code: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -132,7 +132,7 @@ impl OffsetCommitRequest {
 pub struct OffsetCommitRequestTopic {
     /// `name`: versions 2-9, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 10, dropped elsewhere.
+    /// `topicId`: version 10, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitions`: versions 2+.
     pub partitions: Vec<OffsetCommitRequestPartition>,

@@ -85,7 +85,7 @@ impl OffsetCommitResponse {
 pub struct OffsetCommitResponseTopic {
     /// `name`: versions 2-9, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 10, dropped elsewhere.
+    /// `topicId`: version 10, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitions`: versions 2+.
     pub partitions: Vec<OffsetCommitResponsePartition>,

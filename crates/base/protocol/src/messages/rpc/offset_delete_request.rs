@@ -10,9 +10,9 @@ use jocko_codec::{
 /// The request `OffsetDeleteRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<OffsetDeleteRequestTopic>,
 }
 
@@ -60,12 +60,12 @@ impl OffsetDeleteRequest {
     }
 }
 
-/// Part of `OffsetDeleteRequest`, versions 0.
+/// Part of `OffsetDeleteRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteRequestTopic {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<OffsetDeleteRequestPartition>,
 }
 
@@ -88,10 +88,10 @@ impl OffsetDeleteRequestTopic {
     }
 }
 
-/// Part of `OffsetDeleteRequest`, versions 0.
+/// Part of `OffsetDeleteRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteRequestPartition {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
 }
 

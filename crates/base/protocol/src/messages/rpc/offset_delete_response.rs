@@ -10,11 +10,11 @@ use jocko_codec::{
 /// The response `OffsetDeleteResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteResponse {
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<OffsetDeleteResponseTopic>,
 }
 
@@ -63,12 +63,12 @@ impl OffsetDeleteResponse {
     }
 }
 
-/// Part of `OffsetDeleteResponse`, versions 0.
+/// Part of `OffsetDeleteResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteResponseTopic {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<OffsetDeleteResponsePartition>,
 }
 
@@ -91,12 +91,12 @@ impl OffsetDeleteResponseTopic {
     }
 }
 
-/// Part of `OffsetDeleteResponse`, versions 0.
+/// Part of `OffsetDeleteResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OffsetDeleteResponsePartition {
-    /// `partitionIndex`: versions 0.
+    /// `partitionIndex`: version 0.
     pub partition_index: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
 }
 

@@ -67,8 +67,6 @@ impl OffsetFetchRequest {
         let flexible = version >= 6;
         if version <= 7 {
             value.group_id = r.string(flexible, "OffsetFetchRequest.groupId")?.to_owned();
-        }
-        if version <= 7 {
             value.topics = if version >= 2 {
                 r.nullable_array(flexible, 3, "OffsetFetchRequest.topics", |r| {
                     OffsetFetchRequestTopic::read(r, version)
@@ -227,8 +225,6 @@ impl OffsetFetchRequestGroup {
         if version >= 9 {
             value.member_id =
                 r.nullable_string(true, "OffsetFetchRequestGroup.memberId")?.map(str::to_owned);
-        }
-        if version >= 9 {
             value.member_epoch = r.i32("OffsetFetchRequestGroup.memberEpoch")?;
         }
         value.topics = r.nullable_array(true, 3, "OffsetFetchRequestGroup.topics", |r| {
@@ -246,8 +242,6 @@ impl OffsetFetchRequestGroup {
         w.string(true, &self.group_id, "OffsetFetchRequestGroup.groupId")?;
         if version >= 9 {
             w.nullable_string(true, self.member_id.as_deref(), "OffsetFetchRequestGroup.memberId")?;
-        }
-        if version >= 9 {
             w.i32(self.member_epoch);
         }
         w.nullable_array(
@@ -267,7 +261,7 @@ impl OffsetFetchRequestGroup {
 pub struct OffsetFetchRequestTopics {
     /// `name`: versions 8-9, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 10, dropped elsewhere.
+    /// `topicId`: version 10, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitionIndexes`: versions 8+.
     pub partition_indexes: Vec<i32>,

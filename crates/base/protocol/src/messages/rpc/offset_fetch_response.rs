@@ -274,7 +274,7 @@ impl OffsetFetchResponseGroup {
 pub struct OffsetFetchResponseTopics {
     /// `name`: versions 8-9, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 10, dropped elsewhere.
+    /// `topicId`: version 10, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitions`: versions 8+.
     pub partitions: Vec<OffsetFetchResponsePartitions>,

@@ -90,7 +90,7 @@ impl<'a> ProduceRequest<'a> {
 pub struct TopicProduceData<'a> {
     /// `name`: versions 3-12, dropped elsewhere.
     pub name: &'a str,
-    /// `topicId`: versions 13, dropped elsewhere.
+    /// `topicId`: version 13, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitionData`: versions 3+.
     pub partition_data: Vec<PartitionProduceData<'a>>,

@@ -105,7 +105,7 @@ impl ProduceResponse {
 pub struct TopicProduceResponse {
     /// `name`: versions 3-12, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 13, dropped elsewhere.
+    /// `topicId`: version 13, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitionResponses`: versions 3+.
     pub partition_responses: Vec<PartitionProduceResponse>,
@@ -214,8 +214,6 @@ impl PartitionProduceResponse {
                 r.array(flexible, 6, "PartitionProduceResponse.recordErrors", |r| {
                     BatchIndexAndErrorMessage::read(r, version)
                 })?;
-        }
-        if version >= 8 {
             value.error_message = r
                 .nullable_string(flexible, "PartitionProduceResponse.errorMessage")?
                 .map(str::to_owned);
@@ -253,8 +251,6 @@ impl PartitionProduceResponse {
                 "PartitionProduceResponse.recordErrors",
                 |w, item| item.write(w, version),
             )?;
-        }
-        if version >= 8 {
             w.nullable_string(
                 flexible,
                 self.error_message.as_deref(),

@@ -12,15 +12,15 @@ use jocko_types::Uuid;
 /// The request `PushTelemetryRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PushTelemetryRequest {
-    /// `clientInstanceId`: versions 0.
+    /// `clientInstanceId`: version 0.
     pub client_instance_id: Uuid,
-    /// `subscriptionId`: versions 0.
+    /// `subscriptionId`: version 0.
     pub subscription_id: i32,
-    /// `terminating`: versions 0.
+    /// `terminating`: version 0.
     pub terminating: bool,
-    /// `compressionType`: versions 0.
+    /// `compressionType`: version 0.
     pub compression_type: i8,
-    /// `metrics`: versions 0.
+    /// `metrics`: version 0.
     pub metrics: Vec<u8>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The response `PushTelemetryResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PushTelemetryResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

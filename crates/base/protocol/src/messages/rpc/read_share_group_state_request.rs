@@ -12,9 +12,9 @@ use jocko_types::Uuid;
 /// The request `ReadShareGroupStateRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadShareGroupStateRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topics`: versions 0.
+    /// `topics`: version 0.
     pub topics: Vec<ReadStateData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -71,12 +71,12 @@ impl ReadShareGroupStateRequest {
     }
 }
 
-/// Part of `ReadShareGroupStateRequest`, versions 0.
+/// Part of `ReadShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadStateData {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionData>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -107,12 +107,12 @@ impl ReadStateData {
     }
 }
 
-/// Part of `ReadShareGroupStateRequest`, versions 0.
+/// Part of `ReadShareGroupStateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionData {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,7 +12,7 @@ use jocko_types::Uuid;
 /// The response `ReadShareGroupStateResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadShareGroupStateResponse {
-    /// `results`: versions 0.
+    /// `results`: version 0.
     pub results: Vec<ReadStateResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -66,12 +66,12 @@ impl ReadShareGroupStateResponse {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse`, versions 0.
+/// Part of `ReadShareGroupStateResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ReadStateResult {
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partitions`: versions 0.
+    /// `partitions`: version 0.
     pub partitions: Vec<PartitionResult>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -102,20 +102,20 @@ impl ReadStateResult {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse`, versions 0.
+/// Part of `ReadShareGroupStateResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PartitionResult {
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `errorMessage`: versions 0, nullable.
+    /// `errorMessage`: version 0, nullable.
     pub error_message: Option<String>,
-    /// `stateEpoch`: versions 0.
+    /// `stateEpoch`: version 0.
     pub state_epoch: i32,
-    /// `startOffset`: versions 0.
+    /// `startOffset`: version 0.
     pub start_offset: i64,
-    /// `stateBatches`: versions 0.
+    /// `stateBatches`: version 0.
     pub state_batches: Vec<StateBatch>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -155,16 +155,16 @@ impl PartitionResult {
     }
 }
 
-/// Part of `ReadShareGroupStateResponse`, versions 0.
+/// Part of `ReadShareGroupStateResponse`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StateBatch {
-    /// `firstOffset`: versions 0.
+    /// `firstOffset`: version 0.
     pub first_offset: i64,
-    /// `lastOffset`: versions 0.
+    /// `lastOffset`: version 0.
     pub last_offset: i64,
-    /// `deliveryState`: versions 0.
+    /// `deliveryState`: version 0.
     pub delivery_state: i8,
-    /// `deliveryCount`: versions 0.
+    /// `deliveryCount`: version 0.
     pub delivery_count: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -122,7 +122,7 @@ pub struct PartitionResult {
     pub leader_epoch: i32,
     /// `startOffset`: versions 0+.
     pub start_offset: i64,
-    /// `deliveryCompleteCount`: versions 1, dropped elsewhere.
+    /// `deliveryCompleteCount`: version 1, dropped elsewhere.
     pub delivery_complete_count: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

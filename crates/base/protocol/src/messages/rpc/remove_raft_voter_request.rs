@@ -12,11 +12,11 @@ use jocko_types::Uuid;
 /// The request `RemoveRaftVoterRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RemoveRaftVoterRequest {
-    /// `clusterId`: versions 0, nullable.
+    /// `clusterId`: version 0, nullable.
     pub cluster_id: Option<String>,
-    /// `voterId`: versions 0.
+    /// `voterId`: version 0.
     pub voter_id: i32,
-    /// `voterDirectoryId`: versions 0.
+    /// `voterDirectoryId`: version 0.
     pub voter_directory_id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

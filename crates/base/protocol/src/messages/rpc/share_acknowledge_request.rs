@@ -18,7 +18,7 @@ pub struct ShareAcknowledgeRequest {
     pub member_id: Option<String>,
     /// `shareSessionEpoch`: versions 1+.
     pub share_session_epoch: i32,
-    /// `isRenewAck`: versions 2.
+    /// `isRenewAck`: version 2.
     pub is_renew_ack: bool,
     /// `topics`: versions 1+.
     pub topics: Vec<AcknowledgeTopic>,

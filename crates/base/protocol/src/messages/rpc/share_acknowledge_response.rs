@@ -18,7 +18,7 @@ pub struct ShareAcknowledgeResponse {
     pub error_code: i16,
     /// `errorMessage`: versions 1+, nullable.
     pub error_message: Option<String>,
-    /// `acquisitionLockTimeoutMs`: versions 2, dropped elsewhere.
+    /// `acquisitionLockTimeoutMs`: version 2, dropped elsewhere.
     pub acquisition_lock_timeout_ms: i32,
     /// `responses`: versions 1+.
     pub responses: Vec<ShareAcknowledgeTopicResponse>,

@@ -28,9 +28,9 @@ pub struct ShareFetchRequest {
     pub max_records: i32,
     /// `batchSize`: versions 1+.
     pub batch_size: i32,
-    /// `shareAcquireMode`: versions 2, dropped elsewhere.
+    /// `shareAcquireMode`: version 2, dropped elsewhere.
     pub share_acquire_mode: i8,
-    /// `isRenewAck`: versions 2.
+    /// `isRenewAck`: version 2.
     pub is_renew_ack: bool,
     /// `topics`: versions 1+.
     pub topics: Vec<FetchTopic>,
@@ -98,8 +98,6 @@ impl ShareFetchRequest {
         value.batch_size = r.i32("ShareFetchRequest.batchSize")?;
         if version >= 2 {
             value.share_acquire_mode = r.i8("ShareFetchRequest.shareAcquireMode")?;
-        }
-        if version >= 2 {
             value.is_renew_ack = r.bool("ShareFetchRequest.isRenewAck")?;
         }
         value.topics =

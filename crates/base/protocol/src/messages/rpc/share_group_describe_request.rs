@@ -11,9 +11,9 @@ use jocko_codec::{
 /// The request `ShareGroupDescribeRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupDescribeRequest {
-    /// `groupIds`: versions 1.
+    /// `groupIds`: version 1.
     pub group_ids: Vec<String>,
-    /// `includeAuthorizedOperations`: versions 1.
+    /// `includeAuthorizedOperations`: version 1.
     pub include_authorized_operations: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

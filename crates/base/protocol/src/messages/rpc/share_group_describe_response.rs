@@ -12,9 +12,9 @@ use jocko_types::Uuid;
 /// The response `ShareGroupDescribeResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupDescribeResponse {
-    /// `throttleTimeMs`: versions 1.
+    /// `throttleTimeMs`: version 1.
     pub throttle_time_ms: i32,
-    /// `groups`: versions 1.
+    /// `groups`: version 1.
     pub groups: Vec<DescribedGroup>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -70,26 +70,26 @@ impl ShareGroupDescribeResponse {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse`, versions 1.
+/// Part of `ShareGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DescribedGroup {
-    /// `errorCode`: versions 1.
+    /// `errorCode`: version 1.
     pub error_code: i16,
-    /// `errorMessage`: versions 1, nullable.
+    /// `errorMessage`: version 1, nullable.
     pub error_message: Option<String>,
-    /// `groupId`: versions 1.
+    /// `groupId`: version 1.
     pub group_id: String,
-    /// `groupState`: versions 1.
+    /// `groupState`: version 1.
     pub group_state: String,
-    /// `groupEpoch`: versions 1.
+    /// `groupEpoch`: version 1.
     pub group_epoch: i32,
-    /// `assignmentEpoch`: versions 1.
+    /// `assignmentEpoch`: version 1.
     pub assignment_epoch: i32,
-    /// `assignorName`: versions 1.
+    /// `assignorName`: version 1.
     pub assignor_name: String,
-    /// `members`: versions 1.
+    /// `members`: version 1.
     pub members: Vec<Member>,
-    /// `authorizedOperations`: versions 1.
+    /// `authorizedOperations`: version 1.
     pub authorized_operations: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -150,22 +150,22 @@ impl DescribedGroup {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse`, versions 1.
+/// Part of `ShareGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Member {
-    /// `memberId`: versions 1.
+    /// `memberId`: version 1.
     pub member_id: String,
-    /// `rackId`: versions 1, nullable.
+    /// `rackId`: version 1, nullable.
     pub rack_id: Option<String>,
-    /// `memberEpoch`: versions 1.
+    /// `memberEpoch`: version 1.
     pub member_epoch: i32,
-    /// `clientId`: versions 1.
+    /// `clientId`: version 1.
     pub client_id: String,
-    /// `clientHost`: versions 1.
+    /// `clientHost`: version 1.
     pub client_host: String,
-    /// `subscribedTopicNames`: versions 1.
+    /// `subscribedTopicNames`: version 1.
     pub subscribed_topic_names: Vec<String>,
-    /// `assignment`: versions 1.
+    /// `assignment`: version 1.
     pub assignment: Assignment,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -207,14 +207,14 @@ impl Member {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse`, versions 1.
+/// Part of `ShareGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicPartitions {
-    /// `topicId`: versions 1.
+    /// `topicId`: version 1.
     pub topic_id: Uuid,
-    /// `topicName`: versions 1.
+    /// `topicName`: version 1.
     pub topic_name: String,
-    /// `partitions`: versions 1.
+    /// `partitions`: version 1.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -249,10 +249,10 @@ impl TopicPartitions {
     }
 }
 
-/// Part of `ShareGroupDescribeResponse`, versions 1.
+/// Part of `ShareGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Assignment {
-    /// `topicPartitions`: versions 1.
+    /// `topicPartitions`: version 1.
     pub topic_partitions: Vec<TopicPartitions>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -11,15 +11,15 @@ use jocko_codec::{
 /// The request `ShareGroupHeartbeatRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupHeartbeatRequest {
-    /// `groupId`: versions 1.
+    /// `groupId`: version 1.
     pub group_id: String,
-    /// `memberId`: versions 1.
+    /// `memberId`: version 1.
     pub member_id: String,
-    /// `memberEpoch`: versions 1.
+    /// `memberEpoch`: version 1.
     pub member_epoch: i32,
-    /// `rackId`: versions 1, nullable.
+    /// `rackId`: version 1, nullable.
     pub rack_id: Option<String>,
-    /// `subscribedTopicNames`: versions 1, nullable.
+    /// `subscribedTopicNames`: version 1, nullable.
     pub subscribed_topic_names: Option<Vec<String>>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

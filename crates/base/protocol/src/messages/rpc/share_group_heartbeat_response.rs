@@ -12,19 +12,19 @@ use jocko_types::Uuid;
 /// The response `ShareGroupHeartbeatResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareGroupHeartbeatResponse {
-    /// `throttleTimeMs`: versions 1.
+    /// `throttleTimeMs`: version 1.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 1.
+    /// `errorCode`: version 1.
     pub error_code: i16,
-    /// `errorMessage`: versions 1, nullable.
+    /// `errorMessage`: version 1, nullable.
     pub error_message: Option<String>,
-    /// `memberId`: versions 1, nullable.
+    /// `memberId`: version 1, nullable.
     pub member_id: Option<String>,
-    /// `memberEpoch`: versions 1.
+    /// `memberEpoch`: version 1.
     pub member_epoch: i32,
-    /// `heartbeatIntervalMs`: versions 1.
+    /// `heartbeatIntervalMs`: version 1.
     pub heartbeat_interval_ms: i32,
-    /// `assignment`: versions 1, nullable.
+    /// `assignment`: version 1, nullable.
     pub assignment: Option<Assignment>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -102,10 +102,10 @@ impl ShareGroupHeartbeatResponse {
     }
 }
 
-/// Part of `ShareGroupHeartbeatResponse`, versions 1.
+/// Part of `ShareGroupHeartbeatResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Assignment {
-    /// `topicPartitions`: versions 1.
+    /// `topicPartitions`: version 1.
     pub topic_partitions: Vec<TopicPartitions>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -134,12 +134,12 @@ impl Assignment {
     }
 }
 
-/// Part of `ShareGroupHeartbeatResponse`, versions 1.
+/// Part of `ShareGroupHeartbeatResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicPartitions {
-    /// `topicId`: versions 1.
+    /// `topicId`: version 1.
     pub topic_id: Uuid,
-    /// `partitions`: versions 1.
+    /// `partitions`: version 1.
     pub partitions: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

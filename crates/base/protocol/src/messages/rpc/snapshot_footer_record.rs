@@ -10,7 +10,7 @@ use jocko_codec::{
 /// The structure `SnapshotFooterRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SnapshotFooterRecord {
-    /// `version`: versions 0.
+    /// `version`: version 0.
     pub version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -10,9 +10,9 @@ use jocko_codec::{
 /// The structure `SnapshotHeaderRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SnapshotHeaderRecord {
-    /// `version`: versions 0.
+    /// `version`: version 0.
     pub version: i16,
-    /// `lastContainedLogTimestamp`: versions 0.
+    /// `lastContainedLogTimestamp`: version 0.
     pub last_contained_log_timestamp: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -15,7 +15,7 @@ pub struct StreamsGroupDescribeRequest {
     pub group_ids: Vec<String>,
     /// `includeAuthorizedOperations`: versions 0+.
     pub include_authorized_operations: bool,
-    /// `includeTopologyDescription`: versions 1.
+    /// `includeTopologyDescription`: version 1.
     pub include_topology_description: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -90,11 +90,11 @@ pub struct DescribedGroup {
     pub members: Vec<Member>,
     /// `authorizedOperations`: versions 0+.
     pub authorized_operations: i32,
-    /// `topologyDescription`: versions 1, nullable.
+    /// `topologyDescription`: version 1, nullable.
     pub topology_description: Option<TopologyDescription>,
-    /// `topologyDescriptionStatus`: versions 1.
+    /// `topologyDescriptionStatus`: version 1.
     pub topology_description_status: i8,
-    /// `assignorName`: versions 1, nullable, dropped elsewhere.
+    /// `assignorName`: version 1, nullable, dropped elsewhere.
     pub assignor_name: Option<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -144,11 +144,7 @@ impl DescribedGroup {
             } else {
                 None
             };
-        }
-        if version >= 1 {
             value.topology_description_status = r.i8("DescribedGroup.topologyDescriptionStatus")?;
-        }
-        if version >= 1 {
             value.assignor_name =
                 r.nullable_string(true, "DescribedGroup.assignorName")?.map(str::to_owned);
         }
@@ -644,12 +640,12 @@ impl TopicInfo {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse`, versions 1.
+/// Part of `StreamsGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescription {
-    /// `subtopologies`: versions 1.
+    /// `subtopologies`: version 1.
     pub subtopologies: Vec<TopologyDescriptionSubtopology>,
-    /// `globalStores`: versions 1.
+    /// `globalStores`: version 1.
     pub global_stores: Vec<TopologyDescriptionGlobalStore>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -685,12 +681,12 @@ impl TopologyDescription {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse`, versions 1.
+/// Part of `StreamsGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionSubtopology {
-    /// `subtopologyId`: versions 1.
+    /// `subtopologyId`: version 1.
     pub subtopology_id: String,
-    /// `nodes`: versions 1.
+    /// `nodes`: version 1.
     pub nodes: Vec<TopologyDescriptionNode>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -725,20 +721,20 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse`, versions 1.
+/// Part of `StreamsGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionNode {
-    /// `name`: versions 1.
+    /// `name`: version 1.
     pub name: String,
-    /// `nodeType`: versions 1.
+    /// `nodeType`: version 1.
     pub node_type: i8,
-    /// `sourceTopics`: versions 1.
+    /// `sourceTopics`: version 1.
     pub source_topics: Vec<String>,
-    /// `sinkTopic`: versions 1, nullable.
+    /// `sinkTopic`: version 1, nullable.
     pub sink_topic: Option<String>,
-    /// `stores`: versions 1.
+    /// `stores`: version 1.
     pub stores: Vec<String>,
-    /// `successors`: versions 1.
+    /// `successors`: version 1.
     pub successors: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -787,12 +783,12 @@ impl TopologyDescriptionNode {
     }
 }
 
-/// Part of `StreamsGroupDescribeResponse`, versions 1.
+/// Part of `StreamsGroupDescribeResponse`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionGlobalStore {
-    /// `source`: versions 1.
+    /// `source`: version 1.
     pub source: TopologyDescriptionNode,
-    /// `processor`: versions 1.
+    /// `processor`: version 1.
     pub processor: TopologyDescriptionNode,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -23,11 +23,11 @@ pub struct StreamsGroupHeartbeatResponse {
     pub member_epoch: i32,
     /// `heartbeatIntervalMs`: versions 0+.
     pub heartbeat_interval_ms: i32,
-    /// `acceptableRecoveryLagLegacy`: versions 0.
+    /// `acceptableRecoveryLagLegacy`: version 0.
     pub acceptable_recovery_lag_legacy: i32,
     /// `taskOffsetIntervalMs`: versions 0+.
     pub task_offset_interval_ms: i32,
-    /// `acceptableRecoveryLag`: versions 1, dropped elsewhere.
+    /// `acceptableRecoveryLag`: version 1, dropped elsewhere.
     pub acceptable_recovery_lag: i64,
     /// `status`: versions 0+, nullable.
     pub status: Option<Vec<Status>>,
@@ -37,7 +37,7 @@ pub struct StreamsGroupHeartbeatResponse {
     pub standby_tasks: Option<Vec<TaskIds>>,
     /// `warmupTasks`: versions 0+, nullable.
     pub warmup_tasks: Option<Vec<TaskIds>>,
-    /// `topologyDescriptionRequired`: versions 1.
+    /// `topologyDescriptionRequired`: version 1.
     pub topology_description_required: bool,
     /// `endpointInformationEpoch`: versions 0+.
     pub endpoint_information_epoch: i32,

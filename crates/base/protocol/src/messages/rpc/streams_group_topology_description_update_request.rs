@@ -11,13 +11,13 @@ use jocko_codec::{
 /// The request `StreamsGroupTopologyDescriptionUpdateRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StreamsGroupTopologyDescriptionUpdateRequest {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `memberId`: versions 0.
+    /// `memberId`: version 0.
     pub member_id: String,
-    /// `topologyEpoch`: versions 0.
+    /// `topologyEpoch`: version 0.
     pub topology_epoch: i32,
-    /// `topologyDescription`: versions 0.
+    /// `topologyDescription`: version 0.
     pub topology_description: TopologyDescription,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -81,12 +81,12 @@ impl StreamsGroupTopologyDescriptionUpdateRequest {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, versions 0.
+/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescription {
-    /// `subtopologies`: versions 0.
+    /// `subtopologies`: version 0.
     pub subtopologies: Vec<TopologyDescriptionSubtopology>,
-    /// `globalStores`: versions 0.
+    /// `globalStores`: version 0.
     pub global_stores: Vec<TopologyDescriptionGlobalStore>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -122,12 +122,12 @@ impl TopologyDescription {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, versions 0.
+/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionSubtopology {
-    /// `subtopologyId`: versions 0.
+    /// `subtopologyId`: version 0.
     pub subtopology_id: String,
-    /// `nodes`: versions 0.
+    /// `nodes`: version 0.
     pub nodes: Vec<TopologyDescriptionNode>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -162,20 +162,20 @@ impl TopologyDescriptionSubtopology {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, versions 0.
+/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionNode {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `nodeType`: versions 0.
+    /// `nodeType`: version 0.
     pub node_type: i8,
-    /// `sourceTopics`: versions 0.
+    /// `sourceTopics`: version 0.
     pub source_topics: Vec<String>,
-    /// `sinkTopic`: versions 0, nullable.
+    /// `sinkTopic`: version 0, nullable.
     pub sink_topic: Option<String>,
-    /// `stores`: versions 0.
+    /// `stores`: version 0.
     pub stores: Vec<String>,
-    /// `successors`: versions 0.
+    /// `successors`: version 0.
     pub successors: Vec<String>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -224,12 +224,12 @@ impl TopologyDescriptionNode {
     }
 }
 
-/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, versions 0.
+/// Part of `StreamsGroupTopologyDescriptionUpdateRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopologyDescriptionGlobalStore {
-    /// `source`: versions 0.
+    /// `source`: version 0.
     pub source: TopologyDescriptionNode,
-    /// `processor`: versions 0.
+    /// `processor`: version 0.
     pub processor: TopologyDescriptionNode,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -19,9 +19,9 @@ pub struct SyncGroupRequest {
     pub member_id: String,
     /// `groupInstanceId`: versions 3+, nullable.
     pub group_instance_id: Option<String>,
-    /// `protocolType`: versions 5, nullable, dropped elsewhere.
+    /// `protocolType`: version 5, nullable, dropped elsewhere.
     pub protocol_type: Option<String>,
-    /// `protocolName`: versions 5, nullable, dropped elsewhere.
+    /// `protocolName`: version 5, nullable, dropped elsewhere.
     pub protocol_name: Option<String>,
     /// `assignments`: versions 0+.
     pub assignments: Vec<SyncGroupRequestAssignment>,
@@ -68,8 +68,6 @@ impl SyncGroupRequest {
         if version >= 5 {
             value.protocol_type =
                 r.nullable_string(true, "SyncGroupRequest.protocolType")?.map(str::to_owned);
-        }
-        if version >= 5 {
             value.protocol_name =
                 r.nullable_string(true, "SyncGroupRequest.protocolName")?.map(str::to_owned);
         }
@@ -106,8 +104,6 @@ impl SyncGroupRequest {
                 self.protocol_type.as_deref(),
                 "SyncGroupRequest.protocolType",
             )?;
-        }
-        if version >= 5 {
             w.nullable_string(
                 true,
                 self.protocol_name.as_deref(),

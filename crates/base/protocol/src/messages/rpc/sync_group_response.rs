@@ -15,9 +15,9 @@ pub struct SyncGroupResponse {
     pub throttle_time_ms: i32,
     /// `errorCode`: versions 0+.
     pub error_code: i16,
-    /// `protocolType`: versions 5, nullable, dropped elsewhere.
+    /// `protocolType`: version 5, nullable, dropped elsewhere.
     pub protocol_type: Option<String>,
-    /// `protocolName`: versions 5, nullable, dropped elsewhere.
+    /// `protocolName`: version 5, nullable, dropped elsewhere.
     pub protocol_name: Option<String>,
     /// `assignment`: versions 0+.
     pub assignment: Vec<u8>,
@@ -60,8 +60,6 @@ impl SyncGroupResponse {
         if version >= 5 {
             value.protocol_type =
                 r.nullable_string(true, "SyncGroupResponse.protocolType")?.map(str::to_owned);
-        }
-        if version >= 5 {
             value.protocol_name =
                 r.nullable_string(true, "SyncGroupResponse.protocolName")?.map(str::to_owned);
         }
@@ -88,8 +86,6 @@ impl SyncGroupResponse {
                 self.protocol_type.as_deref(),
                 "SyncGroupResponse.protocolType",
             )?;
-        }
-        if version >= 5 {
             w.nullable_string(
                 true,
                 self.protocol_name.as_deref(),

@@ -85,11 +85,7 @@ impl TxnOffsetCommitRequest {
         if version >= 3 {
             value.generation_id_or_member_epoch =
                 r.i32("TxnOffsetCommitRequest.generationIdOrMemberEpoch")?;
-        }
-        if version >= 3 {
             value.member_id = r.string(true, "TxnOffsetCommitRequest.memberId")?.to_owned();
-        }
-        if version >= 3 {
             value.group_instance_id = r
                 .nullable_string(true, "TxnOffsetCommitRequest.groupInstanceId")?
                 .map(str::to_owned);
@@ -154,7 +150,7 @@ impl TxnOffsetCommitRequest {
 pub struct TxnOffsetCommitRequestTopic {
     /// `name`: versions 0-5, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 6, dropped elsewhere.
+    /// `topicId`: version 6, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitions`: versions 0+.
     pub partitions: Vec<TxnOffsetCommitRequestPartition>,

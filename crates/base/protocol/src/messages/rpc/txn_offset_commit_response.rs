@@ -81,7 +81,7 @@ impl TxnOffsetCommitResponse {
 pub struct TxnOffsetCommitResponseTopic {
     /// `name`: versions 0-5, dropped elsewhere.
     pub name: String,
-    /// `topicId`: versions 6, dropped elsewhere.
+    /// `topicId`: version 6, dropped elsewhere.
     pub topic_id: Uuid,
     /// `partitions`: versions 0+.
     pub partitions: Vec<TxnOffsetCommitResponsePartition>,

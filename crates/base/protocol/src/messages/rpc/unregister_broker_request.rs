@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `UnregisterBrokerRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UnregisterBrokerRequest {
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

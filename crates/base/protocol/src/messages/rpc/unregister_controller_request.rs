@@ -11,7 +11,7 @@ use jocko_codec::{
 /// The request `UnregisterControllerRequest`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UnregisterControllerRequest {
-    /// `controllerId`: versions 0.
+    /// `controllerId`: version 0.
     pub controller_id: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -98,7 +98,7 @@ pub struct FeatureUpdateKey {
     pub feature: String,
     /// `maxVersionLevel`: versions 0+.
     pub max_version_level: i16,
-    /// `allowDowngrade`: versions 0.
+    /// `allowDowngrade`: version 0.
     pub allow_downgrade: bool,
     /// `upgradeType`: versions 1+.
     pub upgrade_type: i8,

@@ -12,17 +12,17 @@ use jocko_types::Uuid;
 /// The request `UpdateRaftVoterRequest`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UpdateRaftVoterRequest {
-    /// `clusterId`: versions 0, nullable.
+    /// `clusterId`: version 0, nullable.
     pub cluster_id: Option<String>,
-    /// `currentLeaderEpoch`: versions 0.
+    /// `currentLeaderEpoch`: version 0.
     pub current_leader_epoch: i32,
-    /// `voterId`: versions 0.
+    /// `voterId`: version 0.
     pub voter_id: i32,
-    /// `voterDirectoryId`: versions 0.
+    /// `voterDirectoryId`: version 0.
     pub voter_directory_id: Uuid,
-    /// `listeners`: versions 0.
+    /// `listeners`: version 0.
     pub listeners: Vec<Listener>,
-    /// `kRaftVersionFeature`: versions 0.
+    /// `kRaftVersionFeature`: version 0.
     pub k_raft_version_feature: KRaftVersionFeature,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -101,14 +101,14 @@ impl UpdateRaftVoterRequest {
     }
 }
 
-/// Part of `UpdateRaftVoterRequest`, versions 0.
+/// Part of `UpdateRaftVoterRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Listener {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -138,12 +138,12 @@ impl Listener {
     }
 }
 
-/// Part of `UpdateRaftVoterRequest`, versions 0.
+/// Part of `UpdateRaftVoterRequest`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KRaftVersionFeature {
-    /// `minSupportedVersion`: versions 0.
+    /// `minSupportedVersion`: version 0.
     pub min_supported_version: i16,
-    /// `maxSupportedVersion`: versions 0.
+    /// `maxSupportedVersion`: version 0.
     pub max_supported_version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

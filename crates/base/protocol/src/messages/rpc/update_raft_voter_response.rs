@@ -11,11 +11,11 @@ use jocko_codec::{
 /// The response `UpdateRaftVoterResponse`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UpdateRaftVoterResponse {
-    /// `throttleTimeMs`: versions 0.
+    /// `throttleTimeMs`: version 0.
     pub throttle_time_ms: i32,
-    /// `errorCode`: versions 0.
+    /// `errorCode`: version 0.
     pub error_code: i16,
-    /// `currentLeader`, tag 0: versions 0.
+    /// `currentLeader`, tag 0: version 0.
     pub current_leader: CurrentLeader,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -78,16 +78,16 @@ impl UpdateRaftVoterResponse {
     }
 }
 
-/// Part of `UpdateRaftVoterResponse`, versions 0.
+/// Part of `UpdateRaftVoterResponse`, version 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CurrentLeader {
-    /// `leaderId`: versions 0.
+    /// `leaderId`: version 0.
     pub leader_id: i32,
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -137,7 +137,7 @@ pub struct PartitionData {
     pub last_offset_epoch: i32,
     /// `lastOffset`: versions 0+.
     pub last_offset: i64,
-    /// `preVote`: versions 2.
+    /// `preVote`: version 2.
     pub pre_vote: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -151,8 +151,6 @@ impl PartitionData {
         value.replica_id = r.i32("PartitionData.replicaId")?;
         if version >= 1 {
             value.replica_directory_id = r.uuid("PartitionData.replicaDirectoryId")?;
-        }
-        if version >= 1 {
             value.voter_directory_id = r.uuid("PartitionData.voterDirectoryId")?;
         }
         value.last_offset_epoch = r.i32("PartitionData.lastOffsetEpoch")?;
@@ -174,8 +172,6 @@ impl PartitionData {
         w.i32(self.replica_id);
         if version >= 1 {
             w.uuid(self.replica_directory_id);
-        }
-        if version >= 1 {
             w.uuid(self.voter_directory_id);
         }
         w.i32(self.last_offset_epoch);

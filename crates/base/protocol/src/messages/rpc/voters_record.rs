@@ -11,9 +11,9 @@ use jocko_types::Uuid;
 /// The structure `VotersRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct VotersRecord {
-    /// `version`: versions 0.
+    /// `version`: version 0.
     pub version: i16,
-    /// `voters`: versions 0.
+    /// `voters`: version 0.
     pub voters: Vec<Voter>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -61,16 +61,16 @@ impl VotersRecord {
     }
 }
 
-/// Part of `VotersRecord`, versions 0.
+/// Part of `VotersRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Voter {
-    /// `voterId`: versions 0.
+    /// `voterId`: version 0.
     pub voter_id: i32,
-    /// `voterDirectoryId`: versions 0.
+    /// `voterDirectoryId`: version 0.
     pub voter_directory_id: Uuid,
-    /// `endpoints`: versions 0.
+    /// `endpoints`: version 0.
     pub endpoints: Vec<Endpoint>,
-    /// `kRaftVersionFeature`: versions 0.
+    /// `kRaftVersionFeature`: version 0.
     pub k_raft_version_feature: KRaftVersionFeature,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -102,14 +102,14 @@ impl Voter {
     }
 }
 
-/// Part of `VotersRecord`, versions 0.
+/// Part of `VotersRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Endpoint {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `host`: versions 0.
+    /// `host`: version 0.
     pub host: String,
-    /// `port`: versions 0.
+    /// `port`: version 0.
     pub port: u16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -139,12 +139,12 @@ impl Endpoint {
     }
 }
 
-/// Part of `VotersRecord`, versions 0.
+/// Part of `VotersRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct KRaftVersionFeature {
-    /// `minSupportedVersion`: versions 0.
+    /// `minSupportedVersion`: version 0.
     pub min_supported_version: i16,
-    /// `maxSupportedVersion`: versions 0.
+    /// `maxSupportedVersion`: version 0.
     pub max_supported_version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

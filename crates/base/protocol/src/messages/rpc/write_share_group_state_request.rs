@@ -118,7 +118,7 @@ pub struct PartitionData {
     pub leader_epoch: i32,
     /// `startOffset`: versions 0+.
     pub start_offset: i64,
-    /// `deliveryCompleteCount`: versions 1, dropped elsewhere.
+    /// `deliveryCompleteCount`: version 1, dropped elsewhere.
     pub delivery_complete_count: i32,
     /// `stateBatches`: versions 0+.
     pub state_batches: Vec<StateBatch>,

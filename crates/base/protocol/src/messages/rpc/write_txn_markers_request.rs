@@ -79,7 +79,7 @@ pub struct WritableTxnMarker {
     pub topics: Vec<WritableTxnMarkerTopic>,
     /// `coordinatorEpoch`: versions 1+.
     pub coordinator_epoch: i32,
-    /// `transactionVersion`: versions 2, dropped elsewhere.
+    /// `transactionVersion`: version 2, dropped elsewhere.
     pub transaction_version: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

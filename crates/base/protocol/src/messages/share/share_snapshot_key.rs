@@ -11,11 +11,11 @@ use jocko_types::Uuid;
 /// The key of the record `ShareSnapshotKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ShareSnapshotKey {
-    /// `groupId`: versions 0.
+    /// `groupId`: version 0.
     pub group_id: String,
-    /// `topicId`: versions 0.
+    /// `topicId`: version 0.
     pub topic_id: Uuid,
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
 }
 

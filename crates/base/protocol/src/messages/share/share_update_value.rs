@@ -11,15 +11,15 @@ use jocko_codec::{
 /// The value of the record `ShareUpdateValue`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShareUpdateValue {
-    /// `snapshotEpoch`: versions 0.
+    /// `snapshotEpoch`: version 0.
     pub snapshot_epoch: i32,
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
-    /// `startOffset`: versions 0.
+    /// `startOffset`: version 0.
     pub start_offset: i64,
-    /// `deliveryCompleteCount`, tag 0: versions 0.
+    /// `deliveryCompleteCount`, tag 0: version 0.
     pub delivery_complete_count: i32,
-    /// `stateBatches`: versions 0.
+    /// `stateBatches`: version 0.
     pub state_batches: Vec<StateBatch>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -103,16 +103,16 @@ impl ShareUpdateValue {
     }
 }
 
-/// Part of `ShareUpdateValue`, versions 0.
+/// Part of `ShareUpdateValue`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StateBatch {
-    /// `firstOffset`: versions 0.
+    /// `firstOffset`: version 0.
     pub first_offset: i64,
-    /// `lastOffset`: versions 0.
+    /// `lastOffset`: version 0.
     pub last_offset: i64,
-    /// `deliveryState`: versions 0.
+    /// `deliveryState`: version 0.
     pub delivery_state: i8,
-    /// `deliveryCount`: versions 0.
+    /// `deliveryCount`: version 0.
     pub delivery_count: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

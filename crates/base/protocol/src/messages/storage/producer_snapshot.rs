@@ -9,9 +9,9 @@ use jocko_codec::{
 /// The structure `ProducerSnapshot`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProducerSnapshot {
-    /// `crc`: versions 1.
+    /// `crc`: version 1.
     pub crc: u32,
-    /// `producerEntries`: versions 1.
+    /// `producerEntries`: version 1.
     pub producer_entries: Vec<ProducerEntry>,
 }
 
@@ -54,24 +54,24 @@ impl ProducerSnapshot {
     }
 }
 
-/// Part of `ProducerSnapshot`, versions 1.
+/// Part of `ProducerSnapshot`, version 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProducerEntry {
-    /// `producerId`: versions 1.
+    /// `producerId`: version 1.
     pub producer_id: i64,
-    /// `epoch`: versions 1.
+    /// `epoch`: version 1.
     pub epoch: i16,
-    /// `lastSequence`: versions 1.
+    /// `lastSequence`: version 1.
     pub last_sequence: i32,
-    /// `lastOffset`: versions 1.
+    /// `lastOffset`: version 1.
     pub last_offset: i64,
-    /// `offsetDelta`: versions 1.
+    /// `offsetDelta`: version 1.
     pub offset_delta: i32,
-    /// `timestamp`: versions 1.
+    /// `timestamp`: version 1.
     pub timestamp: i64,
-    /// `coordinatorEpoch`: versions 1.
+    /// `coordinatorEpoch`: version 1.
     pub coordinator_epoch: i32,
-    /// `currentTxnFirstOffset`: versions 1.
+    /// `currentTxnFirstOffset`: version 1.
     pub current_txn_first_offset: i64,
 }
 

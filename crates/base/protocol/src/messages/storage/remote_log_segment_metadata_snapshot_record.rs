@@ -12,27 +12,27 @@ use jocko_types::Uuid;
 /// The record `RemoteLogSegmentMetadataSnapshotRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RemoteLogSegmentMetadataSnapshotRecord {
-    /// `segmentId`: versions 0.
+    /// `segmentId`: version 0.
     pub segment_id: Uuid,
-    /// `startOffset`: versions 0.
+    /// `startOffset`: version 0.
     pub start_offset: i64,
-    /// `endOffset`: versions 0.
+    /// `endOffset`: version 0.
     pub end_offset: i64,
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
-    /// `maxTimestampMs`: versions 0.
+    /// `maxTimestampMs`: version 0.
     pub max_timestamp_ms: i64,
-    /// `eventTimestampMs`: versions 0.
+    /// `eventTimestampMs`: version 0.
     pub event_timestamp_ms: i64,
-    /// `segmentLeaderEpochs`: versions 0.
+    /// `segmentLeaderEpochs`: version 0.
     pub segment_leader_epochs: Vec<SegmentLeaderEpochEntry>,
-    /// `segmentSizeInBytes`: versions 0.
+    /// `segmentSizeInBytes`: version 0.
     pub segment_size_in_bytes: i32,
-    /// `customMetadata`: versions 0, nullable.
+    /// `customMetadata`: version 0, nullable.
     pub custom_metadata: Option<Vec<u8>>,
-    /// `remoteLogSegmentState`: versions 0.
+    /// `remoteLogSegmentState`: version 0.
     pub remote_log_segment_state: i8,
-    /// `txnIndexEmpty`, tag 0: versions 0.
+    /// `txnIndexEmpty`, tag 0: version 0.
     pub txn_index_empty: bool,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -133,12 +133,12 @@ impl RemoteLogSegmentMetadataSnapshotRecord {
     }
 }
 
-/// Part of `RemoteLogSegmentMetadataSnapshotRecord`, versions 0.
+/// Part of `RemoteLogSegmentMetadataSnapshotRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SegmentLeaderEpochEntry {
-    /// `leaderEpoch`: versions 0.
+    /// `leaderEpoch`: version 0.
     pub leader_epoch: i32,
-    /// `offset`: versions 0.
+    /// `offset`: version 0.
     pub offset: i64,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,15 +12,15 @@ use jocko_types::Uuid;
 /// The record `RemoteLogSegmentMetadataUpdateRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RemoteLogSegmentMetadataUpdateRecord {
-    /// `remoteLogSegmentId`: versions 0.
+    /// `remoteLogSegmentId`: version 0.
     pub remote_log_segment_id: RemoteLogSegmentIdEntry,
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
-    /// `eventTimestampMs`: versions 0.
+    /// `eventTimestampMs`: version 0.
     pub event_timestamp_ms: i64,
-    /// `customMetadata`: versions 0, nullable.
+    /// `customMetadata`: version 0, nullable.
     pub custom_metadata: Option<Vec<u8>>,
-    /// `remoteLogSegmentState`: versions 0.
+    /// `remoteLogSegmentState`: version 0.
     pub remote_log_segment_state: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -90,12 +90,12 @@ impl RemoteLogSegmentMetadataUpdateRecord {
     }
 }
 
-/// Part of `RemoteLogSegmentMetadataUpdateRecord`, versions 0.
+/// Part of `RemoteLogSegmentMetadataUpdateRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RemoteLogSegmentIdEntry {
-    /// `topicIdPartition`: versions 0.
+    /// `topicIdPartition`: version 0.
     pub topic_id_partition: TopicIdPartitionEntry,
-    /// `id`: versions 0.
+    /// `id`: version 0.
     pub id: Uuid,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -123,14 +123,14 @@ impl RemoteLogSegmentIdEntry {
     }
 }
 
-/// Part of `RemoteLogSegmentMetadataUpdateRecord`, versions 0.
+/// Part of `RemoteLogSegmentMetadataUpdateRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicIdPartitionEntry {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `id`: versions 0.
+    /// `id`: version 0.
     pub id: Uuid,
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

@@ -12,13 +12,13 @@ use jocko_types::Uuid;
 /// The record `RemotePartitionDeleteMetadataRecord`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RemotePartitionDeleteMetadataRecord {
-    /// `topicIdPartition`: versions 0.
+    /// `topicIdPartition`: version 0.
     pub topic_id_partition: TopicIdPartitionEntry,
-    /// `brokerId`: versions 0.
+    /// `brokerId`: version 0.
     pub broker_id: i32,
-    /// `eventTimestampMs`: versions 0.
+    /// `eventTimestampMs`: version 0.
     pub event_timestamp_ms: i64,
-    /// `remotePartitionDeleteState`: versions 0.
+    /// `remotePartitionDeleteState`: version 0.
     pub remote_partition_delete_state: i8,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
@@ -79,14 +79,14 @@ impl RemotePartitionDeleteMetadataRecord {
     }
 }
 
-/// Part of `RemotePartitionDeleteMetadataRecord`, versions 0.
+/// Part of `RemotePartitionDeleteMetadataRecord`, version 0.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TopicIdPartitionEntry {
-    /// `name`: versions 0.
+    /// `name`: version 0.
     pub name: String,
-    /// `id`: versions 0.
+    /// `id`: version 0.
     pub id: Uuid,
-    /// `partition`: versions 0.
+    /// `partition`: version 0.
     pub partition: i32,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,

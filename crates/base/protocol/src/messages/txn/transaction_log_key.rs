@@ -10,7 +10,7 @@ use jocko_codec::{
 /// The key of the record `TransactionLogKey`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TransactionLogKey {
-    /// `transactionalId`: versions 0.
+    /// `transactionalId`: version 0.
     pub transactional_id: String,
 }
 

@@ -13,13 +13,13 @@ use jocko_codec::{
 pub struct TransactionLogValue {
     /// `producerId`: versions 0+.
     pub producer_id: i64,
-    /// `previousProducerId`, tag 0: versions 1.
+    /// `previousProducerId`, tag 0: version 1.
     pub previous_producer_id: i64,
-    /// `nextProducerId`, tag 1: versions 1.
+    /// `nextProducerId`, tag 1: version 1.
     pub next_producer_id: i64,
     /// `producerEpoch`: versions 0+.
     pub producer_epoch: i16,
-    /// `nextProducerEpoch`, tag 3: versions 1.
+    /// `nextProducerEpoch`, tag 3: version 1.
     pub next_producer_epoch: i16,
     /// `transactionTimeoutMs`: versions 0+.
     pub transaction_timeout_ms: i32,
@@ -31,7 +31,7 @@ pub struct TransactionLogValue {
     pub transaction_last_update_timestamp_ms: i64,
     /// `transactionStartTimestampMs`: versions 0+.
     pub transaction_start_timestamp_ms: i64,
-    /// `clientTransactionVersion`, tag 2: versions 1.
+    /// `clientTransactionVersion`, tag 2: version 1.
     pub client_transaction_version: i16,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
