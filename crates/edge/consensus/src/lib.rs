@@ -47,7 +47,7 @@ pub use entry::PAYLOAD_BYTES_MAX;
 pub use error::{MembershipError, ProposeError, ServeError, StartError};
 pub use id::{NodeId, Peer};
 pub use machine::{RestoreError, StateMachine};
-pub use memory::MemoryNetwork;
+pub use memory::{MemoryNetwork, Passing};
 pub use metrics::RaftMetrics;
 pub use network::{CallError, Network, NetworkRef, NoNetwork};
 pub use raft::Raft;

@@ -72,7 +72,7 @@ impl LogStore {
         spawn: SpawnRef,
         counters: Arc<Counters>,
     ) -> Result<Self, StartError> {
-        jocko_disk::create_dir_durably(&**disk, dir)?;
+        // This makes the folder, too.
         let (file, state) = HardStateFile::open(&**disk, dir)?;
         // A purge that was noted and not done is done by this.
         let first = state.purged.next_index();
@@ -108,6 +108,7 @@ impl LogStore {
     pub(crate) async fn close(&self) -> Result<(), io::Error> {
         let shared = Arc::clone(&self.shared);
         run_blocking(&self.shared.spawn, move || {
+            shared.settle()?;
             let last_job = lock(&shared.log).close()?;
             if let Some(job) = last_job {
                 shared.perform(job)?;

@@ -27,8 +27,10 @@ struct Shared {
     lost_percent: u64,
     dice: u64,
     /// Told of every message, in order.
-    listener: Option<Box<dyn FnMut(Passing<'_>) + Send>>,
+    listener: Option<Listener>,
 }
+
+type Listener = Box<dyn FnMut(Passing<'_>) + Send>;
 
 /// A message on its way.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod conformance;
+mod crash;
 mod single;
 
 use bytes::Bytes;

@@ -1,6 +1,7 @@
 //! Group commit: one flush for all appends that wait.
 
 use jocko_commitlog::FlushJob;
+use jocko_disk::{Disk, DiskFault};
 use openraft::storage::IOFlushed;
 use std::io;
 use std::mem;
@@ -114,33 +115,61 @@ impl Shared {
     }
 
     fn flush_waiting(&self) {
+        let mut is_settled = false;
         loop {
             let waiting = {
                 let mut queue = lock(&self.queue);
-                if queue.waiting.is_empty() {
+                if queue.waiting.is_empty() && is_settled {
                     queue.scheduled = false;
                     return;
                 }
                 Flushing(mem::take(&mut queue.waiting))
             };
-            let outcome = self.flush_log();
-            waiting.completed(&outcome);
+            if waiting.0.is_empty() {
+                // Nobody waits: the moment for what nobody waits for.
+                if let Err(error) = self.settle() {
+                    lock(&self.queue).failed = Some(error.to_string());
+                }
+                is_settled = true;
+            } else {
+                waiting.completed(&self.flush_log());
+                is_settled = false;
+            }
         }
     }
 
     /// Makes every append so far durable. Runs on the worker, without the log's lock.
     pub(super) fn flush_log(&self) -> Result<(), io::Error> {
         let _one_at_a_time = lock(&self.flushing);
-        let job = lock(&self.log).take_flush()?;
-        job.map_or(Ok(()), |job| self.perform(job))
-    }
-
-    /// Performs a flush, without the log's lock, and takes it back.
-    pub(super) fn perform(&self, mut job: FlushJob) -> Result<(), io::Error> {
+        let Some(job) = lock(&self.log).take_flush()? else { return Ok(()) };
         let started = Instant::now();
-        let outcome = job.run(&*self.disk);
+        let outcome = sync_entries(&job, &*self.disk);
         lock(&self.log).flushed(&job, outcome)?;
         self.counters.flushed(started.elapsed());
         Ok(())
     }
+
+    /// Writes the small files of the log that only the next start wants.
+    pub(super) fn settle(&self) -> Result<(), io::Error> {
+        let _one_at_a_time = lock(&self.flushing);
+        let job = lock(&self.log).take_flush()?;
+        job.map_or(Ok(()), |job| self.perform(job))
+    }
+
+    /// Performs a whole flush and takes it back.
+    pub(super) fn perform(&self, mut job: FlushJob) -> Result<(), io::Error> {
+        let outcome = job.run(&*self.disk);
+        Ok(lock(&self.log).flushed(&job, outcome)?)
+    }
+}
+
+/// Syncs what holds entries. The rest of the job stays due.
+fn sync_entries(job: &FlushJob, disk: &dyn Disk) -> Result<(), DiskFault> {
+    for file in &job.files {
+        file.sync_data()?;
+    }
+    for dir in &job.dirs {
+        disk.sync_dir(dir)?;
+    }
+    Ok(())
 }

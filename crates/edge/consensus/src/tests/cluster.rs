@@ -1,1 +1,278 @@
+//! Three nodes in one process, each with a disk of its own, over the network in memory. Time is
+//! virtual and chance is seeded, so every run of a test is the same run.
 
+use super::{DIR, Remembers, node, payload, tasks, until};
+use crate::{MemoryNetwork, NodeId, Peer, ProposeError, Raft, RaftConfig, Role, seed_randomness};
+use bytes::Bytes;
+use jocko_disk::{Crash, MemDisk, Survivors};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+struct Node {
+    raft: Raft,
+    disk: MemDisk,
+    state: Remembers,
+}
+
+struct Cluster {
+    network: MemoryNetwork,
+    nodes: BTreeMap<NodeId, Node>,
+    snapshot_every_entries: u64,
+}
+
+fn peer(number: u64) -> Peer {
+    Peer::at(format!("node-{number}:9093"))
+}
+
+impl Cluster {
+    async fn form(seed: u64, snapshot_every_entries: u64) -> Self {
+        seed_randomness(Some(seed));
+        let network = MemoryNetwork::new(seed);
+        network.set_delay(Duration::from_micros(50)..Duration::from_millis(3));
+        let mut this = Self { network, nodes: BTreeMap::new(), snapshot_every_entries };
+        for number in 1..=3 {
+            this.start(number, MemDisk::with_dir("data")).await;
+        }
+        let voters = (1..=3).map(|number| (node(number), peer(number))).collect();
+        this.nodes[&node(1)].raft.bootstrap(voters).await.unwrap();
+        this
+    }
+
+    async fn start(&mut self, number: u64, disk: MemDisk) {
+        let id = node(number);
+        let mut config = RaftConfig::new(id, peer(number), DIR);
+        config.snapshot_every_entries = self.snapshot_every_entries;
+        let state = Remembers::default();
+        let machine = Box::new(state.clone());
+        let network = self.network.of(id);
+        let raft = Raft::start(config, disk.shared(), tasks(), machine, network).await.unwrap();
+        self.network.join(id, raft.clone());
+        self.nodes.insert(id, Node { raft, disk, state });
+    }
+
+    /// Ends a node as a power cut would; returns what its disk holds.
+    async fn kill(&mut self, id: NodeId) -> MemDisk {
+        self.network.leave(id);
+        let killed = self.nodes.remove(&id).unwrap();
+        let disk = killed.disk.crash(Crash::Power(Survivors::Nothing));
+        // Its tasks end when they next touch the disk, or now.
+        let _unclean = killed.raft.shutdown().await;
+        disk
+    }
+
+    /// The leader that serves, once there is one among the nodes that can be reached.
+    async fn leader(&self) -> NodeId {
+        for _ in 0..1000 {
+            for (id, node) in &self.nodes {
+                if node.raft.status().is_serving {
+                    return *id;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no leader in ten seconds");
+    }
+
+    /// Proposes to whoever leads until it is answered.
+    async fn propose(&self, payload: Bytes) -> u64 {
+        for _ in 0..1000 {
+            let leader = self.leader().await;
+            match self.nodes[&leader].raft.propose(payload.clone()).await {
+                Ok(index) => return index,
+                Err(error) => assert!(!error.is_fatal(), "{error}"),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("no answer in ten seconds");
+    }
+
+    async fn all_applied(&self, index: u64) {
+        for node in self.nodes.values() {
+            until(&node.raft, |status| status.applied_index >= Some(index)).await;
+        }
+    }
+
+    /// M-1: the same index means the same state.
+    fn assert_same_states(&self) {
+        let states: Vec<_> = self.nodes.values().map(|node| node.state.payloads()).collect();
+        for state in &states {
+            assert_eq!(*state, states[0]);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_is_elected_and_its_proposals_reach_everybody() {
+    let cluster = Cluster::form(1, 1000).await;
+    let leader = cluster.leader().await;
+    for (id, node) in cluster.nodes.iter().filter(|(id, _)| **id != leader) {
+        until(&node.raft, |status| status.leader.is_some()).await;
+        let refused = node.raft.propose(payload(0)).await.unwrap_err();
+        let known = node.raft.status().leader;
+        assert_eq!(refused, ProposeError::NotLeader { leader: known.clone() }, "{id}");
+        assert_eq!(known.unwrap().0, leader);
+        assert!(refused.is_retriable());
+    }
+    let mut last = 0;
+    for number in 0..20 {
+        last = cluster.propose(payload(number)).await;
+    }
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_leader_is_replaced_and_comes_back_as_a_follower() {
+    let mut cluster = Cluster::form(2, 1000).await;
+    cluster.propose(payload(1)).await;
+    let first = cluster.leader().await;
+    let first_number = (1..=3).find(|number| node(*number) == first).unwrap();
+    let disk = cluster.kill(first).await;
+    let died = tokio::time::Instant::now();
+    cluster.propose(payload(2)).await;
+    assert!(died.elapsed() < Duration::from_secs(4), "{:?}", died.elapsed());
+    let second = cluster.leader().await;
+    assert_ne!(first, second);
+    cluster.start(first_number, disk).await;
+    let last = cluster.propose(payload(3)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    assert_eq!(cluster.nodes[&first].state.payloads(), [payload(1), payload(2), payload(3)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_cut_off_refuses_once_its_lease_is_over() {
+    let cluster = Cluster::form(3, 1000).await;
+    cluster.propose(payload(1)).await;
+    let old = cluster.leader().await;
+    cluster.network.isolate(old);
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let refused = cluster.nodes[&old].raft.propose(payload(2)).await.unwrap_err();
+    assert!(refused.is_retriable(), "{refused}");
+    let others = cluster.nodes.iter().filter(|(id, _)| **id != old);
+    let serving: Vec<_> = others.filter(|(_, node)| node.raft.status().is_serving).collect();
+    let [(new, _)] = serving[..] else { panic!("one leader on the other side: {serving:?}", serving = serving.len()) };
+    let last = cluster.nodes[new].raft.propose(payload(3)).await.unwrap();
+    cluster.network.heal();
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    // Pre-vote: the one that was away does not depose the leader when it comes back.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(cluster.leader().await, *new);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_member_gets_a_snapshot_and_becomes_a_voter() {
+    let mut cluster = Cluster::form(4, 10).await;
+    for number in 0..60 {
+        cluster.propose(payload(number)).await;
+    }
+    let leader = cluster.leader().await;
+    while cluster.nodes[&leader].raft.metrics().purged_index.is_none_or(|index| index < 20) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.start(4, MemDisk::with_dir("data")).await;
+    let leading = cluster.nodes[&leader].raft.clone();
+    leading.add_learner(node(4), peer(4)).await.unwrap();
+    let learner = &cluster.nodes[&node(4)];
+    assert_eq!(learner.raft.status().role, Role::Learner);
+    while learner.raft.metrics().snapshot_index.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let voters: BTreeSet<_> = (2..=4).map(node).chain([leader]).collect();
+    leading.set_voters(voters.clone(), true).await.unwrap();
+    let last = cluster.propose(payload(60)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    let status = until(&cluster.nodes[&node(4)].raft, |status| status.role == Role::Follower).await;
+    assert_eq!(status.voters.into_keys().collect::<BTreeSet<_>>(), voters);
+}
+
+#[tokio::test(start_paused = true)]
+async fn leadership_is_handed_over_on_request() {
+    let cluster = Cluster::form(5, 1000).await;
+    let last = cluster.propose(payload(1)).await;
+    cluster.all_applied(last).await;
+    let old = cluster.leader().await;
+    let heir = *cluster.nodes.keys().find(|id| **id != old).unwrap();
+    cluster.nodes[&old].raft.hand_over_to(heir).await.unwrap();
+    until(&cluster.nodes[&heir].raft, |status| status.is_serving).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_nodes_restart_at_once_and_lose_nothing() {
+    let mut cluster = Cluster::form(6, 8).await;
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        for number in 0..15 {
+            let payload = payload(round * 15 + number);
+            cluster.propose(payload.clone()).await;
+            expected.push(payload);
+        }
+        let mut disks = Vec::new();
+        for number in 1..=3 {
+            disks.push((number, cluster.kill(node(number)).await));
+        }
+        for (number, disk) in disks {
+            cluster.start(number, disk).await;
+        }
+    }
+    expected.push(payload(1000));
+    let last = cluster.propose(payload(1000)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    assert_eq!(cluster.nodes[&node(1)].state.payloads(), expected);
+}
+
+/// Proposes through losses, cuts and a kill; returns a hash of every message, when it passed and
+/// whether it arrived.
+async fn trace(seed: u64) -> (usize, u64) {
+    let began = tokio::time::Instant::now();
+    let mut cluster = Cluster::form(seed, 20).await;
+    let heard = Arc::new(Mutex::new((0, DefaultHasher::new())));
+    let told = Arc::clone(&heard);
+    cluster.network.listen(move |message| {
+        let mut heard = told.lock().unwrap();
+        heard.0 += 1;
+        let at = began.elapsed();
+        (at, message.from, message.to, message.bytes, message.arrives).hash(&mut heard.1);
+    });
+    cluster.network.set_lost_percent(3);
+    for round in 0..4 {
+        for number in 0..15 {
+            cluster.propose(payload(round * 100 + number)).await;
+        }
+        let leader = cluster.leader().await;
+        if round == 2 {
+            let number = (1..=3).find(|number| node(*number) == leader).unwrap();
+            let disk = cluster.kill(leader).await;
+            cluster.propose(payload(round * 100 + 50)).await;
+            cluster.start(number, disk).await;
+        } else {
+            cluster.network.isolate(leader);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cluster.network.heal();
+        }
+    }
+    cluster.network.set_lost_percent(0);
+    let last = cluster.propose(payload(1000)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    let heard = heard.lock().unwrap();
+    (heard.0, heard.1.finish())
+}
+
+/// Decision 0008: nodes on one paused runtime, seeded, are one history.
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = |seed| {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap().block_on(trace(seed))
+    };
+    let first = run(7);
+    assert!(first.0 > 300, "{} messages", first.0);
+    assert_eq!(first, run(7));
+    assert_ne!(first, run(8));
+}

@@ -137,7 +137,7 @@ async fn it_is_ready_at_once() {
     let (guard, disk) = real_dir();
     let mut config = config(1);
     config.dir = guard.path().join(DIR);
-    for round in 0..3 {
+    for _ in 0..3 {
         let worker: SpawnRef = Arc::new(Workers::start("raft", 1, 64).unwrap());
         let started = Instant::now();
         let state = Box::new(Remembers::default());
@@ -149,10 +149,6 @@ async fn it_is_ready_at_once() {
         serving(&raft).await;
         let serving = started.elapsed();
         raft.propose(payload(1)).await.unwrap();
-        eprintln!(
-            "round {round}: serving after {serving:?}, answered after {:?}",
-            started.elapsed()
-        );
         // Elections by timeout would take 750 ms at least; the disk of a busy machine may be slow.
         assert!(serving < Duration::from_millis(700), "{serving:?}");
         raft.shutdown().await.unwrap();
