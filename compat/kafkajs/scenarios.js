@@ -64,7 +64,9 @@ class Run {
   }
 
   async create (numPartitions = 1) {
-    const created = await this.admin.createTopics({ topics: [{ topic: this.topic, numPartitions, replicationFactor: 1 }] })
+    const topics = [{ topic: this.topic, numPartitions, replicationFactor: 1 }]
+    // The client would give up waiting for leaders sooner than we do.
+    const created = await this.admin.createTopics({ topics, waitForLeaders: false })
     check(created, 'the topic existed before')
     await this.until('topic has its partitions', async () => (await this.partitions()) === numPartitions)
     // The metadata may name a leader before that leader knows; a send in between would be retried and counted twice.
@@ -150,7 +152,10 @@ const scenarios = {
     await run.produce(values(5, 'old'))
     await run.admin.deleteTopics({ topics: [run.topic] })
     await run.until('topic can be created again', () =>
-      run.admin.createTopics({ topics: [{ topic: run.topic, numPartitions: 1, replicationFactor: 1 }] }))
+      run.admin.createTopics({
+        topics: [{ topic: run.topic, numPartitions: 1, replicationFactor: 1 }],
+        waitForLeaders: false,
+      }))
     await run.until('topic is back', async () => (await run.partitions()) === 1 && (await run.endOffsets()).get(0) === 0)
     await run.produce(values(2, 'new'))
     const end = (await run.endOffsets()).get(0)

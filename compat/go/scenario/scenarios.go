@@ -364,7 +364,13 @@ func manyPartitions(r *run) error {
 			records = append(records, record)
 		}
 	}
-	if err := r.produce(ProducerOptions{Acks: AcksAll}, records); err != nil {
+	// Idempotent where that exists, since a leader that is not there yet has sends repeated, and plain producers may
+	// then reorder them.
+	err := r.produce(ProducerOptions{Acks: AcksAll, Idempotent: true}, records)
+	if errors.Is(err, ErrUnsupported) {
+		err = r.produce(ProducerOptions{Acks: AcksAll}, records)
+	}
+	if err != nil {
 		return err
 	}
 	for p := range int32(partitions) {

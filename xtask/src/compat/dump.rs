@@ -1,4 +1,4 @@
-//! Kafka's own dump tool over the files that jocko wrote: it must read all of them and complain of none.
+//! Kafka's own dump tool over the files that the broker wrote: it must read all of them and complain of none.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -30,12 +30,12 @@ const COMPLAINTS: [&str; 8] = [
 pub(super) fn check(root: &Path, data_dir: &Path) -> Result<()> {
     let mut files = Vec::new();
     collect(data_dir, &mut files)?;
-    ensure!(!files.is_empty(), "jocko left no log files in {}", data_dir.display());
+    ensure!(!files.is_empty(), "the broker left no log files in {}", data_dir.display());
     files.sort();
     for chunk in files.chunks(FILES_PER_RUN) {
         let names: Vec<String> = chunk.iter().map(|file| file.display().to_string()).collect();
-        let done = kafka::tool(root, "kafka.tools.DumpLogSegments")?
-            .args(["--deep-iteration", "--index-sanity-check", "--files", &names.join(",")])
+        let done = kafka::tool(root, "org.apache.kafka.tools.DumpLogSegments")?
+            .args(["--deep-iteration", "--verify-index-only", "--files", &names.join(",")])
             .output()
             .context("cannot start java")?;
         let printed = String::from_utf8_lossy(&done.stdout);
@@ -44,10 +44,10 @@ pub(super) fn check(root: &Path, data_dir: &Path) -> Result<()> {
             bail!("Kafka's dump tool ended with {}: {}", done.status, errors.trim());
         }
         if let Some(complaint) = complaint(&printed).or_else(|| complaint(&errors)) {
-            bail!("Kafka's dump tool complains about jocko's files: {complaint}");
+            bail!("Kafka's dump tool complains about the broker's files: {complaint}");
         }
     }
-    println!("Kafka's dump tool read {} of jocko's files without a complaint", files.len());
+    println!("Kafka's dump tool read {} of the broker's files without a complaint", files.len());
     Ok(())
 }
 
@@ -73,7 +73,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         let kind = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         if path.is_dir() {
-            collect(&path, files)?;
+            // A deleted partition waits for its removal under this name, with its indexes as they were.
+            if !path.to_string_lossy().ends_with("-delete") {
+                collect(&path, files)?;
+            }
         } else if ["log", "index", "timeindex", "snapshot"].contains(&kind)
             && is_segment(&path)
             && path.metadata()?.len() > 0

@@ -188,7 +188,8 @@ public final class Library {
         for (int p = 0; p < partitions; p++) {
             records.addAll(values(topic, p, each, "p" + p));
         }
-        client.produce(records);
+        // Idempotent, since a leader that is not there yet has sends repeated, and plain producers may then reorder them.
+        client.produce(records, "enable.idempotence", "true");
         try (Client.Reader reader = client.new Reader(topic, partitions, 200).fromStart()) {
             List<ConsumerRecord<byte[], byte[]>> got = reader.read(partitions * each);
             for (int p = 0; p < partitions; p++) {
