@@ -15,7 +15,7 @@ pub(crate) struct Budget {
     /// How many wakers wait: asked on each release, so that releases stay one atomic without
     /// pressure.
     waiting: AtomicUsize,
-    /// Half frames arriving (not waiting for memory) on all reactors, as of their last sweeps.
+    /// Half frames that hold memory and wait for no more, on all reactors, as of their last sweeps.
     receiving: AtomicUsize,
     wakers: Mutex<Vec<Waker>>,
 }

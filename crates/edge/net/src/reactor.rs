@@ -237,6 +237,12 @@ impl Reactors {
         (reactors, seeds)
     }
 
+    /// How many reactors there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.handles.len()
+    }
+
     /// For whoever releases waiting requests.
     #[must_use]
     pub fn mailboxes(&self) -> Mailboxes {

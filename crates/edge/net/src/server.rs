@@ -330,7 +330,8 @@ async fn accept<S: Service>(
                     tracing::debug!(%peer, "connection refused, too many");
                     continue;
                 };
-                let peer = Peer { address: peer, listener: address };
+                let local = stream.local_address().unwrap_or(address);
+                let peer = Peer { address: peer, listener: address, local };
                 hand_over(&shared, &service, stream, peer, place).await;
             }
             Err(error) if is_starved(&error) => {

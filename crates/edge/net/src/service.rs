@@ -18,8 +18,10 @@ use crate::reactor::Reactor;
 pub struct Peer {
     /// Who connected.
     pub address: SocketAddr,
-    /// The listener's address.
+    /// The listener's address, as bound: perhaps a wildcard.
     pub listener: SocketAddr,
+    /// The address of ours that the peer reached.
+    pub local: SocketAddr,
 }
 
 /// Answers the frames of connections.

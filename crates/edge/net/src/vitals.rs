@@ -11,8 +11,15 @@ use std::time::Duration;
 use jocko_types::Now;
 
 use crate::budget::Budget;
+use crate::frames::beyond_allowance;
 use crate::metrics::CloseReason;
 use crate::settings::ConnectionSettings;
+
+/// Which part of the frames that wait for each other's memory is given up per sweep.
+const STUCK_PART: usize = 8;
+
+/// How many deadlines a frame waits for memory while others, who have some, make progress.
+const PATIENCE: u32 = 4;
 
 /// The state of one connection as its deadlines see it.
 #[derive(Debug)]
@@ -48,6 +55,13 @@ pub(crate) struct HalfFrame {
     pub(crate) paused_since: Option<Now>,
     /// Bytes received of it.
     pub(crate) received: usize,
+}
+
+impl HalfFrame {
+    /// Whether it holds shared memory and is not waiting for more.
+    fn holds_and_moves(&self) -> bool {
+        self.paused_since.is_none() && beyond_allowance(self.received) > 0
+    }
 }
 
 impl Vitals {
@@ -145,9 +159,9 @@ impl Table {
         entries.iter().map(|each| each.settings.tick()).min()
     }
 
-    /// Ends what has overstayed. Under memory pressure, when every half frame of every reactor
-    /// waits for memory that the others hold, also the oldest one past its plain deadline:
-    /// nothing else would ever move.
+    /// Ends what has overstayed. Under memory pressure, when every large half frame of every
+    /// reactor waits for memory that the others hold, also the oldest eighth of those past their
+    /// plain deadline: nothing else would ever move.
     pub(crate) fn sweep(&self, now: Now, budget: &Budget) {
         let under_pressure = budget.under_pressure();
         let entries = self.entries.borrow();
@@ -157,18 +171,23 @@ impl Table {
                 each.end(reason);
             }
             let half = each.half_frame.get();
-            receiving += usize::from(half.is_some_and(|half| half.paused_since.is_none()));
+            receiving += usize::from(half.is_some_and(|half| half.holds_and_moves()));
         }
-        let elsewhere = budget.note_receiving(self.receiving.replace(receiving), receiving);
-        if !under_pressure || receiving > 0 || elsewhere > 0 {
+        let everywhere = budget.note_receiving(self.receiving.replace(receiving), receiving);
+        if !under_pressure {
             return;
         }
-        let oldest = entries
+        // Whoever still receives will give memory back; but not for ever is that worth waiting.
+        let patience = if everywhere > 0 { PATIENCE } else { 1 };
+        let mut stuck: Vec<_> = entries
             .iter()
-            .filter_map(|each| each.half_frame.get().map(|half| (half.began, each)))
-            .filter(|(began, each)| now.since(*began) > each.settings.frame_deadline)
-            .min_by_key(|(began, _)| *began);
-        if let Some((_, vitals)) = oldest {
+            .filter_map(|each| each.half_frame.get().map(|half| (half, each)))
+            .filter(|(half, _)| half.paused_since.is_some())
+            .map(|(half, each)| (half.began, each))
+            .filter(|(began, each)| now.since(*began) > each.settings.frame_deadline * patience)
+            .collect();
+        stuck.sort_by_key(|(began, _)| *began);
+        for (_, vitals) in stuck.iter().take(stuck.len().div_ceil(STUCK_PART)) {
             vitals.end(CloseReason::Memory);
         }
     }
@@ -189,3 +208,6 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

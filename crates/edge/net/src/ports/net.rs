@@ -50,6 +50,11 @@ pub trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// This end's address, where the network has such; asked before the stream is first polled.
+    fn local_address(&self) -> Option<SocketAddr> {
+        None
+    }
+
     /// Whether [`Stream::poll_send_file`] works.
     fn sends_files(&self) -> bool {
         false

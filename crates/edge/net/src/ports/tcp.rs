@@ -188,6 +188,14 @@ impl Stream for TcpStream {
         self.0.get()?.poll_read_ready(cx)
     }
 
+    fn local_address(&self) -> Option<SocketAddr> {
+        match &self.0 {
+            Joined::Std(stream) => stream.local_addr().ok(),
+            Joined::Tokio(stream) => stream.local_addr().ok(),
+            Joined::Lost => None,
+        }
+    }
+
     fn sends_files(&self) -> bool {
         sys::SENDS_FILES
     }
