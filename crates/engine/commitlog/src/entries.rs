@@ -38,7 +38,12 @@ impl<const N: usize> Entries<N> {
     /// write.
     pub(crate) fn with_file_size(file_bytes: u64) -> Self {
         let written = u32::try_from(file_bytes / N as u64).unwrap_or(u32::MAX);
-        Self { file: None, written, pending: Vec::new(), cut_due: file_bytes % N as u64 != 0 }
+        Self {
+            file: None,
+            written,
+            pending: Vec::new(),
+            cut_due: !file_bytes.is_multiple_of(N as u64),
+        }
     }
 
     pub(crate) fn len(&self) -> u32 {

@@ -43,6 +43,8 @@ mod tail;
 mod time_index;
 
 #[cfg(test)]
+mod kafka_tests;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod testing;

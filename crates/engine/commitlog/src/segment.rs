@@ -119,11 +119,6 @@ impl Segment {
         }
     }
 
-    /// Whether the log file is open.
-    pub(crate) fn is_open(&self) -> bool {
-        self.file.is_some()
-    }
-
     /// Descriptors held.
     pub(crate) fn open_files(&self) -> usize {
         usize::from(self.file.is_some())
