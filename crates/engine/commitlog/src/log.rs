@@ -51,6 +51,8 @@ pub struct Log {
     open_segments: Vec<Offset>,
     latched: Option<Arc<str>>,
     pub(crate) folder_exists: bool,
+    /// Snapshots were written since old ones were last looked for.
+    pub(crate) snapshots_due: bool,
 }
 
 impl Log {
@@ -79,6 +81,7 @@ impl Log {
             open_segments: Vec::new(),
             latched: None,
             folder_exists: false,
+            snapshots_due: true,
         }
     }
 
@@ -287,7 +290,7 @@ impl Log {
         assert!(self.epochs.latest().is_none_or(|last| last.start <= self.next), "P-4");
     }
 
-    /// The largest wall-clock distance is taken from here: see [`Log::expire`].
+    /// Forgets producers that were silent too long; returns how many.
     pub(crate) fn expire_producers(&mut self, now: Timestamp) -> usize {
         self.producers.expire(now, self.config.producer_expiration)
     }

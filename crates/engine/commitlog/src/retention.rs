@@ -198,12 +198,13 @@ impl Log {
         for (_, path) in gone {
             remove(disk.as_ref(), &path)?;
         }
-        self.remove_old_snapshots()?;
+        if std::mem::take(&mut self.snapshots_due) {
+            self.remove_old_snapshots()?;
+        }
         Ok(bytes)
     }
 
-    /// Keeps the newest three producer snapshots, and none from before the log's start that a
-    /// newer one replaces.
+    /// Keeps the newest producer snapshots.
     fn remove_old_snapshots(&mut self) -> Result<()> {
         if !self.folder_exists {
             return Ok(());

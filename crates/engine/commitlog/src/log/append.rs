@@ -340,6 +340,7 @@ impl Log {
     /// Queues a snapshot of the producers as of the log's end.
     pub(crate) fn note_snapshot(&mut self) {
         let Some(tail) = self.tail_now() else { return };
+        self.snapshots_due = true;
         let kafka = producers::encode_kafka(&self.producers);
         let own = producers::encode(&tail, &self.producers);
         let end = tail.log_end;

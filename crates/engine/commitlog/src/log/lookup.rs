@@ -115,10 +115,11 @@ impl Log {
             let Some((segment, at)) = self.segment(place) else { break };
             let start = waited(segment.locate(at, from, Patience::Wait))?;
             let Some(start) = start else {
-                match sealed_next {
-                    Some(next) => from = next,
-                    None => break,
+                let Some(next) = sealed_next else { break };
+                if !self.config.compacts {
+                    return Err(self.hole(place, from, next));
                 }
+                from = next;
                 continue;
             };
             let verified = verify_from(segment, at, (start, durable), left)?;
@@ -127,6 +128,19 @@ impl Log {
             from = verified.next.max(from.next());
         }
         Ok(Some(from).filter(|from| *from < durable))
+    }
+}
+
+impl Log {
+    fn hole(&self, place: usize, from: Offset, next: Offset) -> LogFault {
+        let (base, position) =
+            self.segments.get(place).map_or((from, 0), |segment| (segment.base, segment.size));
+        LogFault::Corrupt {
+            path: crate::names::path(&self.dir, base, crate::names::Kind::Log),
+            position,
+            offset: from,
+            reason: format!("the segment ends before offset {next}, where the next one begins"),
+        }
     }
 }
 
@@ -176,10 +190,12 @@ fn find_in(
     target: Timestamp,
     log_start: Offset,
 ) -> Result<Option<TimestampFound>> {
-    let (before, mut after) = waited(segment.times.around(at, target, Patience::Wait))?;
-    if after.is_some() && !segment.is_true(at, after)? {
+    let (mut before, mut after) = waited(segment.times.around(at, target, Patience::Wait))?;
+    let are_true = (before.is_none() || segment.is_true(at, before)?)
+        && (after.is_none() || segment.is_true(at, after)?);
+    if !are_true {
         segment.rebuild_indexes(at)?;
-        (_, after) = waited(segment.times.around(at, target, Patience::Wait))?;
+        (before, after) = waited(segment.times.around(at, target, Patience::Wait))?;
     }
     let reached = segment.reached(at)?;
     let after = after.or(reached);
