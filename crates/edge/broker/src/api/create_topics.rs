@@ -1,0 +1,109 @@
+//! CreateTopics (key 19, versions 2-7). Every topic is answered for itself; the controller decides.
+
+use crate::context::Context;
+use crate::controller::Undecided;
+use crate::governing::dynamic_configs;
+use crate::session::{Exchange, Session};
+use jocko_config::kafka::{BrokerLayers, describe_topic};
+use jocko_metadata::{Command, CreatedTopic, NewTopic, Refusal, ReplicaAssignment, Reply};
+use jocko_net::{Call, Outcome};
+use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreateTopicsRequest};
+use jocko_protocol::rpc::create_topics_response::{
+    CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
+};
+use jocko_protocol::{Decode, DecodeError};
+use jocko_types::{BrokerId, PartitionIndex, TopicId};
+use std::sync::Arc;
+
+pub(crate) fn handle(
+    session: &mut Session,
+    mut exchange: Exchange<'_>,
+) -> Result<Call, DecodeError> {
+    let version = exchange.version;
+    let request = CreateTopicsRequest::decode(&mut exchange.body, version)?;
+    let answer = exchange.answer();
+    let context = Arc::clone(&session.context);
+    Ok(Call::Later(Box::pin(async move {
+        let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
+        let topics = request.topics.into_iter().map(new_topic).collect();
+        let command = Command::CreateTopics { topics, validate_only: request.validate_only };
+        let topics = match context.controller.submit(command).await {
+            Ok(Reply::CreateTopics(answers)) => answers
+                .into_iter()
+                .map(|(name, answer)| match answer {
+                    Ok(created) => success(&context, name, &created, request.validate_only),
+                    Err(refusal) => failure(name, refusal),
+                })
+                .collect(),
+            Ok(_) => unreachable!("each command has its own kind of reply"),
+            Err(Undecided(code)) => names
+                .into_iter()
+                .map(|name| CreatableTopicResult { name, error_code: code.code(), ..blank() })
+                .collect(),
+        };
+        Outcome::Reply(answer.encode(&CreateTopicsResponse { topics, ..Default::default() }))
+    })))
+}
+
+fn new_topic(topic: CreatableTopic) -> NewTopic {
+    let assignments = topic.assignments.into_iter().map(|assignment| ReplicaAssignment {
+        partition: PartitionIndex::new(assignment.partition_index),
+        brokers: assignment.broker_ids.into_iter().map(BrokerId::new).collect(),
+    });
+    NewTopic {
+        name: topic.name,
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: assignments.collect(),
+        configs: topic.configs.into_iter().map(|config| (config.name, config.value)).collect(),
+    }
+}
+
+/// A result of which nothing is known; the list of configs is empty, not null: the Java tool
+/// dies of a null one.
+fn blank() -> CreatableTopicResult {
+    CreatableTopicResult {
+        num_partitions: -1,
+        replication_factor: -1,
+        configs: Some(Vec::new()),
+        ..Default::default()
+    }
+}
+
+fn failure(name: String, refusal: Refusal) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name,
+        error_code: refusal.code.code(),
+        error_message: Some(refusal.message),
+        ..blank()
+    }
+}
+
+fn success(
+    context: &Context,
+    name: String,
+    created: &CreatedTopic,
+    validate_only: bool,
+) -> CreatableTopicResult {
+    let published = context.published.load();
+    let (broker, cluster) = dynamic_configs(&published.image, context.broker);
+    let layers = BrokerLayers { broker, cluster, settings: &context.settings };
+    let configs = describe_topic(&created.configs, &layers, None).into_iter().map(|row| {
+        CreatableTopicConfigs {
+            name: row.name,
+            value: row.value,
+            read_only: row.read_only,
+            config_source: row.source.code(),
+            is_sensitive: row.sensitive,
+            ..Default::default()
+        }
+    });
+    CreatableTopicResult {
+        name,
+        topic_id: if validate_only { TopicId::ZERO } else { created.id },
+        num_partitions: created.partitions,
+        replication_factor: created.replication_factor,
+        configs: Some(configs.collect()),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,278 @@
+//! Produce (key 0, versions 3-13): append one batch to each of some partitions.
+//!
+//! Every partition is answered for itself. acks=0 has no answer at all; an error there closes the
+//! connection, which is the only way to tell. acks=all parks until the high watermark has passed
+//! every batch of the request, or until its timeout.
+
+use crate::context::Context;
+use crate::published::Hosted;
+use crate::session::{Exchange, Session};
+use jocko_net::{Call, Outcome, Ticket, Waiter};
+use jocko_partition::{Acks, Appended, Partition, Progress, Refused};
+use jocko_protocol::rpc::produce_request::{PartitionProduceData, ProduceRequest};
+use jocko_protocol::rpc::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use jocko_protocol::{Decode, DecodeError, RecordBytes};
+use jocko_records::BatchError;
+use jocko_types::{ErrorCode, Offset, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most of a timeout that is honoured: a client may say 24 days.
+const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+/// "Not known" in an answer.
+const NONE: i64 = -1;
+
+/// What holds for the request as a whole.
+#[derive(Debug, Clone, Copy)]
+struct Terms {
+    version: i16,
+    acks: Acks,
+    now: Timestamp,
+    ticket: Option<Ticket>,
+}
+
+/// A batch that waits for its partition's high watermark.
+struct Pending {
+    partition: Arc<Partition>,
+    appended: Appended,
+    /// Where its answer stands in the response.
+    topic: usize,
+    index: usize,
+}
+
+/// A response under way.
+#[derive(Default)]
+struct Draft {
+    response: ProduceResponse,
+    pending: Vec<Pending>,
+    has_failed: bool,
+}
+
+/// Why a batch was not appended, and where the log starts if Kafka says so with it.
+struct Rejected {
+    code: ErrorCode,
+    message: Option<String>,
+    records: Vec<BatchIndexAndErrorMessage>,
+    log_start: Option<Offset>,
+}
+
+pub(crate) fn handle(
+    session: &mut Session,
+    mut exchange: Exchange<'_>,
+) -> Result<Call, DecodeError> {
+    let version = exchange.version;
+    let request = ProduceRequest::decode(&mut exchange.body, version)?;
+    let answer = exchange.answer();
+    let acks = match request.acks {
+        0 => Acks::None,
+        1 => Acks::Leader,
+        -1 => Acks::All,
+        _ => return Ok(answer.now(&refuse_all(&request, ErrorCode::InvalidRequiredAcks))),
+    };
+    let waiter = (acks == Acks::All).then(|| session.reactor.waiter());
+    let terms = Terms {
+        version,
+        acks,
+        now: session.reactor.wall(),
+        ticket: waiter.as_ref().map(Waiter::ticket),
+    };
+    let mut draft = append_all(&session.context, &request, terms);
+    if acks == Acks::None {
+        return Ok(if draft.has_failed {
+            Call::Close("a produce with acks=0 failed, and has no other way to say so".into())
+        } else {
+            Call::NoReply
+        });
+    }
+    let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
+        return Ok(answer.now(&draft.response));
+    };
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    Ok(Call::Later(Box::pin(async move {
+        let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
+        while !settle(&mut draft) {
+            if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
+                give_up(&mut draft, waiter.ticket());
+                break;
+            }
+        }
+        Outcome::Reply(answer.encode(&draft.response))
+    })))
+}
+
+fn append_all(context: &Context, request: &ProduceRequest<'_>, terms: Terms) -> Draft {
+    let mut draft = Draft::default();
+    let published = context.published.load();
+    for topic_data in &request.topic_data {
+        let topic = draft.response.responses.len();
+        let mut answers = Vec::with_capacity(topic_data.partition_data.len());
+        for data in &topic_data.partition_data {
+            let hosted = if terms.version >= 13 {
+                published.by_id(topic_data.topic_id, data.index)
+            } else {
+                published.by_name(topic_data.name, data.index)
+            };
+            let outcome = match hosted {
+                Err(code) => Err(code.into()),
+                // Transactions do not exist yet, so no producer can be within one.
+                Ok(_) if request.transactional_id.is_some() => {
+                    Err(ErrorCode::InvalidTxnState.into())
+                }
+                Ok(hosted) => append(context, &hosted, data, terms).map(|done| (hosted, done)),
+            };
+            let index = answers.len();
+            answers.push(match outcome {
+                Ok((hosted, appended)) => {
+                    let answer = success(data.index, &appended);
+                    if terms.acks == Acks::All && !appended.is_committed {
+                        let partition = hosted.partition;
+                        draft.pending.push(Pending { partition, appended, topic, index });
+                    }
+                    answer
+                }
+                Err(rejected) => {
+                    draft.has_failed = true;
+                    failure(data.index, rejected)
+                }
+            });
+        }
+        draft.response.responses.push(TopicProduceResponse {
+            name: topic_data.name.to_owned(),
+            topic_id: topic_data.topic_id,
+            partition_responses: answers,
+            ..Default::default()
+        });
+    }
+    draft
+}
+
+/// Appends one partition's batch.
+fn append(
+    context: &Context,
+    hosted: &Hosted,
+    data: &PartitionProduceData<'_>,
+    terms: Terms,
+) -> Result<Appended, Rejected> {
+    let bytes = data.records.as_ref().and_then(RecordBytes::inline).unwrap_or_default();
+    if context.guard.refuses_produce() {
+        return Err(ErrorCode::KafkaStorageError.into());
+    }
+    let mut rules = hosted.partition.governed().rules;
+    rules.now = terms.now;
+    // KIP-110: clients that old cannot read zstd back.
+    rules.zstd_allowed = terms.version >= 7;
+    let batch = jocko_records::prepare(bytes, &rules)
+        .map_err(|error| Rejected::of_batch(&error, hosted.partition.log_start()))?;
+    if batch.header.attributes.is_transactional() {
+        return Err(ErrorCode::InvalidTxnState.into());
+    }
+    let ticket = terms.ticket.map(Ticket::to_bits);
+    let (outcome, effects) = hosted.partition.append(&batch, terms.acks, terms.now, ticket);
+    context.carry_out(&hosted.partition, effects);
+    outcome.map_err(Rejected::from)
+}
+
+/// Answers those pending batches whose fate is known; whether that is all of them.
+fn settle(draft: &mut Draft) -> bool {
+    let response = &mut draft.response;
+    draft.pending.retain(|pending| {
+        match pending.partition.progress(&pending.appended) {
+            Progress::Waiting => return true,
+            Progress::Committed => {}
+            Progress::Lost(code) => put_failure(response, pending, code),
+        }
+        false
+    });
+    draft.pending.is_empty()
+}
+
+/// The timeout has passed: what is pending may or may not be committed one day.
+fn give_up(draft: &mut Draft, ticket: Ticket) {
+    for pending in std::mem::take(&mut draft.pending) {
+        pending.partition.forget(ticket.to_bits());
+        put_failure(&mut draft.response, &pending, ErrorCode::RequestTimedOut);
+    }
+}
+
+fn put_failure(response: &mut ProduceResponse, pending: &Pending, code: ErrorCode) {
+    let answers =
+        response.responses.get_mut(pending.topic).map(|topic| &mut topic.partition_responses);
+    if let Some(answer) = answers.and_then(|answers| answers.get_mut(pending.index)) {
+        *answer = failure(answer.index, code.into());
+    }
+}
+
+fn success(index: i32, appended: &Appended) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.get(),
+        log_append_time_ms: appended.log_append_time.map_or(NONE, Timestamp::as_millis),
+        log_start_offset: appended.log_start.get(),
+        ..Default::default()
+    }
+}
+
+fn failure(index: i32, rejected: Rejected) -> PartitionProduceResponse {
+    PartitionProduceResponse {
+        index,
+        error_code: rejected.code.code(),
+        base_offset: NONE,
+        log_append_time_ms: NONE,
+        log_start_offset: rejected.log_start.map_or(NONE, Offset::get),
+        record_errors: rejected.records,
+        error_message: rejected.message,
+        ..Default::default()
+    }
+}
+
+/// The same error for every partition of the request.
+fn refuse_all(request: &ProduceRequest<'_>, code: ErrorCode) -> ProduceResponse {
+    let topics = request.topic_data.iter().map(|topic| TopicProduceResponse {
+        name: topic.name.to_owned(),
+        topic_id: topic.topic_id,
+        partition_responses: topic
+            .partition_data
+            .iter()
+            .map(|data| failure(data.index, code.into()))
+            .collect(),
+        ..Default::default()
+    });
+    ProduceResponse { responses: topics.collect(), ..Default::default() }
+}
+
+impl From<ErrorCode> for Rejected {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new(), log_start: None }
+    }
+}
+
+impl From<Refused> for Rejected {
+    fn from(refused: Refused) -> Self {
+        Self {
+            code: refused.code,
+            message: refused.message,
+            records: Vec::new(),
+            log_start: refused.log_start,
+        }
+    }
+}
+
+impl Rejected {
+    /// Kafka puts words, and where the log starts, only beside what it finds in the records.
+    fn of_batch(error: &BatchError, log_start: Option<Offset>) -> Self {
+        let in_words = error.fault().is_told_in_words();
+        let records = error.record_errors().iter().map(|record| BatchIndexAndErrorMessage {
+            batch_index: record.index,
+            batch_index_error_message: Some(record.fault.to_string()),
+            ..Default::default()
+        });
+        Self {
+            code: error.code(),
+            message: in_words.then(|| error.to_string()),
+            records: records.collect(),
+            log_start: log_start.filter(|_| in_words),
+        }
+    }
+}

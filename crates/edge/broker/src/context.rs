@@ -1,0 +1,83 @@
+//! What every handler may use. Small on purpose: each piece of state has one owner, and this is
+//! where they are introduced to each other.
+
+use crate::controller::ControllerHandle;
+use crate::disk_guard::DiskGuard;
+use crate::flusher::Flusher;
+use crate::metrics::Metrics;
+use crate::producer_ids::ProducerIds;
+use crate::published::Published;
+use arc_swap::ArcSwap;
+use jocko_config::LoadedSettings;
+use jocko_disk::DiskRef;
+use jocko_fetch::Sessions;
+use jocko_net::ports::ClockRef;
+use jocko_net::{Mailboxes, Reactor, Ticket};
+use jocko_partition::{Effects, Partition};
+use jocko_types::BrokerId;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// The broker, as its handlers see it.
+pub(crate) struct Context {
+    pub(crate) broker: BrokerId,
+    pub(crate) published: Arc<ArcSwap<Published>>,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) settings: Arc<LoadedSettings>,
+    pub(crate) clock: ClockRef,
+    pub(crate) disk: DiskRef,
+    pub(crate) flusher: Flusher,
+    pub(crate) guard: Arc<DiskGuard>,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) metrics: Metrics,
+    pub(crate) mailboxes: Mailboxes,
+    /// Where clients reach this broker, as bound.
+    pub(crate) addresses: OnceLock<Vec<SocketAddr>>,
+    /// One shard per reactor, so that no two threads wait for each other here.
+    pub(crate) fetch_shards: Vec<Mutex<Sessions>>,
+}
+
+impl Context {
+    /// Where this broker listens; empty until it does.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        self.addresses.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Does what follows from an operation on a partition, now that its lock is free.
+    pub(crate) fn carry_out(&self, partition: &Arc<Partition>, effects: Effects) {
+        if effects.flush_due {
+            self.flusher.enqueue(partition);
+        }
+        self.deliver(&effects.released);
+    }
+
+    /// Wakes parked requests: at most one wake-up per reactor.
+    pub(crate) fn deliver(&self, released: &[u64]) {
+        if released.is_empty() {
+            return;
+        }
+        let tickets: Vec<Ticket> = released.iter().map(|&bits| Ticket::from_bits(bits)).collect();
+        self.mailboxes.deliver(&tickets);
+    }
+
+    /// Which shard holds a fetch session: its id says so; a new one goes to its reactor's.
+    pub(crate) fn fetch_shard(&self, session_id: i32, reactor: &Reactor) -> usize {
+        let shards = self.fetch_shards.len();
+        match usize::try_from(session_id) {
+            Ok(id) if id > 0 => id % shards,
+            _ => reactor.handle().number() % shards,
+        }
+    }
+
+    /// The sessions of a shard.
+    pub(crate) fn fetch_sessions(&self, shard: usize) -> MutexGuard<'_, Sessions> {
+        self.fetch_shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A random session id that belongs to `shard`.
+    pub(crate) fn new_fetch_session_id(&self, shard: usize) -> i32 {
+        let shards = i32::try_from(self.fetch_shards.len()).unwrap_or(1);
+        let shard = i32::try_from(shard).unwrap_or(0);
+        fastrand::i32(1..i32::MAX / shards) * shards + shard
+    }
+}

@@ -1,0 +1,137 @@
+//! Where commands become decisions: one loop that decides on the committed image, a batch of
+//! commands per Raft entry, the next batch after that commit.
+
+use crate::disk_guard::DiskGuard;
+use crate::published::Published;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jocko_config::LoadedSettings;
+use jocko_consensus::{ProposeError, Raft};
+use jocko_metadata::{Command, DecideContext, Reply, decide, encode_entry};
+use jocko_net::ports::ClockRef;
+use jocko_types::ErrorCode;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Commands that may wait to be decided; then whoever asks waits to ask.
+const QUEUE_MAX: usize = 1_024;
+/// Commands decided together, in one Raft entry.
+const BATCH_MAX: usize = 64;
+/// Bytes of records after which an entry takes no further command.
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Why a command came to nothing that anybody knows of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Undecided(pub(crate) ErrorCode);
+
+/// Takes commands from any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct ControllerHandle {
+    queue: mpsc::Sender<Submission>,
+}
+
+#[derive(Debug)]
+struct Submission {
+    command: Command,
+    reply: oneshot::Sender<Result<Reply, Undecided>>,
+}
+
+impl ControllerHandle {
+    /// Has a command decided. The answer comes once what was decided is committed and this
+    /// broker's own image shows it.
+    pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Undecided> {
+        let gone = |_| Undecided(ErrorCode::BrokerNotAvailable);
+        let (reply, decided) = oneshot::channel();
+        self.queue.send(Submission { command, reply }).await.map_err(|_| gone(()))?;
+        decided.await.map_err(|_| gone(()))?
+    }
+}
+
+/// What the loop works with.
+pub(crate) struct ControllerLoop {
+    pub(crate) raft: Raft,
+    pub(crate) published: Arc<ArcSwap<Published>>,
+    pub(crate) settings: Arc<LoadedSettings>,
+    pub(crate) clock: ClockRef,
+    pub(crate) guard: Arc<DiskGuard>,
+    queue: mpsc::Receiver<Submission>,
+}
+
+impl ControllerLoop {
+    /// The loop, to be run, and the handle that feeds it.
+    pub(crate) fn new(
+        raft: Raft,
+        published: Arc<ArcSwap<Published>>,
+        settings: Arc<LoadedSettings>,
+        clock: ClockRef,
+        guard: Arc<DiskGuard>,
+    ) -> (Self, ControllerHandle) {
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        (
+            Self { raft, published, settings, clock, guard, queue },
+            ControllerHandle { queue: sender },
+        )
+    }
+
+    /// Decides until all handles are gone.
+    pub(crate) async fn run(mut self) {
+        let mut waiting = Vec::with_capacity(BATCH_MAX);
+        loop {
+            waiting.clear();
+            if self.queue.recv_many(&mut waiting, BATCH_MAX).await == 0 {
+                return;
+            }
+            let mut submissions = std::mem::take(&mut waiting).into_iter();
+            while submissions.len() > 0 {
+                self.decide_entry(&mut submissions).await;
+            }
+        }
+    }
+
+    /// Decides as many commands as fit one entry, and answers them once it is committed.
+    async fn decide_entry(&self, submissions: &mut impl Iterator<Item = Submission>) {
+        let mut image = self.published.load().image.clone();
+        let mut records = Vec::new();
+        let mut answers = Vec::new();
+        let mut bytes = 0;
+        for submission in submissions {
+            let context = DecideContext {
+                now: self.clock.wall(),
+                seed: std::array::from_fn(|_| fastrand::u64(..)),
+                settings: &self.settings,
+            };
+            let decision = decide(&image, &context, submission.command);
+            // Later commands of the entry see what earlier ones decided.
+            image.apply_all(&decision.records);
+            bytes += encode_entry(&decision.records).len();
+            records.extend(decision.records);
+            answers.push((submission.reply, decision.reply));
+            if bytes >= ENTRY_BYTES_MAX {
+                break;
+            }
+        }
+        let outcome = if records.is_empty() {
+            Ok(())
+        } else {
+            // On a full disk even a deletion needs a place to be written down.
+            self.guard.make_room_for_metadata();
+            self.raft.propose(Bytes::from(encode_entry(&records))).await.map(|_| ())
+        };
+        let failed = outcome.err().map(|error| undecided(&error));
+        for (waiter, reply) in answers {
+            // Whoever asked may have gone.
+            let _ = waiter.send(failed.map_or(Ok(reply), Err));
+        }
+    }
+}
+
+/// The answer for a client whose command was not committed.
+fn undecided(error: &ProposeError) -> Undecided {
+    tracing::warn!(%error, "metadata change was not committed");
+    Undecided(match error {
+        ProposeError::NotLeader { .. } => ErrorCode::NotController,
+        ProposeError::TooLarge { .. } => ErrorCode::PolicyViolation,
+        error if error.is_retriable() => ErrorCode::BrokerNotAvailable,
+        _ => ErrorCode::RequestTimedOut,
+    })
+}

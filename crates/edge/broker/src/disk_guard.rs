@@ -1,0 +1,130 @@
+//! What keeps a full disk from being the end: a ballast file holds room for the metadata log, so
+//! that topics can be deleted when nothing else can be written, and producers are refused early
+//! where a share of the disk is to stay free.
+
+use jocko_config::{LoadedSettings, Percent};
+use jocko_disk::{DiskFault, DiskRef, FaultKind, Open, Space};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+const NAME: &str = "ballast";
+/// Metadata needs no more than this at a time: below it the ballast is let go.
+const METADATA_BYTES: u64 = 4 << 20;
+/// Written at a time where blocks cannot be reserved.
+const ZEROES_BYTES: usize = 64 << 10;
+
+/// Watches one data directory's disk.
+#[derive(Debug)]
+pub(crate) struct DiskGuard {
+    disk: DiskRef,
+    dir: PathBuf,
+    ballast_bytes: u64,
+    used_max: Option<Percent>,
+    is_loaded: Mutex<bool>,
+    refuses_produce: AtomicBool,
+}
+
+impl DiskGuard {
+    /// A guard that has loaded its ballast, if there is room for it.
+    pub(crate) fn new(disk: DiskRef, dir: &Path, settings: &LoadedSettings) -> Self {
+        let storage = &settings.settings().storage;
+        let guard = Self {
+            disk,
+            dir: dir.to_owned(),
+            ballast_bytes: storage.ballast.get(),
+            used_max: storage.max_disk,
+            is_loaded: Mutex::new(false),
+            refuses_produce: AtomicBool::new(false),
+        };
+        guard.check();
+        guard
+    }
+
+    /// Whether producers are to be told to come back later.
+    pub(crate) fn refuses_produce(&self) -> bool {
+        self.refuses_produce.load(Ordering::Relaxed)
+    }
+
+    /// Lets the ballast go if the disk is full. Producers are refused from then on, or they would
+    /// take the room.
+    pub(crate) fn make_room_for_metadata(&self) {
+        let is_full = self.space().is_some_and(|space| space.free < METADATA_BYTES);
+        let mut is_loaded = self.is_loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_full && *is_loaded {
+            self.refuses_produce.store(true, Ordering::Relaxed);
+            match self.disk.remove_file(&self.dir.join(NAME)) {
+                Ok(()) => {
+                    *is_loaded = false;
+                    tracing::warn!(
+                        "the disk is full: the ballast makes room for metadata, producers wait"
+                    );
+                }
+                Err(fault) => tracing::error!(%fault, "the ballast cannot be let go"),
+            }
+        }
+    }
+
+    /// Looks at the disk: loads the ballast again when there is room, and refuses or admits
+    /// producers. Called every second or so.
+    pub(crate) fn check(&self) {
+        let Some(space) = self.space() else { return };
+        let mut is_loaded = self.is_loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_loaded && space.free > self.ballast_bytes.saturating_add(METADATA_BYTES) {
+            match self.load() {
+                Ok(()) => *is_loaded = true,
+                Err(fault) if fault.kind() == FaultKind::NoSpace => {}
+                Err(fault) => {
+                    tracing::warn!(%fault, "no ballast: a full disk will stop metadata too")
+                }
+            }
+        }
+        let over = self.used_max.is_some_and(|max| is_over(space, max));
+        let refuses = over || (!*is_loaded && self.ballast_bytes > 0);
+        if self.refuses_produce.swap(refuses, Ordering::Relaxed) != refuses {
+            let free_mib = space.free >> 20;
+            if refuses {
+                tracing::warn!(free_mib, "the disk is full: producers are told to come back later");
+            } else {
+                tracing::info!(free_mib, "the disk has room: producers are served again");
+            }
+        }
+    }
+
+    /// Free and total bytes of the disk, if it says.
+    pub(crate) fn space(&self) -> Option<Space> {
+        self.disk.space(&self.dir).ok()
+    }
+
+    fn load(&self) -> Result<(), DiskFault> {
+        if self.ballast_bytes == 0 {
+            return Ok(());
+        }
+        let path = self.dir.join(NAME);
+        let file = self.disk.open(&path, Open::Create)?;
+        let loaded = match file.reserve(self.ballast_bytes) {
+            Err(fault) if fault.kind() == FaultKind::Unsupported => self.write_zeroes(&path),
+            outcome => outcome,
+        };
+        if loaded.is_err() {
+            self.disk.remove_file(&path)?;
+        }
+        loaded
+    }
+
+    fn write_zeroes(&self, path: &Path) -> Result<(), DiskFault> {
+        let file = self.disk.open(path, Open::Write)?;
+        let zeroes = vec![0; ZEROES_BYTES];
+        let mut position = 0;
+        while position < self.ballast_bytes {
+            file.write_at(&[std::io::IoSlice::new(&zeroes)], position)?;
+            position += ZEROES_BYTES as u64;
+        }
+        Ok(())
+    }
+}
+
+fn is_over(space: Space, max: Percent) -> bool {
+    let used = space.total.saturating_sub(space.free);
+    used > max.of(jocko_config::ByteSize::new(space.total)).get()
+}

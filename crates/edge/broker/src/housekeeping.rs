@@ -1,0 +1,185 @@
+//! What a broker does without being asked: retention, checkpoints, flushes of relaxed topics,
+//! removal of deleted topics' files, a look at the disk.
+
+use crate::context::Context;
+use crate::data_dir::SharedDataDir;
+use jocko_commitlog::data_dir::DataDirFault;
+use jocko_commitlog::{Checkpoint, Checkpoints, LogFault};
+use jocko_net::ports::{SpawnRef, run_on};
+use jocko_partition::{Durability, Partition};
+use jocko_types::{Now, TopicPartition};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the disk is looked at and relaxed topics' `flush.ms` is minded.
+const TICK: Duration = Duration::from_secs(1);
+/// How often checkpoints are written (Kafka: `log.flush.offset.checkpoint.interval.ms`).
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How long the files of a deleted topic stay, renamed.
+const TRASH_DELAY: Duration = Duration::from_secs(60);
+
+/// The state between ticks.
+struct Housekeeping {
+    context: Arc<Context>,
+    data_dir: SharedDataDir,
+    spawn: SpawnRef,
+    last_retention: Now,
+    last_checkpoint: Now,
+    /// Since when a relaxed topic's partition has had bytes that are not on disk.
+    dirty_since: BTreeMap<TopicPartition, Now>,
+    trash_since: BTreeMap<PathBuf, Now>,
+}
+
+/// Runs until it is dropped.
+pub(crate) async fn run(context: Arc<Context>, data_dir: SharedDataDir, spawn: SpawnRef) {
+    let now = context.clock.now();
+    let mut housekeeping = Housekeeping {
+        context,
+        data_dir,
+        spawn,
+        last_retention: now,
+        last_checkpoint: now,
+        dirty_since: BTreeMap::new(),
+        trash_since: BTreeMap::new(),
+    };
+    loop {
+        tokio::time::sleep(TICK).await;
+        housekeeping.tick().await;
+    }
+}
+
+impl Housekeeping {
+    async fn tick(&mut self) {
+        let now = self.context.clock.now();
+        self.context.guard.check();
+        self.flush_relaxed(now);
+        let retention_every = self.context.settings.settings().storage.retention_check;
+        if now.since(self.last_retention) >= retention_every {
+            self.last_retention = now;
+            self.retention().await;
+        }
+        if now.since(self.last_checkpoint) >= CHECKPOINT_EVERY {
+            self.last_checkpoint = now;
+            self.checkpoint().await;
+            self.empty_trash(now).await;
+        }
+    }
+
+    /// `flush.ms`: what has been dirty for so long lines up for the flusher.
+    fn flush_relaxed(&mut self, now: Now) {
+        let published = self.context.published.load();
+        for partition in published.partitions.values() {
+            let governed = partition.governed();
+            let is_minded =
+                governed.policy.durability == Durability::Relaxed && governed.flush_ms != i64::MAX;
+            if !is_minded || !partition.is_flush_due() {
+                self.dirty_since.remove(partition.name());
+                continue;
+            }
+            let since = *self.dirty_since.entry(partition.name().clone()).or_insert(now);
+            let wait = Duration::from_millis(u64::try_from(governed.flush_ms).unwrap_or(0));
+            if now.since(since) >= wait {
+                self.dirty_since.remove(partition.name());
+                self.context.flusher.enqueue(partition);
+            }
+        }
+    }
+
+    /// Drops what is too old or too much, partition by partition, on a worker.
+    async fn retention(&self) {
+        let partitions: Vec<Arc<Partition>> =
+            self.context.published.load().partitions.values().cloned().collect();
+        let context = Arc::clone(&self.context);
+        let work = move || {
+            for partition in partitions {
+                retain(&context, &partition);
+            }
+        };
+        if run_on(&*self.spawn, work).await.is_none() {
+            tracing::warn!("retention was put off: the workers are busy or stopping");
+        }
+    }
+
+    async fn checkpoint(&self) {
+        let context = Arc::clone(&self.context);
+        let data_dir = self.data_dir.clone();
+        let work = move || store_checkpoints(&context, &data_dir);
+        if let Some(Err(fault)) = run_on(&*self.spawn, work).await {
+            tracing::warn!(%fault, "checkpoints were not written; recovery would take longer");
+        }
+    }
+
+    /// Removes the files of topics deleted a while ago.
+    async fn empty_trash(&mut self, now: Now) {
+        let listed = self.data_dir.with(|data_dir| data_dir.trash());
+        let Some(Ok(folders)) = listed else { return };
+        self.trash_since.retain(|folder, _| folders.contains(folder));
+        for folder in folders {
+            let since = *self.trash_since.entry(folder.clone()).or_insert(now);
+            if now.since(since) < TRASH_DELAY {
+                continue;
+            }
+            let data_dir = self.data_dir.clone();
+            let removed = run_on(&*self.spawn, move || {
+                data_dir.with(|data_dir| data_dir.remove_trash(&folder))
+            });
+            if let Some(Some(Err(fault))) = removed.await {
+                tracing::warn!(%fault, "files of a deleted topic stay");
+            }
+        }
+    }
+}
+
+fn retain(context: &Context, partition: &Arc<Partition>) {
+    // A partition nobody has used since the start is opened once, or its records would never
+    // grow too old.
+    if !partition.is_open() && partition.has_files() && partition.open().is_err() {
+        return;
+    }
+    match partition.upkeep(context.clock.wall()) {
+        Ok((upkeep, effects)) => {
+            if upkeep.dropped_segments > 0 {
+                tracing::info!(
+                    partition = %partition.name(),
+                    segments = upkeep.dropped_segments,
+                    bytes = upkeep.dropped_bytes,
+                    "retention dropped records"
+                );
+            }
+            context.metrics.retained(upkeep.dropped_bytes);
+            context.carry_out(partition, effects);
+        }
+        Err(LogFault::Latched { .. }) => {}
+        Err(fault) => tracing::error!(partition = %partition.name(), %fault, "retention failed"),
+    }
+}
+
+/// Writes what recovery would need, and tells the logs that it is written.
+pub(crate) fn store_checkpoints(
+    context: &Context,
+    data_dir: &SharedDataDir,
+) -> Result<(), DataDirFault> {
+    let published = context.published.load();
+    let mut checkpoints = Checkpoints::new();
+    let mut open = Vec::new();
+    for partition in published.partitions.values() {
+        let topic_id = partition.topic_id();
+        let (recovery_point, log_start) = match partition.checkpoint() {
+            Some(found) => {
+                open.push((partition, found));
+                found
+            }
+            // Not opened since the start: what was known then still holds.
+            None => (partition.home().open.recovery_point, partition.home().open.log_start),
+        };
+        let checkpoint = Checkpoint { topic_id, recovery_point, log_start };
+        checkpoints.insert(partition.name().clone(), checkpoint);
+    }
+    data_dir.with(|data_dir| data_dir.store_checkpoints(&checkpoints)).transpose()?;
+    for (partition, (recovery_point, log_start)) in open {
+        partition.checkpointed(recovery_point, log_start);
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! The broker: Kafka requests over partitions, the controller and the flusher.
+//!
+//! Start with [`Broker::start`]; it returns when clients are served. Handlers are free functions in
+//! `api/`, one file per Kafka API; they see a small context and translate between messages and
+//! decisions. What is decided lives in the core crates; what touches bytes at rest, in the engine.
+//!
+//! Threads: reactors serve connections (`jocko-net`), one thread flushes, workers do what may
+//! block, and a control thread runs Raft, the controller, HTTP and housekeeping.
+
+mod advertise;
+mod api;
+mod assembly;
+mod context;
+mod controller;
+mod data_dir;
+mod disk_guard;
+mod flusher;
+mod governing;
+mod housekeeping;
+mod internal;
+mod listen;
+mod machine;
+mod metrics;
+mod operations;
+mod producer_ids;
+mod published;
+mod publisher;
+mod session;
+mod start;
+
+pub use start::{Broker, StartError};

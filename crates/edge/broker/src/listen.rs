@@ -1,0 +1,137 @@
+//! The broker's doors: Kafka for clients, HTTP for operators.
+
+use crate::context::Context;
+use crate::metrics::Page;
+use crate::session::Front;
+use crate::start::StartError;
+use jocko_config::{HostPort, LoadedSettings};
+use jocko_consensus::Raft;
+use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Serves Kafka clients on all addresses that are set.
+pub(crate) fn serve_kafka(
+    settings: &LoadedSettings,
+    reactors: &Reactors,
+    context: &Arc<Context>,
+) -> Result<Server, StartError> {
+    let mut listen = Vec::new();
+    for address in settings.settings().listen.kafka.iter() {
+        listen.push(listen_at(address)?);
+    }
+    let limits = &settings.settings().limits;
+    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let connection = ConnectionSettings {
+        frame_bytes_max: limits.request.as_usize(),
+        idle_max: limits.idle,
+        frame_deadline: limits.frame_timeout,
+        ..ConnectionSettings::default()
+    };
+    let defaults = ServerSettings::default();
+    let server = ServerSettings {
+        connections_max: count(limits.connections),
+        connections_per_ip_max: limits
+            .connections_per_ip
+            .map_or_else(|| defaults.connections_per_ip_max.max(count(limits.connections)), count),
+        connection,
+        ..defaults
+    };
+    let front = Arc::new(Front { context: Arc::clone(context) });
+    Server::start(reactors, &listen, server, &front).map_err(|source| StartError::Listen {
+        address: shown(settings.settings().listen.kafka.iter()),
+        source,
+    })
+}
+
+fn listen_at(address: &HostPort) -> Result<Listen, StartError> {
+    match address.host.as_str() {
+        "localhost" => Ok(Listen::Localhost(address.port)),
+        "" => Ok(Listen::At(SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port)))),
+        _ => resolve(address).map(Listen::At),
+    }
+}
+
+/// The first address of a host name.
+fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
+    let failed = |source| StartError::Listen { address: address.to_string(), source };
+    let mut found = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
+    found.next().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))
+}
+
+fn shown<'a>(addresses: impl Iterator<Item = &'a HostPort>) -> String {
+    addresses.map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The HTTP port, while it is open.
+#[derive(Debug)]
+pub(crate) struct Http {
+    pub(crate) addresses: Vec<SocketAddr>,
+    tasks: Vec<JoinHandle<io::Result<()>>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Http {
+    /// Lets requests under way finish.
+    pub(crate) async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Ok(Err(error)) = task.await {
+                tracing::warn!(%error, "the HTTP port failed");
+            }
+        }
+    }
+}
+
+/// Serves health and metrics on all addresses that are set, if any are.
+pub(crate) fn serve_http(
+    settings: &LoadedSettings,
+    context: &Arc<Context>,
+    raft: &Raft,
+    reactors: &Reactors,
+) -> Result<Http, StartError> {
+    let (stop, stopped) = watch::channel(false);
+    let mut http = Http { addresses: Vec::new(), tasks: Vec::new(), stop };
+    let page: Arc<dyn jocko_admin::Probe> =
+        Arc::new(Page::new(Arc::clone(context), raft.clone(), reactors.meter()));
+    let wanted = settings.settings().listen.http.iter().flat_map(|all| all.iter());
+    for address in wanted {
+        let failed = |source| StartError::Listen { address: address.to_string(), source };
+        let mut candidates = address.literal_addrs();
+        if candidates.is_empty() {
+            candidates.push(resolve(address)?);
+        }
+        let mut bound = 0;
+        for candidate in candidates {
+            let listener = match bind(candidate) {
+                Ok(listener) => listener,
+                // A machine without IPv6 still has the other loopback.
+                Err(error) if bound > 0 && error.kind() != io::ErrorKind::AddrInUse => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            bound += 1;
+            http.addresses.push(listener.local_addr().map_err(failed)?);
+            let mut stopped = stopped.clone();
+            let stopping = async move {
+                // The sender is only dropped when all is over.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            http.tasks.push(tokio::spawn(jocko_admin::serve(
+                listener,
+                Arc::clone(&page),
+                stopping,
+            )));
+        }
+    }
+    Ok(http)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}

@@ -1,0 +1,185 @@
+//! Committed metadata becomes deeds: partitions open, change or go, and everybody sees the new
+//! image. Whoever proposed the change hears of it only after that.
+
+use crate::data_dir::SharedDataDir;
+use crate::governing::{govern, topic_config};
+use crate::published::Published;
+use arc_swap::ArcSwap;
+use jocko_commitlog::{Checkpoints, OpenContext};
+use jocko_config::LoadedSettings;
+use jocko_consensus::{RestoreError, StateMachine};
+use jocko_disk::DiskRef;
+use jocko_metadata::{
+    ClusterDelta, ClusterImage, ConfigResource, PartitionState, Topic, decode_entry, encode_entry,
+};
+use jocko_net::{Mailboxes, Ticket};
+use jocko_partition::{Assignment, Effects, Home, Partition};
+use jocko_types::{
+    BrokerId, Offset, PartitionIndex, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What Raft drives: the image, and who acts on it.
+pub(crate) struct Publisher {
+    image: ClusterImage,
+    published: Arc<ArcSwap<Published>>,
+    hosting: Hosting,
+}
+
+/// What it takes to host partitions.
+pub(crate) struct Hosting {
+    pub(crate) broker: BrokerId,
+    pub(crate) disk: DiskRef,
+    /// The data directory.
+    pub(crate) root: PathBuf,
+    pub(crate) data_dir: SharedDataDir,
+    /// As they stood when the process started.
+    pub(crate) checkpoints: Checkpoints,
+    /// Whether the last stop was clean.
+    pub(crate) is_clean: bool,
+    pub(crate) started: Timestamp,
+    pub(crate) settings: Arc<LoadedSettings>,
+    pub(crate) mailboxes: Mailboxes,
+}
+
+impl Publisher {
+    pub(crate) fn new(published: Arc<ArcSwap<Published>>, hosting: Hosting) -> Self {
+        Self { image: ClusterImage::default(), published, hosting }
+    }
+}
+
+impl StateMachine for Publisher {
+    /// # Panics
+    /// On an entry it cannot read: it was written by a newer jocko, or by a bug. Going on without
+    /// it would let this broker's metadata differ from the others' (M-1).
+    fn apply(&mut self, index: u64, payload: &[u8]) {
+        let records = decode_entry(payload)
+            .unwrap_or_else(|error| panic!("metadata entry {index} cannot be read: {error}"));
+        self.image.apply_all(&records);
+    }
+
+    fn publish(&mut self, index: u64) {
+        let before = self.published.load_full();
+        let delta = ClusterDelta::between(&before.image, &self.image);
+        let mut partitions = before.partitions.clone();
+        let mut effects = Effects::default();
+        // What goes makes room before what comes: a topic made anew has the same folder names.
+        let (gone, here): (Vec<_>, Vec<_>) = delta.partitions.iter().partition(|change| {
+            !change
+                .after
+                .as_ref()
+                .is_some_and(|state| state.replicas.contains(&self.hosting.broker))
+        });
+        for change in gone {
+            let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
+            if let Some(partition) = partitions.remove(&key) {
+                effects = effects.and(self.hosting.remove(&partition));
+            }
+        }
+        for change in here {
+            let Some(state) = &change.after else { continue };
+            let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
+            let partition = partitions.entry(key).or_insert_with(|| {
+                Arc::new(self.hosting.create(&self.image, &change.topic, change.partition))
+            });
+            effects = effects.and(partition.assign(assignment(state)));
+        }
+        for resource in &delta.configs {
+            effects = effects.and(self.hosting.regovern(&self.image, resource, &partitions));
+        }
+        let index = i64::try_from(index).unwrap_or(i64::MAX);
+        let image = self.image.clone();
+        self.published.store(Arc::new(Published { index, image, partitions }));
+        self.hosting.deliver(&effects);
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        encode_entry(&self.image.records())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), RestoreError> {
+        let records = decode_entry(state)?;
+        let mut image = ClusterImage::default();
+        image.apply_all(&records);
+        self.image = image;
+        Ok(())
+    }
+}
+
+impl Hosting {
+    fn create(&self, image: &ClusterImage, topic: &Topic, index: PartitionIndex) -> Partition {
+        let name = TopicPartition { topic: topic.name.clone(), partition: index };
+        let config = topic_config(image, self.broker, &self.settings, &topic.name);
+        // A checkpoint of an older topic of this name says nothing about this one; one that does
+        // not say whose it is came with a log that Kafka wrote.
+        let checkpoint = self
+            .checkpoints
+            .get(&name)
+            .filter(|found| found.topic_id == topic.id || found.topic_id.is_zero());
+        let home = Home {
+            disk: Arc::clone(&self.disk),
+            dir: self.root.join(name.to_string()),
+            broker: self.broker,
+            open: OpenContext {
+                topic_id: Some(topic.id),
+                clean: self.is_clean,
+                recovery_point: checkpoint.map_or(Offset::ZERO, |found| found.recovery_point),
+                log_start: checkpoint.map_or(Offset::ZERO, |found| found.log_start),
+                now: self.started,
+            },
+        };
+        let governed = govern(&config, &self.settings, fastrand::f64());
+        Partition::new(name, topic.id, home, governed)
+    }
+
+    /// Ends a partition and renames its folder; the files go later (DR5).
+    fn remove(&self, partition: &Partition) -> Effects {
+        let effects = partition.delete();
+        let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
+        let deleted = self.data_dir.with(|data_dir| data_dir.delete(partition.name(), unique));
+        if let Some(Err(fault)) = deleted {
+            tracing::error!(partition = %partition.name(), %fault, "the folder of a deleted partition stays");
+        }
+        effects
+    }
+
+    fn regovern(
+        &self,
+        image: &ClusterImage,
+        resource: &ConfigResource,
+        partitions: &imbl::OrdMap<TopicIdPartition, Arc<Partition>>,
+    ) -> Effects {
+        let mut effects = Effects::default();
+        for partition in partitions.values() {
+            let topic = &partition.name().topic;
+            let concerned = match resource {
+                ConfigResource::Topic(name) => name == topic,
+                ConfigResource::Broker(id) => *id == self.broker,
+                ConfigResource::Cluster => true,
+            };
+            if concerned {
+                let config = topic_config(image, self.broker, &self.settings, topic);
+                let governed = govern(&config, &self.settings, fastrand::f64());
+                effects = effects.and(partition.govern(governed));
+            }
+        }
+        effects
+    }
+
+    fn deliver(&self, effects: &Effects) {
+        let tickets: Vec<Ticket> =
+            effects.released.iter().map(|&bits| Ticket::from_bits(bits)).collect();
+        self.mailboxes.deliver(&tickets);
+    }
+}
+
+fn assignment(state: &PartitionState) -> Assignment {
+    Assignment {
+        leader: state.leader,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        replicas: state.replicas.clone(),
+        isr: state.isr.clone(),
+    }
+}

@@ -1,0 +1,353 @@
+//! The command line: every command, flag and help text. What the commands do is in `command/`.
+
+use clap::{Arg, ArgAction, Command, value_parser};
+use jocko_config::DEFINITIONS;
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    Command::new("jocko")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A distributed commit log that speaks Kafka's protocol")
+        .long_about(
+            "A distributed commit log that speaks Kafka's protocol.\n\n\
+             Without a command it starts a broker on localhost:9092 with its data in ./jocko-data.",
+        )
+        .after_help(
+            "Examples:\n  jocko\n  jocko topic create orders -p 6\n  \
+             echo hello | jocko produce orders\n  jocko consume orders -o start",
+        )
+        // `jocko --data-dir x` means `jocko start --data-dir x`.
+        .args(settings())
+        .args(connection())
+        .subcommand(start())
+        .subcommand(topic())
+        .subcommand(produce())
+        .subcommand(consume("consume", "Reads records of a topic"))
+        .subcommand(consume("tail", "Reads what comes from now on (consume -o end)"))
+        .subcommand(cluster())
+        .subcommand(config())
+        .subcommand(
+            Command::new("completion").about("Prints a completion script for a shell").arg(
+                Arg::new("shell")
+                    .required(true)
+                    .value_parser(value_parser!(clap_complete::Shell))
+                    .help("bash, zsh, fish, elvish or powershell"),
+            ),
+        )
+}
+
+/// One flag for each setting, named as its definition says.
+fn settings() -> Vec<Arg> {
+    let flag = |definition: &'static jocko_config::Definition| {
+        let name = definition.flag_name();
+        Arg::new(definition.key)
+            .long(name.trim_start_matches("--").to_owned())
+            .value_name("VALUE")
+            .help(format!(
+                "{} [default: {}]",
+                first_sentence(definition.doc),
+                shown(definition.default)
+            ))
+            .help_heading("Settings (also in jocko.toml and as JOCKO_* variables)")
+    };
+    let mut flags = vec![
+        Arg::new("config")
+            .short('c')
+            .long("config")
+            .value_name("FILE")
+            .help("The settings file [default: ./jocko.toml, if it is there]"),
+    ];
+    flags.extend(DEFINITIONS.iter().map(flag));
+    flags
+}
+
+fn first_sentence(text: &str) -> &str {
+    let text = text.trim();
+    text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.')
+}
+
+fn shown(default: &str) -> &str {
+    if default.is_empty() { "none" } else { default }
+}
+
+/// How to reach a cluster and how to print: on every command that asks one.
+fn connection() -> Vec<Arg> {
+    vec![
+        Arg::new("brokers")
+            .short('b')
+            .long("brokers")
+            .visible_alias("bootstrap-server")
+            .value_name("HOST:PORT,...")
+            .env("JOCKO_BROKERS")
+            .default_value("localhost:9092")
+            .global(true)
+            .help("Any brokers of the cluster"),
+        Arg::new("timeout")
+            .long("timeout")
+            .value_name("TIME")
+            .default_value("10s")
+            .global(true)
+            .help("How long to wait for an answer"),
+    ]
+}
+
+fn output() -> Arg {
+    Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_name("FORMAT")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("How to print")
+}
+
+fn start() -> Command {
+    Command::new("start").about("Runs a broker (also what `jocko` alone does)").args(settings())
+}
+
+fn topic() -> Command {
+    let name = || Arg::new("name").required(true).value_name("TOPIC").help("The topic's name");
+    let dry_run = || {
+        Arg::new("dry-run")
+            .long("dry-run")
+            .action(ArgAction::SetTrue)
+            .help("Only say what would happen")
+    };
+    Command::new("topic")
+        .about("Creates, lists, describes and deletes topics")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("create")
+                .about("Creates a topic")
+                .arg(name())
+                .arg(
+                    Arg::new("partitions")
+                        .short('p')
+                        .long("partitions")
+                        .value_name("N")
+                        .value_parser(value_parser!(i32).range(1..))
+                        .help("How many partitions [default: the cluster's topics.partitions]"),
+                )
+                .arg(
+                    Arg::new("replication")
+                        .short('r')
+                        .long("replication")
+                        .visible_alias("replication-factor")
+                        .value_name("N")
+                        .value_parser(value_parser!(i16).range(1..))
+                        .help("How many replicas [default: auto]"),
+                )
+                .arg(
+                    Arg::new("retention")
+                        .long("retention")
+                        .value_name("TIME")
+                        .help("How long records stay, as in 7d (retention.ms)"),
+                )
+                .arg(
+                    Arg::new("set")
+                        .long("set")
+                        .visible_alias("config")
+                        .value_name("NAME=VALUE")
+                        .action(ArgAction::Append)
+                        .help("A topic setting by Kafka's name; may be repeated"),
+                )
+                .arg(
+                    Arg::new("if-not-exists")
+                        .long("if-not-exists")
+                        .action(ArgAction::SetTrue)
+                        .help("Succeed if the topic is there already"),
+                )
+                .arg(dry_run())
+                .arg(output()),
+        )
+        .subcommand(
+            Command::new("list")
+                .about("Lists topics")
+                .arg(
+                    Arg::new("internal")
+                        .long("internal")
+                        .action(ArgAction::SetTrue)
+                        .help("Internal ones too"),
+                )
+                .arg(output()),
+        )
+        .subcommand(
+            Command::new("describe")
+                .about("Shows a topic's partitions, sizes and settings")
+                .arg(name())
+                .arg(output()),
+        )
+        .subcommand(
+            Command::new("delete")
+                .about("Deletes topics and all their records")
+                .arg(name().num_args(1..).action(ArgAction::Append))
+                .arg(
+                    Arg::new("yes")
+                        .long("yes")
+                        .short('y')
+                        .action(ArgAction::SetTrue)
+                        .help("Do not ask"),
+                )
+                .arg(dry_run())
+                .arg(output()),
+        )
+}
+
+fn produce() -> Command {
+    Command::new("produce")
+        .about("Writes records, one a line of standard input")
+        .after_help(
+            "Examples:\n  echo hello | jocko produce greetings\n  \
+             echo 'k1:v1' | jocko produce greetings --key-separator :\n  \
+             jocko produce greetings --compression zstd < lines.txt",
+        )
+        .arg(Arg::new("topic").required(true).value_name("TOPIC").help("Where to"))
+        .arg(
+            Arg::new("partition")
+                .short('p')
+                .long("partition")
+                .value_name("N")
+                .value_parser(value_parser!(i32).range(0..))
+                .help("One partition [default: by key, or each batch to the next]"),
+        )
+        .arg(
+            Arg::new("key-separator")
+                .short('K')
+                .long("key-separator")
+                .value_name("TEXT")
+                .help("Each line is a key, this, and a value"),
+        )
+        .arg(
+            Arg::new("key")
+                .short('k')
+                .long("key")
+                .value_name("KEY")
+                .conflicts_with("key-separator")
+                .help("The key of every record"),
+        )
+        .arg(
+            Arg::new("header")
+                .short('H')
+                .long("header")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("A header of every record; may be repeated"),
+        )
+        .arg(
+            Arg::new("compression")
+                .short('z')
+                .long("compression")
+                .value_name("CODEC")
+                .value_parser(["none", "gzip", "snappy", "lz4", "zstd"])
+                .default_value("none")
+                .help("How to compress"),
+        )
+        .arg(
+            Arg::new("acks")
+                .long("acks")
+                .value_name("ACKS")
+                .value_parser(["all", "1"])
+                .default_value("all")
+                .help("When a batch counts as written"),
+        )
+        .arg(
+            Arg::new("tombstone")
+                .long("empty-is-null")
+                .action(ArgAction::SetTrue)
+                .help("An empty value is a null one (a tombstone)"),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_parser(["text", "json"])
+                .default_value("text")
+                .help("json prints where each batch went"),
+        )
+}
+
+fn consume(name: &'static str, about: &'static str) -> Command {
+    Command::new(name)
+        .about(about)
+        .after_help(
+            "Positions: start, end, OFFSET, -N (N before the end), @TIME, @-1h, and ranges FROM:TO with TO one of\n\
+             end, now, OFFSET, @TIME. A range ends the command when it is read.\n\
+             Formats: %t topic %p partition %o offset %k key %v value %h headers %d time \\n \\t.\n\n\
+             Examples:\n  jocko consume orders -o start\n  jocko consume orders -o @-1h:now -f '%d %p/%o %k=%v\\n'\n  \
+             jocko consume orders -o json -o start -n 5",
+        )
+        .arg(Arg::new("topic").required(true).value_name("TOPIC").help("What to read"))
+        .arg(
+            Arg::new("partition")
+                .short('p')
+                .long("partition")
+                .value_name("N,...")
+                .value_delimiter(',')
+                .value_parser(value_parser!(i32).range(0..))
+                .help("Only these partitions [default: all]"),
+        )
+        .arg(
+            Arg::new("from")
+                .short('o')
+                .long("offset")
+                .visible_alias("output")
+                .value_name("POSITION|json")
+                .action(ArgAction::Append)
+                .allow_hyphen_values(true)
+                .help("Where to start; or json, for one object a line [default: end]"),
+        )
+        .arg(
+            Arg::new("from-beginning")
+                .long("from-beginning")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("from")
+                .help("As -o start"),
+        )
+        .arg(
+            Arg::new("count")
+                .short('n')
+                .long("count")
+                .value_name("N")
+                .value_parser(value_parser!(u64))
+                .help("End after so many records"),
+        )
+        .arg(
+            Arg::new("format")
+                .short('f')
+                .long("format")
+                .value_name("FORMAT")
+                .help("How to print a record [default: %v\\n]"),
+        )
+        .arg(
+            Arg::new("exit-at-end")
+                .short('e')
+                .long("exit-at-end")
+                .action(ArgAction::SetTrue)
+                .help("End when everything there is has been read"),
+        )
+}
+
+fn cluster() -> Command {
+    Command::new("cluster")
+        .about("Shows how a cluster is")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("status").about("Brokers, controller and topics").arg(output()))
+}
+
+fn config() -> Command {
+    Command::new("config")
+        .about("Explains settings")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("explain")
+                .about("Says what a setting does, what it is, and who set it")
+                .arg(Arg::new("key").required(true).value_name("KEY").help("As storage.durability"))
+                .args(settings()),
+        )
+        .subcommand(
+            Command::new("show").about("Prints all settings").args(settings()).arg(output()),
+        )
+}

@@ -1,0 +1,79 @@
+//! The commands, one file each.
+
+mod cluster;
+mod completion;
+mod config;
+mod consume;
+mod produce;
+mod start;
+mod topic;
+
+use crate::failure::{Failure, Result};
+use clap::ArgMatches;
+use jocko_client::Client;
+use std::future::Future;
+use std::time::Duration;
+
+/// Runs what the command line asks for.
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        None => start::run(matches),
+        Some(("start", matches)) => start::run(matches),
+        Some(("config", matches)) => config::run(matches),
+        Some(("completion", matches)) => completion::run(matches),
+        Some(("topic", matches)) => block_on(topic::run(matches)),
+        Some(("produce", matches)) => block_on(produce::run(matches)),
+        Some(("consume", matches)) => block_on(consume::run(matches, "end")),
+        Some(("tail", matches)) => block_on(consume::run(matches, "end")),
+        Some(("cluster", matches)) => block_on(cluster::run(matches)),
+        Some((other, _)) => Err(Failure::usage(format!("there is no command {other}"))),
+    }
+}
+
+/// Client commands need one thread.
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// A client for the brokers the command line names.
+fn client(matches: &ArgMatches) -> Result<Client> {
+    let brokers: &String = matches.get_one("brokers").expect("has a default");
+    let addresses = brokers.split(',').map(|address| with_port(address.trim())).collect();
+    Ok(Client::new(addresses, timeout(matches)?))
+}
+
+fn timeout(matches: &ArgMatches) -> Result<Duration> {
+    let text: &String = matches.get_one("timeout").expect("has a default");
+    parse_duration(text).ok_or_else(|| {
+        Failure::usage(format!("--timeout {text} is no length of time")).cure("--timeout 10s")
+    })
+}
+
+/// `10s`, `7d`: as settings are written.
+fn parse_duration(text: &str) -> Option<Duration> {
+    <Duration as jocko_config::SettingValue>::parse(text)
+}
+
+fn with_port(address: &str) -> String {
+    let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !port.is_empty() && (host.ends_with(']') || !host.contains(':'))
+    });
+    if has_port { address.to_owned() } else { format!("{address}:9092") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_port;
+
+    #[test]
+    fn kafkas_port_is_the_default() {
+        for (given, expect) in [
+            ("localhost", "localhost:9092"),
+            ("localhost:19092", "localhost:19092"),
+            ("[::1]:5", "[::1]:5"),
+            ("[::1]", "[::1]:9092"),
+        ] {
+            assert_eq!(with_port(given), expect);
+        }
+    }
+}

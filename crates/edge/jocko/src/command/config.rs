@@ -1,0 +1,72 @@
+//! `jocko config explain|show`: settings as this command line, environment and file make them.
+
+use crate::failure::{Failure, Result};
+use crate::output::{json, table, wants_json};
+use clap::ArgMatches;
+use jocko_config::{DEFINITIONS, Layers, LoadedSettings, load};
+use serde_json::json;
+
+/// The file that is read when none is named, if it is there.
+const DEFAULT_FILE: &str = "jocko.toml";
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        Some(("explain", matches)) => explain(matches),
+        Some(("show", matches)) => show(matches),
+        _ => Err(Failure::usage("config needs one of explain, show")),
+    }
+}
+
+fn explain(matches: &ArgMatches) -> Result<()> {
+    let settings = load_settings(matches)?;
+    let key: &String = matches.get_one("key").expect("is required");
+    let explanation = settings.explain(key).map_err(|error| Failure::usage(error.to_string()))?;
+    println!("{explanation}");
+    Ok(())
+}
+
+fn show(matches: &ArgMatches) -> Result<()> {
+    let settings = load_settings(matches)?;
+    if wants_json(matches) {
+        let all: serde_json::Map<String, serde_json::Value> = settings
+            .entries()
+            .map(|(definition, entry)| {
+                let shown = json!({ "value": entry.value, "source": entry.source.to_string() });
+                (definition.key.to_owned(), shown)
+            })
+            .collect();
+        return json(&all.into());
+    }
+    let rows: Vec<Vec<String>> = settings
+        .entries()
+        .map(|(definition, entry)| {
+            vec![definition.key.to_owned(), entry.value.clone(), entry.source.to_string()]
+        })
+        .collect();
+    table(&["SETTING", "VALUE", "FROM"], &rows);
+    Ok(())
+}
+
+/// Lays the file, the environment and the flags over the defaults.
+pub(crate) fn load_settings(matches: &ArgMatches) -> Result<LoadedSettings> {
+    let named = matches.get_one::<String>("config");
+    let path = named.map_or(DEFAULT_FILE, String::as_str);
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => Some(text),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Failure::usage(format!("cannot read {path}: {error}"))),
+    };
+    // JOCKO_BROKERS is the client's: it names the cluster a command talks to.
+    let env: Vec<(String, String)> =
+        std::env::vars().filter(|(name, _)| name != "JOCKO_BROKERS").collect();
+    let flags: Vec<(String, String)> = DEFINITIONS
+        .iter()
+        .filter_map(|definition| {
+            let value: &String = matches.get_one(definition.key)?;
+            Some((definition.key.to_owned(), value.clone()))
+        })
+        .collect();
+    let layers =
+        Layers { file: text.as_deref().map(|text| (path, text)), env: &env, flags: &flags };
+    load(&layers).map_err(|errors| Failure::usage(errors.to_string()))
+}

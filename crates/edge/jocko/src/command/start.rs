@@ -1,0 +1,138 @@
+//! `jocko start`, and `jocko` alone: runs a broker until it is told to stop.
+
+use crate::command::config::load_settings;
+use crate::failure::{Failure, Result};
+use clap::ArgMatches;
+use jocko_broker::{Broker, StartError};
+use jocko_config::{LoadedSettings, LogFormat};
+use jocko_disk::RealDisk;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// How often the broker is looked at while it runs.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    let started = Instant::now();
+    let settings = load_settings(matches)?;
+    start_logging(&settings);
+    for notice in settings.notices() {
+        tracing::warn!("{notice}");
+    }
+    raise_descriptor_limit();
+    warn_if_exposed(&settings);
+    let data_dir = settings.settings().node.data_dir.clone();
+    let broker = Broker::start(settings, RealDisk::shared()).map_err(explain)?;
+    let listed = |addresses: &[std::net::SocketAddr]| {
+        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = broker.node_id().get(),
+        cluster = %broker.cluster_id(),
+        kafka = listed(broker.addresses()),
+        http = listed(broker.http_addresses()),
+        data = %data_dir.display(),
+        took_ms = started.elapsed().as_millis(),
+        "ready"
+    );
+    let broker = wait_for_signal(broker)?;
+    broker.stop().map_err(|reason| {
+        Failure::new(format!("the stop was not clean: {reason}"))
+            .cure("start it again: recovery sorts this out, and says what it did")
+    })
+}
+
+/// Returns the broker when it is to stop; fails when it has ended by itself.
+fn wait_for_signal(broker: Broker) -> Result<Broker> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(broker),
+                _ = interrupt.recv() => return Ok(broker),
+                () = tokio::time::sleep(WATCH_EVERY) => {}
+            }
+            if !broker.is_running() {
+                return match broker.stop() {
+                    Ok(()) => Err(Failure::new("the broker ended by itself")),
+                    Err(reason) => Err(Failure::new(format!("the broker ended: {reason}"))
+                        .cure("look at the disk, then start it again")),
+                };
+            }
+        }
+    })
+}
+
+fn start_logging(settings: &LoadedSettings) {
+    let log = &settings.settings().log;
+    let as_text = match log.format {
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+    };
+    let level = settings.entry("log.level").map_or("info", |entry| entry.value.as_str());
+    // openraft tells of every heartbeat; what matters of it, this broker tells itself.
+    let filter = EnvFilter::new(format!("{level},openraft=warn,openraft_rt=warn"));
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Set once, at the start of the process.
+    let _ = if as_text {
+        logging.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init()
+    } else {
+        logging.json().flatten_event(true).try_init()
+    };
+}
+
+/// Thousands of partitions and connections need more descriptors than shells allow at first.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit on open files stays low");
+        }
+    }
+}
+
+/// There is no authentication yet, so whoever reaches the port may read and delete everything.
+fn warn_if_exposed(settings: &LoadedSettings) {
+    let exposed: Vec<String> = settings
+        .settings()
+        .listen
+        .kafka
+        .iter()
+        .filter(|address| !address.is_loopback())
+        .map(ToString::to_string)
+        .collect();
+    if !exposed.is_empty() {
+        tracing::warn!(
+            addresses = exposed.join(","),
+            "anybody who reaches these addresses may read, write and delete everything: there is no authentication yet"
+        );
+    }
+}
+
+/// What to do about a broker that cannot start.
+fn explain(error: StartError) -> Failure {
+    let what = error.to_string();
+    let failure = Failure::new(format!("the broker cannot start: {what}"));
+    match error {
+        StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            failure.cure("stop what listens there, or choose another port: --listen-kafka localhost:19092 --listen-http localhost:19095")
+        }
+        StartError::Listen { .. } => {
+            failure.cure("choose an address of this machine: --listen-kafka localhost:9092")
+        }
+        StartError::DataDir(_)
+        | StartError::Disk(_)
+        | StartError::Raft(_)
+        | StartError::Thread(_)
+        | StartError::Refused(_)
+        | StartError::NotReady(_) => failure,
+    }
+}

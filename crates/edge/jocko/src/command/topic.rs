@@ -1,0 +1,271 @@
+//! `jocko topic create|list|describe|delete`.
+
+use crate::command::{client, parse_duration};
+use crate::failure::{Failure, Result};
+use crate::output::{grouped, json, table, wants_json};
+use clap::ArgMatches;
+use jocko_client::{Client, ClientError, NewTopic, Position};
+use jocko_protocol::rpc::describe_configs_request::{
+    DescribeConfigsRequest, DescribeConfigsResource,
+};
+use jocko_protocol::rpc::metadata_response::MetadataResponseTopic;
+use jocko_types::ErrorCode;
+use serde_json::{Value, json};
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Instant;
+
+/// A topic, in requests about configs.
+const RESOURCE_TOPIC: i8 = 2;
+/// The source of a value that was set on the topic itself.
+const SOURCE_TOPIC: i8 = 1;
+
+pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        Some(("create", matches)) => create(matches).await,
+        Some(("list", matches)) => list(matches).await,
+        Some(("describe", matches)) => describe(matches).await,
+        Some(("delete", matches)) => delete(matches).await,
+        _ => Err(Failure::usage("topic needs one of create, list, describe, delete")),
+    }
+}
+
+async fn create(matches: &ArgMatches) -> Result<()> {
+    let topic = new_topic(matches)?;
+    let mut client = client(matches)?;
+    let started = Instant::now();
+    let created = match client.create_topic(&topic).await {
+        Err(ClientError::Refused { code: ErrorCode::TopicAlreadyExists, .. })
+            if matches.get_flag("if-not-exists") =>
+        {
+            if wants_json(matches) {
+                return json(&json!({ "topic": topic.name, "created": false }));
+            }
+            println!("{} exists", topic.name);
+            return Ok(());
+        }
+        created => created?,
+    };
+    let verb = if topic.validate_only { "would create" } else { "created" };
+    if wants_json(matches) {
+        return json(&json!({
+            "topic": topic.name,
+            "id": created.id.to_string(),
+            "partitions": created.partitions,
+            "replication": created.replication,
+            "created": !topic.validate_only,
+        }));
+    }
+    println!(
+        "{verb} {}  partitions {}  replication {}  took {} ms",
+        topic.name,
+        created.partitions,
+        created.replication,
+        started.elapsed().as_millis()
+    );
+    Ok(())
+}
+
+fn new_topic(matches: &ArgMatches) -> Result<NewTopic> {
+    let mut configs = Vec::new();
+    for setting in matches.get_many::<String>("set").unwrap_or_default() {
+        let (name, value) = setting.split_once('=').ok_or_else(|| {
+            Failure::usage(format!("--set {setting} has no value")).cure("--set NAME=VALUE")
+        })?;
+        configs.push((name.to_owned(), value.to_owned()));
+    }
+    if let Some(text) = matches.get_one::<String>("retention") {
+        let time = parse_duration(text).ok_or_else(|| {
+            Failure::usage(format!("--retention {text} is no length of time"))
+                .cure("--retention 7d")
+        })?;
+        configs.push(("retention.ms".to_owned(), time.as_millis().to_string()));
+    }
+    Ok(NewTopic {
+        name: name(matches).to_owned(),
+        partitions: matches.get_one("partitions").copied(),
+        replication: matches.get_one("replication").copied(),
+        configs,
+        validate_only: matches.get_flag("dry-run"),
+    })
+}
+
+async fn list(matches: &ArgMatches) -> Result<()> {
+    let mut client = client(matches)?;
+    let metadata = client.metadata(None, false).await?;
+    let mut topics: Vec<&MetadataResponseTopic> = metadata
+        .topics
+        .iter()
+        .filter(|topic| !topic.is_internal || matches.get_flag("internal"))
+        .collect();
+    topics.sort_by(|one, other| one.name.cmp(&other.name));
+    if wants_json(matches) {
+        return json(&topics.iter().map(|topic| summary(topic)).collect::<Value>());
+    }
+    if topics.is_empty() {
+        println!("no topics");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = topics
+        .iter()
+        .map(|topic| {
+            vec![
+                topic.name.clone().unwrap_or_default(),
+                topic.partitions.len().to_string(),
+                replication(topic).to_string(),
+            ]
+        })
+        .collect();
+    table(&["TOPIC", "PARTITIONS", "REPLICATION"], &rows);
+    Ok(())
+}
+
+fn summary(topic: &MetadataResponseTopic) -> Value {
+    json!({
+        "topic": topic.name,
+        "id": topic.topic_id.to_string(),
+        "partitions": topic.partitions.len(),
+        "replication": replication(topic),
+        "internal": topic.is_internal,
+    })
+}
+
+fn replication(topic: &MetadataResponseTopic) -> usize {
+    topic.partitions.first().map_or(0, |partition| partition.replica_nodes.len())
+}
+
+async fn describe(matches: &ArgMatches) -> Result<()> {
+    let mut client = client(matches)?;
+    let name = name(matches);
+    // Says so, with the cure, if there is no such topic.
+    client.partitions(name, false).await?;
+    let metadata = client.metadata(Some(&[name]), false).await?;
+    let topic = metadata.topics.into_iter().next();
+    let mut topic = topic.ok_or_else(|| ClientError::NoSuchTopic(name.to_owned()))?;
+    topic.partitions.sort_by_key(|partition| partition.partition_index);
+    let mut ends = Vec::new();
+    for partition in &topic.partitions {
+        let index = partition.partition_index;
+        let start = client.offset(name, index, Position::Start).await?;
+        let end = client.offset(name, index, Position::End).await?;
+        ends.push((start.get(), end.get()));
+    }
+    let configs = overrides(&mut client, name).await?;
+    if wants_json(matches) {
+        let partitions: Vec<Value> = topic
+            .partitions
+            .iter()
+            .zip(&ends)
+            .map(|(partition, (start, end))| {
+                json!({
+                    "partition": partition.partition_index,
+                    "leader": partition.leader_id,
+                    "leaderEpoch": partition.leader_epoch,
+                    "replicas": partition.replica_nodes,
+                    "isr": partition.isr_nodes,
+                    "start": start,
+                    "end": end,
+                })
+            })
+            .collect();
+        let mut described = summary(&topic);
+        described["partitions"] = partitions.into();
+        described["configs"] = configs
+            .into_iter()
+            .map(|(name, value)| (name, Value::from(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into();
+        return json(&described);
+    }
+    println!(
+        "{name}  id {}  partitions {}  replication {}",
+        topic.topic_id,
+        topic.partitions.len(),
+        replication(&topic)
+    );
+    for (name, value) in configs {
+        println!("  {name} = {value}");
+    }
+    let rows: Vec<Vec<String>> = topic
+        .partitions
+        .iter()
+        .zip(&ends)
+        .map(|(partition, (start, end))| {
+            vec![
+                partition.partition_index.to_string(),
+                partition.leader_id.to_string(),
+                list_of(&partition.replica_nodes),
+                list_of(&partition.isr_nodes),
+                grouped(*start),
+                grouped(*end),
+                grouped(end - start),
+            ]
+        })
+        .collect();
+    table(&["PARTITION", "LEADER", "REPLICAS", "ISR", "START", "END", "RECORDS"], &rows);
+    Ok(())
+}
+
+fn list_of(ids: &[i32]) -> String {
+    ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
+}
+
+/// The settings that somebody set on the topic itself.
+async fn overrides(client: &mut Client, name: &str) -> Result<Vec<(String, String)>> {
+    let request = DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: RESOURCE_TOPIC,
+            resource_name: name.to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answer = client.ask(&request).await?;
+    let response = answer.get()?;
+    let Some(result) = response.results.into_iter().next() else { return Ok(Vec::new()) };
+    ClientError::check(result.error_code, result.error_message.as_deref())?;
+    let set = result.configs.into_iter().filter(|config| config.config_source == SOURCE_TOPIC);
+    Ok(set.map(|config| (config.name, config.value.unwrap_or_default())).collect())
+}
+
+async fn delete(matches: &ArgMatches) -> Result<()> {
+    let names: Vec<&String> = matches.get_many("name").expect("is required").collect();
+    let mut client = client(matches)?;
+    let dry_run = matches.get_flag("dry-run");
+    for name in &names {
+        client.partitions(name, false).await?;
+    }
+    if !dry_run && !matches.get_flag("yes") && std::io::stdin().is_terminal() {
+        confirm(&names)?;
+    }
+    let mut deleted = Vec::new();
+    for name in &names {
+        if !dry_run {
+            client.delete_topic(name).await?;
+        }
+        deleted.push(json!({ "topic": name, "deleted": !dry_run }));
+        if !wants_json(matches) {
+            println!("{} {name}", if dry_run { "would delete" } else { "deleted" });
+        }
+    }
+    if wants_json(matches) {
+        return json(&deleted.into());
+    }
+    Ok(())
+}
+
+/// Asks a person; scripts have no terminal and are not asked.
+fn confirm(names: &[&String]) -> Result<()> {
+    let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+    print!("delete {} and all records? [y/N] ", shown.join(", "));
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim().eq_ignore_ascii_case("y") {
+        return Ok(());
+    }
+    Err(Failure::new("nothing was deleted").cure("answer y, or use --yes"))
+}
+
+fn name(matches: &ArgMatches) -> &str {
+    matches.get_one::<String>("name").expect("is required")
+}

@@ -1,0 +1,65 @@
+//! Printing: tables for people, JSON for programs.
+
+use crate::failure::Result;
+use clap::ArgMatches;
+use serde_json::Value;
+
+/// Whether a command was asked for JSON.
+pub(crate) fn wants_json(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("output").is_some_and(|format| format == "json")
+}
+
+/// Prints a value as JSON.
+pub(crate) fn json(value: &Value) -> Result<()> {
+    println!("{value:#}");
+    Ok(())
+}
+
+/// Prints rows under a header, in columns as wide as they need to be. Numbers stand to the right.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::TableStyle::new());
+    table.set_header(header.iter().copied());
+    for row in rows {
+        table.add_row(row);
+    }
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        let is_number = |row: &Vec<String>| {
+            row.get(at).is_some_and(|cell| cell.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        if !rows.is_empty() && rows.iter().all(is_number) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+    for line in table.to_string().lines() {
+        println!("{}", line.trim_end());
+    }
+}
+
+/// A number with its thousands apart.
+pub(crate) fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_stand_apart() {
+        for (number, expect) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567")]
+        {
+            assert_eq!(grouped(number), expect);
+        }
+    }
+}
