@@ -59,6 +59,13 @@ pub enum ProposeError {
     /// proposed: try again later.
     #[error("no quorum has answered lately")]
     NoLease,
+    /// The disk is so full that writing the entry might fail, which would end this node. Nothing
+    /// was proposed: make room and try again.
+    #[error("the disk has only {free_bytes} bytes left")]
+    NoSpace {
+        /// Bytes free.
+        free_bytes: u64,
+    },
     /// The entry may or may not commit: leadership was lost, or time ran out, after it was
     /// written. Look at the state before trying again.
     #[error("the outcome is not known: {0}")]
@@ -81,7 +88,10 @@ impl ProposeError {
     /// Whether nothing was proposed and the same proposal may succeed later or elsewhere.
     #[must_use]
     pub const fn is_retriable(&self) -> bool {
-        matches!(self, Self::NotLeader { .. } | Self::NotReady | Self::NoLease)
+        matches!(
+            self,
+            Self::NotLeader { .. } | Self::NotReady | Self::NoLease | Self::NoSpace { .. }
+        )
     }
 
     /// Whether this node's Raft has ended.

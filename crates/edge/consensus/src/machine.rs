@@ -146,6 +146,18 @@ impl RaftStateMachine<Types> for Machine {
         Ok(())
     }
 
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let builder = self.get_snapshot_builder().await;
+        let bytes = builder.taken.as_ref().map_or(0, |taken| taken.state.len());
+        // A snapshot that does not fit would end Raft. Without it the log only grows; the next
+        // entries ask again.
+        if !force && !self.snapshots.has_room_for(bytes) {
+            tracing::warn!(bytes, "no room on the disk for a snapshot; it is put off");
+            return None;
+        }
+        Some(builder)
+    }
+
     async fn get_snapshot_builder(&mut self) -> Builder {
         let meta =
             SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() };

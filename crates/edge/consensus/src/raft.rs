@@ -28,6 +28,10 @@ use crate::status::{RaftStatus, StatusWatch};
 use crate::types::{Payload, Snapshot, Types};
 use crate::wire::{Request, Response};
 
+/// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
+/// indexes, the raft state, and entries that are on their way already.
+const ROOM_BYTES_MIN: u64 = 1024 * 1024;
+
 type Openraft = openraft::Raft<Types, Machine>;
 
 /// One node of the group. Clones share it.
@@ -38,6 +42,7 @@ pub struct Raft {
 
 struct Inner {
     raft: Openraft,
+    disk: DiskRef,
     config: RaftConfig,
     log: LogStore,
     counters: Arc<Counters>,
@@ -69,7 +74,7 @@ impl Raft {
     ) -> Result<Self, StartError> {
         let openraft_config = Arc::new(config.to_openraft()?);
         let counters = Arc::new(Counters::default());
-        let (log, snapshots) = open_files(&config, disk, &spawn, &counters).await?;
+        let (log, snapshots) = open_files(&config, disk.clone(), &spawn, &counters).await?;
         let (applied_sender, applied_index) = channel(None);
         let machine = Machine::new(state, Arc::new(snapshots), spawn, applied_sender);
         let raft =
@@ -93,7 +98,8 @@ impl Raft {
             let elected = raft.trigger().elect(false).await;
             elected.map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
         }
-        let inner = Inner { raft, config, log, counters, status, applied_index, is_shut_down };
+        let inner =
+            Inner { raft, disk, config, log, counters, status, applied_index, is_shut_down };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -146,6 +152,7 @@ impl Raft {
             return Err(ProposeError::TooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX });
         }
         self.check_may_propose()?;
+        self.check_room(bytes)?;
         let written = self.inner.raft.client_write(Payload(payload));
         let Ok(outcome) = tokio::time::timeout(self.inner.config.propose_timeout, written).await
         else {
@@ -178,6 +185,18 @@ impl Raft {
             return Err(ProposeError::NoLease);
         }
         Ok(())
+    }
+
+    /// An append that finds no room ends Raft, so it is not tried on a disk that is full. One that
+    /// cannot tell how full it is counts as roomy.
+    fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
+        let needed = (bytes as u64).saturating_add(ROOM_BYTES_MIN);
+        match self.inner.disk.space(&self.inner.config.dir) {
+            Ok(space) if space.free < needed => {
+                Err(ProposeError::NoSpace { free_bytes: space.free })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn fatal(&self, fatal: &Fatal<Types>) -> ProposeError {

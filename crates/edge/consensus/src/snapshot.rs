@@ -24,6 +24,9 @@ const SUMMED_FROM: usize = 8;
 /// The largest file that is read. An image is far smaller; a file beyond this is not ours.
 const FILE_BYTES_MAX: usize = 2 << 30;
 
+/// Room that must be left on the disk beside a snapshot: entries need it.
+const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;
+
 /// A snapshot in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stored {
@@ -121,6 +124,13 @@ impl SnapshotStore {
             Err(fault) if fault.kind() == FaultKind::NotFound => self.newest(),
             Err(fault) => Err(fault),
         }
+    }
+
+    /// Whether a snapshot of so many bytes surely fits on the disk. A disk that cannot tell how
+    /// full it is counts as roomy.
+    pub(crate) fn has_room_for(&self, state_bytes: usize) -> bool {
+        let needed = (state_bytes as u64).saturating_add(ROOM_BYTES_MIN);
+        self.disk.space(&self.dir).map_or(true, |space| space.free >= needed)
     }
 
     /// Writes a snapshot; durable when this returns. One that is not newer than the newest is

@@ -153,7 +153,9 @@ async fn a_leader_cut_off_refuses_once_its_lease_is_over() {
     assert!(refused.is_retriable(), "{refused}");
     let others = cluster.nodes.iter().filter(|(id, _)| **id != old);
     let serving: Vec<_> = others.filter(|(_, node)| node.raft.status().is_serving).collect();
-    let [(new, _)] = serving[..] else { panic!("one leader on the other side: {serving:?}", serving = serving.len()) };
+    let [(new, _)] = serving[..] else {
+        panic!("one leader on the other side: {serving:?}", serving = serving.len())
+    };
     let last = cluster.nodes[new].raft.propose(payload(3)).await.unwrap();
     cluster.network.heal();
     cluster.all_applied(last).await;

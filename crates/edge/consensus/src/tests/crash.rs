@@ -149,7 +149,10 @@ fn the_log_store_survives_every_crash_point() {
             let log = (first, terms);
             assert!(legal.logs.contains(&log), "{after}: {log:?} of {:?}", legal.logs);
         }
-        assert_eq!(state.last_log_id, entries.last().map(|e| e.log_id).or(state.last_purged_log_id));
+        assert_eq!(
+            state.last_log_id,
+            entries.last().map(|e| e.log_id).or(state.last_purged_log_id)
+        );
         assert!(now(store.read_committed()).unwrap() <= state.last_log_id);
         // It goes on from there.
         append(&mut store, vec![entry(9, next)]).unwrap();

@@ -131,6 +131,53 @@ async fn a_snapshot_is_taken_and_the_log_behind_it_goes() {
     raft.propose(payload(100)).await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_refuses_proposals_and_snapshots_until_there_is_room() {
+    let disk = MemDisk::with_dir("data");
+    let mut config = config(1);
+    config.snapshot_every_entries = 5;
+    let state = Remembers::default();
+    let machine = Box::new(state.clone());
+    let raft = Raft::start(config, disk.shared(), tasks(), machine, Arc::new(NoNetwork));
+    let raft = raft.await.unwrap();
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    disk.set_capacity(Some(512 * 1024));
+    let error = raft.propose(payload(1)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::NoSpace { .. }) && error.is_retriable(), "{error}");
+    // Enough for entries, too little for snapshots.
+    disk.set_capacity(Some(3 * 1024 * 1024));
+    for number in 0..20 {
+        raft.propose(payload(number)).await.unwrap();
+    }
+    assert_eq!(raft.metrics().snapshot_index, None);
+    disk.set_capacity(None);
+    raft.propose(payload(20)).await.unwrap();
+    let mut tries = 0;
+    while raft.metrics().snapshot_index.is_none() {
+        tries += 1;
+        assert!(tries < 100, "no snapshot although there is room");
+        raft.propose(payload(20 + tries)).await.unwrap();
+    }
+    assert_eq!(raft.status().fatal, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_to_what_was_durable_stops_the_start() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    for number in 0..10 {
+        raft.propose(payload(number)).await.unwrap();
+    }
+    raft.shutdown().await.unwrap();
+    let path = format!("{DIR}/00000000000000000000.log");
+    disk.flip_bit(&path, 600, 3).unwrap();
+    let state = Box::new(Remembers::default());
+    let error = Raft::start(config(1), disk.shared(), tasks(), state, Arc::new(NoNetwork)).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, StartError::Log(_) | StartError::Damaged(_)), "{error}");
+}
+
 /// Real files, real time, a real worker: from start to the first proposal answered.
 #[tokio::test]
 async fn it_is_ready_at_once() {
