@@ -231,11 +231,11 @@ fn check(disk: &DiskRef, config: &LogConfig, promised: &Promised) {
 /// Cuts the power after every change that `steps` make.
 fn enumerate(steps: &[Step]) {
     let config = LogConfig { segment_bytes_max: 400, ..small() };
-    let covered = CrashPoints::in_dir("/data").arbitrary(5).run(
+    let covered = CrashPoints::in_dir("/data").arbitrary(3).run(
         |disk, promised: &mut Promised| run(disk, steps, &config, promised),
         |after, promised| {
             // Recovery may be cut short, too; and once it was done, what it served must stay.
-            if after.point % 23 == 3 {
+            if after.point % 31 == 3 {
                 CrashPoints::on(after.mem()).arbitrary(1).run(
                     |disk, served: &mut Offset| {
                         *served = open(disk, &config, &promised.context())?.0.log_end();
@@ -293,15 +293,15 @@ fn starting_over_survives_power_cuts() {
 fn dropping_the_oldest_segments_survives_power_cuts() {
     use Step::*;
     enumerate(&[
-        Append(12),
+        Append(14),
         Flush,
-        AdvanceStart(9),
+        AdvanceStart(25),
         RemoveDeleted,
         Checkpoint,
         RemoveDeleted,
         Append(2),
         Flush,
-        AdvanceStart(20),
+        AdvanceStart(30),
         Checkpoint,
         RemoveDeleted,
     ]);

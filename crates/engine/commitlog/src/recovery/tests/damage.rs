@@ -210,3 +210,41 @@ fn leftovers_of_an_earlier_life_are_removed() {
         assert!(!disk.exists(&Path::new(DIR).join(name)).unwrap(), "{name}");
     }
 }
+
+/// Replaces the last segment's file.
+fn overwrite(mem: &MemDisk, bytes: &[u8]) {
+    let file = mem.shared().open(Path::new(LAST_LOG), Open::Write).unwrap();
+    file.set_size(0).unwrap();
+    file.write_at(&[std::io::IoSlice::new(bytes)], 0).unwrap();
+}
+
+#[test]
+fn a_batch_of_an_older_leader_ends_the_log() {
+    let (mem, _) = stopped();
+    let batches = |epochs: [i32; 3]| -> Vec<u8> {
+        let [first, second, third] = epochs;
+        let at = |base, epoch| assigned(base, epoch, &[1, 2], 9);
+        [at(40, first), at(42, second), at(44, third)].concat()
+    };
+    for (epochs, end) in [([1, 2, 2], 46), ([2, 2, 1], 44), ([2, 1, 2], 42), ([0, 1, 1], 40)] {
+        overwrite(&mem, &batches(epochs));
+        let (log, report) = open_on(&mem, false, offset(38)).unwrap();
+        assert_eq!(log.log_end(), offset(end), "{epochs:?}");
+        let reason = report.cut.map(|cut| cut.reason);
+        assert_eq!(reason.is_some(), end < 46, "{reason:?}");
+    }
+}
+
+#[test]
+fn a_clean_mark_is_not_believed_if_the_file_has_another_size() {
+    let (mem, end) = stopped();
+    let whole = mem.contents(LAST_LOG).unwrap();
+    overwrite(&mem, &[whole.clone(), whole[..50].to_vec()].concat());
+    let (mut log, report) = open_on(&mem, true, end).unwrap();
+    assert_eq!(report.cut.map(|cut| cut.bytes), Some(50));
+    is_whole(&mut log, end);
+    drop(log);
+    overwrite(&mem, &whole[..whole.len() - 1]);
+    let fault = open_on(&mem, true, end).map(drop).unwrap_err();
+    assert!(matches!(fault, LogFault::Corrupt { .. }), "{fault}");
+}
