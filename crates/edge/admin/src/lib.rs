@@ -10,7 +10,6 @@
 
 mod server;
 
-pub use prometheus_client as prometheus;
 pub use server::{Probe, serve};
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod internal;
 mod listen;
 mod machine;
 mod metrics;
+mod metrics_page;
 mod operations;
 mod producer_ids;
 mod published;

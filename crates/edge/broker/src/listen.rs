@@ -1,7 +1,7 @@
 //! The broker's doors: Kafka for clients, HTTP for operators.
 
 use crate::context::Context;
-use crate::metrics::Page;
+use crate::metrics_page::Page;
 use crate::session::Front;
 use crate::start::StartError;
 use jocko_config::{HostPort, LoadedSettings};

@@ -25,3 +25,25 @@ pub(crate) fn boot_id() -> Option<Uuid> {
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).ok().map(|number| Uuid::from_bytes(number.to_be_bytes()))
 }
+
+/// What this process uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) descriptors: usize,
+}
+
+/// Read from the system, where it tells.
+pub(crate) fn usage() -> Option<Usage> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name, in parentheses, may hold anything; fixed fields come after it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+    Some(Usage {
+        cpu_seconds: (number(11)? + number(12)?) as f64 / ticks_per_second,
+        resident_bytes: number(21)? * rustix::param::page_size() as u64,
+        descriptors: std::fs::read_dir("/proc/self/fd").ok()?.count(),
+    })
+}

@@ -1,95 +1,104 @@
-//! Counters of the broker, and the page that shows them (docs: the names of `/metrics`).
+//! What the broker counts while it works. Relaxed atomics: a scrape may be a request behind.
 
-use crate::context::Context;
-use jocko_consensus::Raft;
-use jocko_net::Meter;
 use jocko_protocol::ApiKey;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// API keys are below this.
 const APIS_MAX: usize = 128;
+/// Versions of one API are below this.
+const VERSIONS_MAX: usize = 32;
+/// Upper bounds of the buckets of a latency histogram, in microseconds; one more takes the rest.
+pub(crate) const BUCKETS_MICROS: [u64; 16] = [
+    50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 25_600, 51_200, 102_400, 204_800, 409_600,
+    1_638_400, 6_553_600,
+];
 
-/// What is counted while requests run. Relaxed atomics: a scrape may be a request behind.
+/// Times by bucket.
+#[derive(Debug, Default)]
+pub(crate) struct Histogram {
+    buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
+    micros: AtomicU64,
+}
+
+impl Histogram {
+    pub(crate) fn note(&self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BUCKETS_MICROS.partition_point(|bound| *bound < micros);
+        if let Some(slot) = self.buckets.get(bucket) {
+            slot.fetch_add(1, Ordering::Relaxed);
+        }
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// How many fell into each bucket, the one without a bound last.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed))
+    }
+
+    /// The sum of all times.
+    pub(crate) fn sum(&self) -> Duration {
+        Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+}
+
+/// The counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// By API and version.
     requests: Vec<AtomicU64>,
-    flush_rounds: AtomicU64,
-    flush_nanos: AtomicU64,
-    retention_bytes: AtomicU64,
+    /// By API; made when the API is first used, since most never are.
+    latencies: Vec<std::sync::OnceLock<Box<Histogram>>>,
+    pub(crate) flushes: Histogram,
+    pub(crate) retention_bytes: AtomicU64,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         Self {
-            requests: (0..APIS_MAX).map(|_| AtomicU64::new(0)).collect(),
-            flush_rounds: AtomicU64::new(0),
-            flush_nanos: AtomicU64::new(0),
+            requests: (0..APIS_MAX * VERSIONS_MAX).map(|_| AtomicU64::new(0)).collect(),
+            latencies: (0..APIS_MAX).map(|_| std::sync::OnceLock::new()).collect(),
+            flushes: Histogram::default(),
             retention_bytes: AtomicU64::new(0),
         }
     }
 
-    /// A request of this API has come.
-    pub(crate) fn request(&self, api: ApiKey) {
-        let slot = usize::try_from(api.code()).ok().and_then(|key| self.requests.get(key));
-        if let Some(slot) = slot {
-            slot.fetch_add(1, Ordering::Relaxed);
+    /// A request was answered, after that time if it was the broker's to take.
+    pub(crate) fn request(&self, (api, version): (ApiKey, i16), took: Option<Duration>) {
+        let Ok(api) = usize::try_from(api.code()) else { return };
+        let Ok(version) = usize::try_from(version) else { return };
+        let slot = api * VERSIONS_MAX + version.min(VERSIONS_MAX - 1);
+        if let Some(count) = self.requests.get(slot) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        if let (Some(took), Some(latency)) = (took, self.latencies.get(api)) {
+            latency.get_or_init(Box::default).note(took);
         }
     }
 
     /// A flush round has ended.
     pub(crate) fn flush_round(&self, took: Duration) {
-        self.flush_rounds.fetch_add(1, Ordering::Relaxed);
-        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.flush_nanos.fetch_add(nanos, Ordering::Relaxed);
+        self.flushes.note(took);
     }
 
     /// Retention dropped so many bytes.
     pub(crate) fn retained(&self, bytes: u64) {
         self.retention_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
-}
 
-/// What the HTTP port shows of a running broker.
-pub(crate) struct Page {
-    context: Arc<Context>,
-    raft: Raft,
-    meter: Meter,
-}
-
-impl Page {
-    pub(crate) fn new(context: Arc<Context>, raft: Raft, meter: Meter) -> Self {
-        Self { context, raft, meter }
-    }
-}
-
-impl jocko_admin::Probe for Page {
-    fn unready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
-        let status = self.raft.status();
-        if let Some(fatal) = &status.fatal {
-            reasons.push(format!("the metadata log failed: {fatal}"));
-        } else if !status.is_serving {
-            reasons.push("the metadata log has no leader".to_owned());
-        }
-        if self.context.addresses().is_empty() {
-            reasons.push("not listening yet".to_owned());
-        }
-        reasons
+    /// Requests so far, by API and version, those that never came left out.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = (ApiKey, usize, u64)> {
+        self.requests.iter().enumerate().filter_map(|(slot, count)| {
+            let count = count.load(Ordering::Relaxed);
+            let api = ApiKey::from_code(i16::try_from(slot / VERSIONS_MAX).ok()?)?;
+            (count > 0).then_some((api, slot % VERSIONS_MAX, count))
+        })
     }
 
-    fn metrics(&self) -> String {
-        let mut page = String::new();
-        self.write(&mut page).expect("a String takes all");
-        page
-    }
-}
-
-impl Page {
-    fn write(&self, page: &mut String) -> std::fmt::Result {
-        let _ = &self.meter;
-        page.push_str("# EOF\n");
-        Ok(())
+    /// Latencies of the APIs that were used.
+    pub(crate) fn latencies(&self) -> impl Iterator<Item = (ApiKey, &Histogram)> {
+        self.latencies.iter().enumerate().filter_map(|(api, latency)| {
+            Some((ApiKey::from_code(i16::try_from(api).ok()?)?, &**latency.get()?))
+        })
     }
 }

@@ -8,6 +8,7 @@ use jocko_codec::Writer;
 use jocko_net::{Call, Frame, Peer, Reactor, Reply, Service};
 use jocko_protocol::frame::{HeaderError, RequestFrame, RequestPrefix, encode_response};
 use jocko_protocol::{ApiKey, Reader, Response, versions};
+use jocko_types::Now;
 use std::sync::Arc;
 
 /// Answers Kafka requests; what the network layer knows of the broker.
@@ -101,11 +102,36 @@ impl Service for Front {
             return Call::Close(format!("{} is not served", request.api.name()).into());
         };
         let (api, version) = (request.api, request.version);
-        session.context.metrics.request(api);
+        let received = frame.received;
         let exchange =
             Exchange { version, correlation_id: request.correlation_id, body: request.body };
-        handler(session, exchange).unwrap_or_else(|error| {
+        let call = handler(session, exchange).unwrap_or_else(|error| {
             Call::Close(format!("{} v{version}: {error}", api.name()).into())
-        })
+        });
+        timed(session, (api, version), received, call)
+    }
+}
+
+/// Counts a request once it is answered, with the time that took. What waits for news (a long
+/// poll) is counted, but its wait is not time that this broker took.
+fn timed(session: &Session, request: (ApiKey, i16), received: Now, call: Call) -> Call {
+    let metrics = &session.context.metrics;
+    match call {
+        Call::Later(answer) => {
+            let (context, reactor) = (Arc::clone(&session.context), session.reactor.clone());
+            Call::Later(Box::pin(async move {
+                let outcome = answer.await;
+                context.metrics.request(request, Some(reactor.now().since(received)));
+                outcome
+            }))
+        }
+        Call::Wait(_) => {
+            metrics.request(request, None);
+            call
+        }
+        Call::Reply(_) | Call::NoReply | Call::Close(_) => {
+            metrics.request(request, Some(session.reactor.now().since(received)));
+            call
+        }
     }
 }

@@ -24,7 +24,7 @@ pub use jocko_commitlog::{
 };
 pub use jocko_replica::{Acks, Assignment, Durability, Policy};
 pub use offsets::Listed;
-pub use partition::{Effects, Governed, Home, Partition, Standing};
+pub use partition::{Effects, Governed, Home, Partition, Standing, Traffic};
 pub use produce::{Appended, Progress, Refused};
 pub use read::{Diverging, Read, ReadOutcome, View};
 pub use upkeep::Upkeep;

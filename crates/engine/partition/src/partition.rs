@@ -7,7 +7,7 @@ use jocko_records::AppendRules;
 use jocko_replica::{Assignment, Input, LogEnds, Output, Policy, Released, Replica, Role, Ticket};
 use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Everything a topic's settings decide for one of its partitions.
@@ -65,6 +65,17 @@ pub struct Standing {
     pub segments: usize,
 }
 
+/// What went through a partition since the process started.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes of batches appended.
+    pub bytes_in: AtomicU64,
+    /// Records appended.
+    pub records_in: AtomicU64,
+    /// Bytes of batches handed out to readers.
+    pub bytes_out: AtomicU64,
+}
+
 /// One partition of a topic on this broker.
 #[derive(Debug)]
 pub struct Partition {
@@ -74,6 +85,7 @@ pub struct Partition {
     governed: ArcSwap<Governed>,
     /// Whether the flusher has it in its line.
     in_line: AtomicBool,
+    pub(crate) traffic: Traffic,
     state: Mutex<State>,
 }
 
@@ -106,6 +118,7 @@ impl Partition {
             home,
             governed: ArcSwap::from_pointee(governed),
             in_line: AtomicBool::new(false),
+            traffic: Traffic::default(),
             state: Mutex::new(State::Closed(None)),
         }
     }
@@ -126,6 +139,12 @@ impl Partition {
     #[must_use]
     pub fn home(&self) -> &Home {
         &self.home
+    }
+
+    /// What went through it.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// The settings in force.
@@ -179,6 +198,12 @@ impl Partition {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(*self.lock(), State::Open(_))
+    }
+
+    /// Whether its log has a folder. A partition that was never written to has none.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.home.disk.exists(&self.home.dir).unwrap_or(true)
     }
 
     /// Why the partition cannot be used, if so.

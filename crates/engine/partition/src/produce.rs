@@ -5,6 +5,7 @@ use jocko_commitlog::{AppendOutcome, AppendedBatch};
 use jocko_records::PreparedBatch;
 use jocko_replica::{Acks, Durability, Input, Refusal, Role, Ticket};
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+use std::sync::atomic::Ordering;
 
 /// A batch that is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,9 @@ impl Partition {
             let mut effects = Effects::default();
             let segments = open.log.segment_count();
             let appended = open.append(batch, acks, now, &mut effects);
+            if appended.is_ok() {
+                self.note_append(batch);
+            }
             if governed.policy.durability == Durability::Relaxed && appended.is_ok() {
                 // Nobody's answer waits for the disk; a sealed segment goes there all the same.
                 let rolled = open.log.segment_count() > segments.max(1);
@@ -86,6 +90,12 @@ impl Partition {
             (appended, effects)
         });
         outcome.unwrap_or_else(|code| (Err(code.into()), Effects::default()))
+    }
+
+    fn note_append(&self, batch: &PreparedBatch<'_>) {
+        let records = u64::try_from(batch.record_count).unwrap_or(0);
+        self.traffic.bytes_in.fetch_add(batch.bytes.len() as u64, Ordering::Relaxed);
+        self.traffic.records_in.fetch_add(records, Ordering::Relaxed);
     }
 
     /// What has become of a batch that was appended before.

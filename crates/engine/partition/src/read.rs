@@ -4,6 +4,7 @@ use crate::partition::{Effects, Partition};
 use jocko_commitlog::{Cold, LogSlice, Patience, ReadOutcome as LogRead, ReadRequest};
 use jocko_replica::{Input, Refusal, Ticket};
 use jocko_types::{ErrorCode, LeaderEpoch, Offset};
+use std::sync::atomic::Ordering;
 
 /// What a consumer wants.
 #[derive(Debug, Clone, Copy)]
@@ -91,7 +92,10 @@ impl Partition {
                 patience: Patience::ResidentOnly,
             };
             match open.log.read(&request) {
-                Ok(LogRead::Slice(slice)) => view.slice = Some(slice),
+                Ok(LogRead::Slice(slice)) => {
+                    self.traffic.bytes_out.fetch_add(slice.len as u64, Ordering::Relaxed);
+                    view.slice = Some(slice);
+                }
                 Ok(LogRead::Empty) => {}
                 Ok(LogRead::OutOfRange { .. }) => {
                     return Err(Refusal(ErrorCode::OffsetOutOfRange));

@@ -75,11 +75,13 @@ fn describe(
         TOPIC => {
             let legal = TopicName::new(name).map_err(|_| Refused {
                 code: ErrorCode::InvalidTopicException,
-                message: format!("{name:?} is no legal topic name"),
+                message: format!(
+                    "Topic name is invalid: {name:?} must be 1 to 249 of [a-zA-Z0-9._-]"
+                ),
             })?;
             let topic = image.topic(legal.as_str()).ok_or_else(|| Refused {
                 code: ErrorCode::UnknownTopicOrPartition,
-                message: format!("there is no topic {legal}"),
+                message: String::new(),
             })?;
             Ok(describe_topic(image.topic_configs(&topic.name), &layers, wanted))
         }
@@ -96,12 +98,12 @@ fn describe(
                 Ok(id) => Err(Refused {
                     code: ErrorCode::InvalidRequest,
                     message: format!(
-                        "this is broker {own}: ask broker {id} itself, or leave the name empty"
+                        "Unexpected broker id, expected {own} or empty string, but received {id}"
                     ),
                 }),
                 Err(_) => Err(Refused {
                     code: ErrorCode::InvalidRequest,
-                    message: format!("a broker's name is its number, and {name:?} is none"),
+                    message: format!("Broker id must be an integer, but it is: {name}"),
                 }),
             }
         }
