@@ -59,4 +59,4 @@ pub use log::{
 };
 pub use read::{Cold, Patience};
 pub use recovery::{Cut, OpenContext, Recovery, read_topic_id};
-pub use retention::Expired;
+pub use retention::{Expired, remove_files};

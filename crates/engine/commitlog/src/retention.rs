@@ -80,6 +80,14 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
+/// Removes the files that [`Log::take_deleted`] yielded.
+///
+/// # Errors
+/// A disk fault. The files may stay: the next start removes them.
+pub fn remove_files(disk: &dyn Disk, files: &[PathBuf]) -> Result<()> {
+    files.iter().try_for_each(|path| remove(disk, path))
+}
+
 impl Log {
     /// Moves the log's start over the oldest segments that retention by time or size lets go, up
     /// to `upper` (the high watermark), rolls an active segment that is old, and forgets silent
@@ -171,12 +179,25 @@ impl Log {
     /// # Errors
     /// The latch; a disk fault, which latches.
     pub fn remove_deleted(&mut self, now: Timestamp) -> Result<u64> {
-        self.check_latch()?;
-        let removed = self.remove_deleted_now(now);
-        self.or_latch(removed)
+        let (bytes, due) = self.take_deleted(now)?;
+        let removed = remove_files(self.disk.as_ref(), &due);
+        self.or_latch(removed)?;
+        Ok(bytes)
     }
 
-    fn remove_deleted_now(&mut self, now: Timestamp) -> Result<u64> {
+    /// The first half of [`Log::remove_deleted`]: renames, and yields the files that are due for
+    /// [`remove_files`], which needs no lock. Removing a large file can take long. Whoever loses
+    /// the list leaves the files to the next start.
+    ///
+    /// # Errors
+    /// The latch; a disk fault, which latches.
+    pub fn take_deleted(&mut self, now: Timestamp) -> Result<(u64, Vec<PathBuf>)> {
+        self.check_latch()?;
+        let taken = self.take_deleted_now(now);
+        self.or_latch(taken)
+    }
+
+    fn take_deleted_now(&mut self, now: Timestamp) -> Result<(u64, Vec<PathBuf>)> {
         let limit = self.flushing.checkpointed_start.min(self.log_start);
         let mut bytes = 0;
         let due = Timestamp::from_millis(now.as_millis().saturating_add(self.delete_delay_ms()));
@@ -191,17 +212,14 @@ impl Log {
             self.segments.remove(0);
             self.flushing.note_names();
         }
-        let (gone, kept) = std::mem::take(&mut self.trash.files)
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.trash.files)
             .into_iter()
             .partition(|(due, _): &(Timestamp, PathBuf)| *due <= now);
         self.trash.files = kept;
-        for (_, path) in gone {
-            remove(disk.as_ref(), &path)?;
-        }
         if std::mem::take(&mut self.snapshots_due) {
             self.remove_old_snapshots()?;
         }
-        Ok(bytes)
+        Ok((bytes, gone.into_iter().map(|(_, path)| path).collect()))
     }
 
     /// Keeps the newest producer snapshots.

@@ -168,6 +168,12 @@ impl Flushing {
         self.state_files.retain(|state| !goes(state));
     }
 
+    /// What was told to others may be in a checkpoint by now, or on its way there.
+    pub(crate) fn expect_checkpoint(&mut self, log_start: Offset) {
+        self.checkpointed = self.checkpointed.max(self.recovery_point);
+        self.checkpointed_start = self.checkpointed_start.max(log_start);
+    }
+
     /// Takes note of a truncation to `end`: jobs under way no longer cover what comes after it.
     pub(crate) fn truncated(&mut self, end: Offset) {
         self.durable = self.durable.min(end);
@@ -326,7 +332,8 @@ impl Log {
     pub fn checkpointed(&mut self, recovery_point: Offset, log_start: Offset) {
         self.flushing.checkpointed = recovery_point;
         self.flushing.checkpointed_start = log_start;
-        if recovery_point <= self.next {
+        // Were they read before a cut and written after it, the note about the cut still counts.
+        if recovery_point <= self.flushing.recovery_point && log_start <= self.log_start {
             self.remove_recovery_bound();
         }
     }

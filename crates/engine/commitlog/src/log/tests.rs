@@ -346,3 +346,18 @@ fn a_log_that_numbers_its_own_entries_survives_power_cuts() {
         },
     );
 }
+
+#[test]
+fn a_checkpoint_that_was_read_before_a_cut_and_written_after_it_does_no_harm() {
+    let (mem, _disk, mut log) = fresh(&small());
+    fill(&mut log, 10);
+    flush(&mut log);
+    let read_before = (log.recovery_point(), log.log_start());
+    log.truncate_to(offset(6), ts(0)).unwrap();
+    log.checkpointed(read_before.0, read_before.1);
+    fill(&mut log, 12);
+    let found = mem.aftermath(jocko_disk::Crash::Power(jocko_disk::Survivors::Nothing)).shared();
+    let stale = context(false, read_before.0, read_before.1);
+    let (log, _) = open(&found, &small(), &stale).unwrap();
+    assert_eq!(log.log_end(), offset(6));
+}
