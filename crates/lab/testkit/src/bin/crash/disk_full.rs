@@ -1,0 +1,124 @@
+//! A disk that fills: produce is refused with an error that clients retry, everything else goes
+//! on, and so does produce once there is space again. The process never ends.
+
+use crate::Outcome;
+use crate::arguments::Arguments;
+use crate::simple::Writer;
+use anyhow::{Context, Result, ensure};
+use jocko_client::ClientError;
+use jocko_testkit::{BrokerProcess, Options};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const DISK_BYTES: u64 = 64 << 20;
+const RECORD_BYTES: usize = 200_000;
+/// More than fit on the disk.
+const RECORDS_MAX: usize = 1_000;
+/// How long after space is back produce must work again.
+const RECOVERY_MAX: Duration = Duration::from_secs(20);
+/// The disk is filled this often.
+const ROUNDS: u32 = 3;
+
+pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
+    let folder = tempfile::tempdir()?;
+    let disk = match SmallDisk::mount(folder.path()) {
+        Ok(disk) => disk,
+        Err(why) => return Ok(Outcome::Skipped(format!("disk-full: {why:#}"))),
+    };
+    // Its log must not compete for the space.
+    let options = Options::new(&arguments.binary, disk.mount_point.join("data"))?
+        .logging_to(folder.path().join("broker.log"))
+        .with("--storage-ballast=4MiB");
+    let mut broker = BrokerProcess::start(options)?;
+    let mut writer = Writer::new(broker.address())?;
+    writer.create("kept", &[])?;
+    let mut summary = Vec::new();
+    for round in 0..ROUNDS {
+        let filled = fill(&mut broker, &mut writer).with_context(|| format!("round {round}"))?;
+        if round % 2 == 1 {
+            // A full disk must not keep a broker from starting.
+            broker = BrokerProcess::start(broker.kill()?).context("starting on a full disk")?;
+            writer.check("kept").context("after a start on the full disk")?;
+        }
+        writer.delete("filling").context("deleting on a full disk")?;
+        let after = writer.produce_again("kept", RECOVERY_MAX)?;
+        summary.push(format!("{filled} records filled it, produced again after {after:.1?}"));
+    }
+    ensure!(broker.is_running()?, "the broker ended");
+    let log = broker.log()?;
+    ensure!(!log.contains("panicked"), "the broker panicked");
+    broker = BrokerProcess::start(broker.kill()?)?;
+    let kept = writer.check("kept").context("after the last restart")?;
+    broker.stop()?;
+    Ok(Outcome::Passed(format!("disk-full: {}; {kept} records kept", summary.join("; "))))
+}
+
+/// Fills the disk until produce is refused, and checks what must still work.
+fn fill(broker: &mut BrokerProcess, writer: &mut Writer) -> Result<usize> {
+    writer.create("filling", &[("file.delete.delay.ms", "0"), ("segment.bytes", "4194304")])?;
+    let mut accepted = 0;
+    let refused = loop {
+        match writer.produce("filling", RECORD_BYTES) {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        ensure!(accepted < RECORDS_MAX, "the disk never fills");
+    };
+    check_refusal(&refused)?;
+    for attempt in 0..20 {
+        ensure!(broker.is_running()?, "the broker ended on a full disk");
+        // Small ones may still fit here and there: both answers are right, no other is.
+        let value_bytes = if attempt % 2 == 0 { RECORD_BYTES } else { 4_000 };
+        for topic in ["filling", "kept"] {
+            if let Err(error) = writer.produce(topic, value_bytes) {
+                check_refusal(&error)?;
+            }
+        }
+    }
+    let readable = writer.check("filling").context("reading from a full disk")?;
+    ensure!(readable >= accepted, "{readable} of {accepted} records");
+    writer.check("kept").context("reading from a full disk")?;
+    Ok(accepted)
+}
+
+/// A full disk is the broker's trouble, not the record's: clients must try again.
+fn check_refusal(error: &ClientError) -> Result<()> {
+    let is_refusal = matches!(error, ClientError::Refused { .. });
+    ensure!(is_refusal && error.is_retriable(), "a full disk was answered with: {error}");
+    Ok(())
+}
+
+/// A small file system in a file.
+struct SmallDisk {
+    mount_point: PathBuf,
+}
+
+impl SmallDisk {
+    fn mount(folder: &Path) -> Result<Self> {
+        let image = folder.join("disk.img");
+        File::create(&image)?.set_len(DISK_BYTES)?;
+        let mount_point = folder.join("disk");
+        std::fs::create_dir(&mount_point)?;
+        quietly(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+        quietly(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount_point))?;
+        Ok(Self { mount_point })
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, for a broker that is being killed may still hold it.
+        let _ = quietly(Command::new("umount").arg("-l").arg(&self.mount_point));
+    }
+}
+
+fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{:?} is not here", command.get_program()))?;
+    let why = String::from_utf8_lossy(&output.stderr);
+    let why = why.lines().next().unwrap_or_default();
+    ensure!(output.status.success(), "{:?} is not permitted: {why}", command.get_program());
+    Ok(())
+}

@@ -1,0 +1,20 @@
+//! Real broker processes on loopback: started on free ports with a folder of their own, measured
+//! from outside, killed by the id they were started with; the bytes to throw at them; and the
+//! oracles that say whether what came back is what was promised.
+//!
+//! The oracles ([`History`], [`TopicHistory`]) are pure: events in, faults out. They know no
+//! broker, so that their own tests can plant each violation and see it reported.
+
+mod history;
+mod payload;
+mod process;
+mod produce;
+mod raw;
+mod topics;
+
+pub use history::{Fault, History, Log, Tally};
+pub use payload::{Id, id_of, payload};
+pub use process::{BrokerProcess, Options, Usage, free_ports, wait_until};
+pub use produce::{PartitionAnswer, PartitionBatch, produce_answers, produce_request};
+pub use raw::{Connection, api_versions_request, frame};
+pub use topics::{ListedTopic, TopicHistory};

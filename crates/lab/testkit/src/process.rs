@@ -1,0 +1,288 @@
+//! Starting, watching and ending a broker process.
+
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to answer, recovery included.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// How a broker is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The binary.
+    pub binary: PathBuf,
+    /// Its data directory.
+    pub data_dir: PathBuf,
+    /// Kafka's port on 127.0.0.1.
+    pub port: u16,
+    /// The HTTP port on 127.0.0.1.
+    pub http_port: u16,
+    /// More command line arguments.
+    pub arguments: Vec<String>,
+    /// Where it logs to: beside the data directory unless said otherwise.
+    pub log: PathBuf,
+}
+
+impl Options {
+    /// The built binary over `data_dir`, on free ports.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn new(binary: impl Into<PathBuf>, data_dir: impl Into<PathBuf>) -> Result<Self> {
+        let [port, http_port] = free_ports()?;
+        let (binary, data_dir) = (binary.into(), data_dir.into());
+        let log = data_dir.with_extension("log");
+        Ok(Self { binary, data_dir, port, http_port, arguments: Vec::new(), log })
+    }
+
+    /// With one more command line argument.
+    #[must_use]
+    pub fn with(mut self, argument: impl Into<String>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// With its log somewhere else.
+    #[must_use]
+    pub fn logging_to(self, log: impl Into<PathBuf>) -> Self {
+        Self { log: log.into(), ..self }
+    }
+}
+
+/// A running broker. Dropping it kills it.
+#[derive(Debug)]
+pub struct BrokerProcess {
+    child: Child,
+    options: Options,
+    started: Instant,
+    /// From start to the first accepted connection.
+    pub ready_after: Duration,
+}
+
+/// What a process has used so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Resident memory now, in bytes.
+    pub resident_bytes: u64,
+    /// The most it ever was, in bytes.
+    pub resident_peak_bytes: u64,
+    /// User and system time.
+    pub cpu: Duration,
+    /// Threads now.
+    pub threads: u64,
+    /// Open descriptors now.
+    pub descriptors: u64,
+    /// Those of them that are sockets.
+    pub sockets: u64,
+}
+
+impl BrokerProcess {
+    /// Starts a broker and waits until it accepts connections. Its log is appended to.
+    ///
+    /// # Errors
+    /// When it ends first or is not ready in time; the end of its log is in the message.
+    pub fn start(options: Options) -> Result<Self> {
+        let mut broker = Self::spawn(options)?;
+        broker.wait_ready()?;
+        Ok(broker)
+    }
+
+    /// Starts a broker and does not wait for it.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn spawn(options: Options) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(&options.log)?;
+        let started = Instant::now();
+        let child = Command::new(&options.binary)
+            .arg("start")
+            .arg("--data-dir")
+            .arg(&options.data_dir)
+            .args(["--listen-kafka", &format!("127.0.0.1:{}", options.port)])
+            .args(["--listen-http", &format!("127.0.0.1:{}", options.http_port)])
+            .args(&options.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {}", options.binary.display()))?;
+        Ok(Self { child, options, started, ready_after: Duration::ZERO })
+    }
+
+    /// Waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it ends first or is not ready in time; the end of its log is in the message.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let log_path = self.options.log.clone();
+        while TcpStream::connect(self.address()).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the broker ended with {status} at once:\n{}", tail(&log_path));
+            }
+            if self.started.elapsed() > READY_MAX {
+                bail!("the broker was not ready in {READY_MAX:?}:\n{}", tail(&log_path));
+            }
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        self.ready_after = self.started.elapsed();
+        Ok(())
+    }
+
+    /// Where it serves Kafka.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.options.port))
+    }
+
+    /// Where it serves HTTP.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.options.http_port))
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Errors
+    /// When the system cannot say.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// All it has logged.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(&self.options.log)?)
+    }
+
+    /// What it uses, read from the system.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn usage(&self) -> Result<Usage> {
+        let folder = PathBuf::from(format!("/proc/{}", self.pid()));
+        let status = std::fs::read_to_string(folder.join("status"))?;
+        let field = |name: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|rest| rest.split_whitespace().next());
+            number.with_context(|| format!("no {name}"))?.parse().context("a number")
+        };
+        let mut sockets = 0;
+        let mut descriptors = 0;
+        for descriptor in std::fs::read_dir(folder.join("fd"))? {
+            descriptors += 1;
+            // One that was closed meanwhile has no target any more.
+            let target = std::fs::read_link(descriptor?.path()).unwrap_or_default();
+            sockets += u64::from(target.to_string_lossy().starts_with("socket:"));
+        }
+        Ok(Usage {
+            resident_bytes: field("VmRSS:")? * 1_024,
+            resident_peak_bytes: field("VmHWM:")? * 1_024,
+            cpu: cpu_time(&folder)?,
+            threads: field("Threads:")?,
+            descriptors,
+            sockets,
+        })
+    }
+
+    /// Lets the peak of resident memory begin anew from what is used now.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub fn reset_peak(&self) -> Result<()> {
+        // See proc_pid_clear_refs(5).
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")?)
+    }
+
+    /// kill -9, and waits for the process to be gone. Yields the options to start it again.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn kill(mut self) -> Result<Options> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(self.options.clone())
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not with success.
+    pub fn stop(mut self) -> Result<Options> {
+        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        anyhow::ensure!(status.success(), "kill -TERM failed");
+        let child = &mut self.child;
+        wait_until(READY_MAX, || Ok(child.try_wait()?.is_some())).context("stopping")?;
+        let status = self.child.wait()?;
+        let log = &self.options.log;
+        anyhow::ensure!(status.success(), "ended with {status}:\n{}", tail(log));
+        Ok(self.options.clone())
+    }
+}
+
+impl Drop for BrokerProcess {
+    fn drop(&mut self) {
+        // Already gone is fine: this only makes sure that no test leaves a process behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `done` says so, looking again every few milliseconds.
+///
+/// # Errors
+/// When `done` fails or the deadline passes.
+pub fn wait_until(deadline: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !done()? {
+        if started.elapsed() > deadline {
+            bail!("nothing after {deadline:?}");
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// `N` ports that are free now.
+///
+/// # Errors
+/// When none is.
+pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut listeners = Vec::with_capacity(N);
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        *port = listener.local_addr()?.port();
+        listeners.push(listener);
+    }
+    Ok(ports)
+}
+
+fn tail(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(15)..].join("\n")
+}
+
+/// User plus system time from `/proc/PID/stat`, in the kernel's ticks of 10 ms.
+fn cpu_time(folder: &Path) -> Result<Duration> {
+    let stat = std::fs::read_to_string(folder.join("stat"))?;
+    // The second field is the name in parentheses, which may hold anything.
+    let (_, fields) = stat.rsplit_once(')').context("stat without a name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks = |at: usize| -> Result<u64> {
+        fields.get(at).context("stat is short")?.parse().context("ticks")
+    };
+    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
+}
