@@ -22,6 +22,7 @@ const CHECK: &[Step] = &[
     cargo("format", &["fmt", "--all", "--check"]),
     cargo("tidy", &["xtask", "tidy"]),
     cargo("generated code is current", &["xtask", "codegen", "--check"]),
+    cargo("reference pages are current", &["xtask", "reference", "--check"]),
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     cargo("tests", &["test", "--workspace", "--quiet"]),
 ];

@@ -3,11 +3,15 @@
 #![allow(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 mod bench;
+mod ci;
 mod codegen;
 mod compat;
 mod golden;
 mod jocko;
 mod kafka;
+mod reference;
+mod tidy;
+mod torture;
 
 use anyhow::{Result, bail};
 
@@ -16,9 +20,16 @@ fn main() -> Result<()> {
     let Some((command, rest)) = arguments.split_first() else { bail!("{MENU}") };
     match command.as_str() {
         "bench" => bench::run(&root(), rest),
+        "check" => ci::check(&root()),
+        "ci" => ci::ci(&root(), rest.iter().any(|flag| flag == "--require-all")),
         "codegen" => codegen::run(rest),
         "compat" => compat::run(&root(), rest),
+        "crash" => torture::crash(&root(), rest),
+        "fuzz" => torture::fuzz(&root(), rest),
         "golden" => golden::run(&root(), rest),
+        "hostile" => torture::hostile(&root(), rest),
+        "reference" => reference::run(&root(), rest),
+        "tidy" => tidy::run(&root()),
         other => bail!("no command named {other}\n{MENU}"),
     }
 }
@@ -32,6 +43,11 @@ fn root() -> std::path::PathBuf {
 
 const MENU: &str = "commands:
   bench [--records N] jocko and a real Kafka side by side
+  check               the fast part of ci: format, tidy, generated code, lints, tests
+  ci [--require-all]  everything; absent foreign toolchains are skipped, or fail it
   codegen [--check]   write the protocol code from schema/, or only say whether it is current
   compat [--smoke]    run real clients in other languages against the broker
-  golden              write the golden corpus anew with Kafka's own message classes";
+  crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
+  fuzz [--seconds N]  run every fuzz target for so long
+  golden              write the golden corpus anew with Kafka's own message classes
+  hostile             throw malformed and abusive input at the broker";

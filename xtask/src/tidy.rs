@@ -126,14 +126,17 @@ fn check_file(root: &Path, file: &Path, breaches: &mut Vec<String>) -> Result<()
     if !generated && !is_test && length > LINES_MAX {
         breaches.push(format!("{shown}: {length} lines; past {LINES_MAX} a file asks to be split"));
     }
-    if !text.starts_with("//!") && !generated {
+    if !text.starts_with("//!") && !generated && !is_test {
         breaches.push(format!("{shown}: does not open with //! saying what it is"));
     }
     let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     if EMPTY_NAMES.contains(&stem) {
         breaches.push(format!("{shown}: the name says nothing about what it holds"));
     }
-    check_words(file, &text, breaches);
+    // Tools and examples poll foreign processes; what is shipped or proves something must not.
+    if file.starts_with("crates") && !file.components().any(|part| part.as_os_str() == "examples") {
+        check_words(file, &text, breaches);
+    }
     Ok(())
 }
 
@@ -182,8 +185,10 @@ fn check_map(root: &Path, files: &[PathBuf], breaches: &mut Vec<String>) -> Resu
             breaches.push(format!("ARCHITECTURE.md does not say what {path} is"));
         }
     }
-    for word in map.split(|c: char| !(c.is_alphanumeric() || "/_-".contains(c))) {
-        let is_crate = word.starts_with("crates/") && word.split('/').count() == 3;
+    for word in map.split(|c: char| !(c.is_alphanumeric() || "/_-.".contains(c))) {
+        let is_crate = word.starts_with("crates/")
+            && word.split('/').count() == 3
+            && !word.contains('.');
         if is_crate && !crates.contains(word) {
             breaches.push(format!("ARCHITECTURE.md names {word}, which does not exist"));
         }
