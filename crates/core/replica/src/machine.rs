@@ -114,7 +114,7 @@ pub enum Input {
 pub struct Output {
     /// Parked requests to answer.
     pub released: Vec<Released>,
-    /// Whether the log holds bytes that somebody's answer needs on disk.
+    /// Whether the log holds bytes whose commit waits for the disk. Never in relaxed mode.
     pub flush_due: bool,
 }
 
@@ -189,7 +189,9 @@ impl Replica {
             Input::Forgotten { ticket } => self.waiters.forget(ticket),
         }
         self.advance_high_watermark(&mut output);
-        output.flush_due = self.ends.durable < self.ends.end;
+        // In relaxed mode nobody's answer waits for the disk.
+        output.flush_due =
+            self.policy.durability == Durability::Fsync && self.ends.durable < self.ends.end;
         output
     }
 
