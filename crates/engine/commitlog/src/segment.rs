@@ -4,7 +4,7 @@
 //! last segment of a log is appended to.
 
 use crate::config::LogConfig;
-use crate::fault::Result;
+use crate::fault::{LogFault, Result};
 use crate::index::{Entry, OffsetIndex};
 use crate::names::{self, Kind};
 use crate::read::{Met, Miss, Patience, Walk};
@@ -367,6 +367,16 @@ impl Segment {
         anew.offsets.clear();
         anew.times.clear();
         while let Some(met) = walk.next().map_err(Miss::into_fault)? {
+            if met.header.base_offset < anew.next
+                || !anew.offsets.can_hold(met.header.last_offset())
+            {
+                return Err(LogFault::Corrupt {
+                    path: names::path(at.1, self.base, Kind::Log),
+                    position: met.position,
+                    offset: anew.next,
+                    reason: format!("offset {} cannot follow here", met.header.base_offset),
+                });
+            }
             anew.index(at, &met, REBUILD_INTERVAL_BYTES)?;
         }
         if let Some(Some(reached)) = anew.reached {

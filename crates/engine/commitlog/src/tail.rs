@@ -61,8 +61,7 @@ impl Positions {
         cursor.map(|cursor| cursor.2)
     }
 
-    /// The last remembered batch of `segment` that starts at or before `position`, if the one
-    /// after it is remembered, too, or it is the log's last.
+    /// The last batch of `segment` that starts at or before `position`, if it is remembered.
     pub(crate) fn floor_position(&self, segment: Offset, position: u64) -> Option<Placed> {
         let at = self
             .batches

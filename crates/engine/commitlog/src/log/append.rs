@@ -114,10 +114,8 @@ impl Log {
     /// assigns offsets, writes. The bytes of `batch` are not changed. `now` is the wall clock.
     ///
     /// # Errors
-    /// A disk fault, which latches the log; or the latch.
-    ///
-    /// # Panics
-    /// If `leader_epoch` is older than the newest in the log: the caller must have been fenced.
+    /// A disk fault, which latches the log; the latch; [`LogFault::Corrupt`] if the log holds
+    /// records of a newer leader, which elections do not allow (P-4).
     pub fn append(
         &mut self,
         batch: &PreparedBatch<'_>,
@@ -143,7 +141,9 @@ impl Log {
             }
         }
         let latest = self.epochs.latest().map_or(LeaderEpoch::NONE, |last| last.epoch);
-        assert!(leader_epoch >= latest, "epoch {leader_epoch} writes after {latest} did (P-4)");
+        if leader_epoch < latest {
+            return Err(self.newer_leader(leader_epoch, latest));
+        }
         let header = BatchHeader { base_offset: self.next, leader_epoch, ..batch.header };
         let segment_bytes_max = self.config.segment_bytes_max;
         if header.size_bytes() as u64 > u64::from(segment_bytes_max) {
@@ -159,6 +159,17 @@ impl Log {
                 last_offset: header.last_offset(),
                 rolled,
             })),
+        }
+    }
+
+    fn newer_leader(&self, writes: LeaderEpoch, latest: LeaderEpoch) -> LogFault {
+        LogFault::Corrupt {
+            path: self.dir.clone(),
+            position: 0,
+            offset: self.next,
+            reason: format!(
+                "epoch {writes} is to write, but the log has records of epoch {latest}"
+            ),
         }
     }
 

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::{Recovery, TimestampFound};
-use jocko_disk::{MemDisk, Open};
+use jocko_disk::{Crash, Disk, Inject, MemDisk, Open, Operation, Survivors};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 const LOG: &str = "/data/t-0/00000000000000000000.log";
@@ -247,4 +248,134 @@ fn a_clean_mark_is_not_believed_if_the_file_has_another_size() {
     overwrite(&mem, &whole[..whole.len() - 1]);
     let fault = open_on(&mem, true, end).map(drop).unwrap_err();
     assert!(matches!(fault, LogFault::Corrupt { .. }), "{fault}");
+}
+
+/// A log whose first segment's indexes were last synced with half their entries; then more was
+/// appended, and made durable.
+fn half_indexed() -> (MemDisk, Log) {
+    let config = LogConfig { index_interval_bytes: 0, ..small() };
+    let (mem, disk, mut log) = fresh(&config);
+    let append = |log: &mut Log, time: i64| {
+        log.append(&prepared(&batch(&[time], 9)), epoch(1), ts(time)).unwrap();
+    };
+    (0..3).for_each(|time| append(&mut log, time));
+    let end = log.log_end();
+    stop(log);
+    let (mut log, _) = open(&disk, &config, &context(true, end, offset(0))).unwrap();
+    (3..6).for_each(|time| append(&mut log, time));
+    flush(&mut log);
+    (mem, log)
+}
+
+fn finds_the_last_timestamp(mem: &MemDisk, recovery_point: Offset) {
+    mem.sync_dir(Path::new(DIR)).unwrap();
+    let found = mem.aftermath(Crash::Power(Survivors::Nothing));
+    let (mut log, _) = open_on(&found, false, recovery_point).unwrap();
+    let found = log.offset_for_timestamp(ts(5), offset(6)).unwrap();
+    assert_eq!(found.map(|found| found.offset), Some(offset(5)));
+}
+
+#[test]
+fn a_segment_sealed_after_the_checkpoint_is_indexed_anew() {
+    let (mem, mut log) = half_indexed();
+    let recovery_point = log.recovery_point();
+    log.checkpointed(recovery_point, offset(0));
+    assert!(log.roll(ts(6)).unwrap());
+    finds_the_last_timestamp(&mem, recovery_point);
+}
+
+#[test]
+fn the_recovery_point_waits_for_the_indexes_of_sealed_segments() {
+    let (mem, mut log) = half_indexed();
+    mem.inject(Inject::new(Operation::Write, "00000000000000000000.timeindex").no_space());
+    assert!(log.roll(ts(6)).unwrap());
+    log.append(&prepared(&batch(&[1], 9)), epoch(1), ts(1)).unwrap();
+    assert_eq!(flush(&mut log), offset(7));
+    assert_eq!(log.recovery_point(), offset(6));
+    finds_the_last_timestamp(&mem, log.recovery_point());
+    mem.heal();
+    flush(&mut log);
+    assert_eq!(log.recovery_point(), offset(7));
+    finds_the_last_timestamp(&mem, log.recovery_point());
+}
+
+#[test]
+fn a_snapshot_that_does_not_join_what_is_left_is_not_used() {
+    let (mem, _disk, mut log) = fresh(&small());
+    let mut sequences = [0, 0];
+    for number in 0..23 {
+        // Producer 9 writes once in each of the first two segments.
+        let (id, sequence) = match number {
+            5 | 15 => (9, &mut sequences[1]),
+            _ => (4, &mut sequences[0]),
+        };
+        let bytes = batch_of(id, 0, *sequence, &[1, 1]);
+        *sequence += 2;
+        let outcome = log.append(&prepared(&bytes), epoch(1), ts(0)).unwrap();
+        assert!(matches!(outcome, AppendOutcome::Appended(_)), "{outcome:?}");
+    }
+    stop(log);
+    for newer in [40, 46] {
+        mem.remove_file(Path::new(&format!("{DIR}/{newer:020}.jocko-snapshot"))).unwrap();
+    }
+    let context = context(false, offset(46), offset(40));
+    let (mut log, _) = open(&mem.shared(), &small(), &context).unwrap();
+    let next = batch_of(9, 0, 4, &[1]);
+    let outcome = log.append(&prepared(&next), epoch(1), ts(0)).unwrap();
+    assert!(matches!(outcome, AppendOutcome::Appended(_)), "{outcome:?}");
+}
+
+proptest! {
+    /// Whatever the bytes, opening and using a log ends in an answer or a fault.
+    #[test]
+    fn no_damage_makes_it_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(),
+            any::<u8>()), 1..12),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..2),
+        clean in any::<bool>(),
+        recovery_point in 0..50_i64,
+    ) {
+        let (mem, end) = stopped();
+        let disk = mem.shared();
+        let files = mem.files();
+        for (file, at, byte) in changes {
+            let (path, bytes) = &files[file.index(files.len())];
+            if !bytes.is_empty() {
+                let file = disk.open(path, Open::Write).unwrap();
+                let at = at.index(bytes.len()) as u64;
+                file.write_at(&[std::io::IoSlice::new(&[byte])], at).unwrap();
+            }
+        }
+        for (file, at) in cuts {
+            let (path, bytes) = &files[file.index(files.len())];
+            let file = disk.open(path, Open::Write).unwrap();
+            file.set_size(at.index(bytes.len() + 1) as u64).unwrap();
+        }
+        let recovery_point = if clean { end } else { offset(recovery_point) };
+        let Ok((mut log, _)) = open_on(&mem, clean, recovery_point) else { return Ok(()) };
+        use_all(&mut log);
+    }
+}
+
+/// Every call once, whatever it answers.
+fn use_all(log: &mut Log) {
+    let (start, end) = (log.log_start(), log.log_end());
+    for at in 0..start.distance_to(end).min(60) {
+        let request = crate::ReadRequest {
+            from: start.plus(at),
+            upper: end,
+            bytes_max: 150,
+            at_least_one_batch: at % 2 == 0,
+            patience: crate::Patience::Wait,
+        };
+        let _answer = log.read(&request);
+        let _answer = log.offset_for_timestamp(ts(at * 7), end);
+    }
+    let _answer = log.max_timestamp(end);
+    let _answer = log.verify_range(start, u64::MAX);
+    let _answer = log.expire(ts(1_000), end);
+    let _answer = log.append(&prepared(&batch(&[1, 2], 10)), epoch(1), ts(0));
+    let _answer = log.truncate_to(start.plus(3), ts(0));
+    let _answer = log.append(&prepared(&batch(&[1, 2], 10)), epoch(2), ts(0));
+    let _answer = log.close();
 }
