@@ -172,7 +172,9 @@ impl Running {
             self.context.published.load().partitions.values().cloned().collect();
         let mut failures = Vec::new();
         for partition in &partitions {
-            if let Err(fault) = partition.close() {
+            let (closed, effects) = partition.close();
+            self.context.deliver(&effects.released);
+            if let Err(fault) = closed {
                 tracing::error!(partition = %partition.name(), %fault, "log not closed cleanly");
                 failures.push(fault.to_string());
             }

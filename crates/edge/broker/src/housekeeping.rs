@@ -138,8 +138,10 @@ fn retain(context: &Context, partition: &Arc<Partition>) {
     if !partition.is_open() && partition.has_files() && partition.open().is_err() {
         return;
     }
-    match partition.upkeep(context.clock.wall()) {
-        Ok((upkeep, effects)) => {
+    let (done, effects) = partition.upkeep(context.clock.wall());
+    context.carry_out(partition, effects);
+    match done {
+        Ok(upkeep) => {
             if upkeep.dropped_segments > 0 {
                 tracing::info!(
                     partition = %partition.name(),
@@ -149,7 +151,6 @@ fn retain(context: &Context, partition: &Arc<Partition>) {
                 );
             }
             context.metrics.retained(upkeep.dropped_bytes);
-            context.carry_out(partition, effects);
         }
         Err(LogFault::Latched { .. }) => {}
         Err(fault) => tracing::error!(partition = %partition.name(), %fault, "retention failed"),

@@ -1,10 +1,13 @@
 //! The partition: its settings, its lock, and how it opens.
 
+use crate::upkeep::Upkeep;
 use arc_swap::ArcSwap;
 use jocko_commitlog::{Log, LogConfig, LogFault, OpenContext};
 use jocko_disk::DiskRef;
 use jocko_records::AppendRules;
-use jocko_replica::{Assignment, Input, LogEnds, Output, Policy, Released, Replica, Role, Ticket};
+use jocko_replica::{
+    Assignment, Durability, Input, LogEnds, Policy, Released, Replica, Role, Ticket,
+};
 use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -96,16 +99,27 @@ enum State {
     Open(Box<Open>),
     /// It could not be opened, or was set aside; why.
     Unusable(LogFault),
-    /// The topic is deleted, or the broker stops.
-    Gone,
+    Gone(Gone),
+}
+
+/// The topic is deleted, or the broker stops.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone {
+    /// What whoever still asks is answered.
+    pub(crate) error: ErrorCode,
+    /// The recovery point and the start of the log as it was closed, if it was open.
+    pub(crate) checkpoint: Option<(Offset, Offset)>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) log: Log,
     pub(crate) replica: Replica,
+    durability: Durability,
     /// Records appended since the last sync was asked for, in relaxed mode.
     pub(crate) unsynced_records: i64,
+    /// What retention has dropped already and whose files are still there.
+    pub(crate) awaiting: Upkeep,
 }
 
 impl Partition {
@@ -159,9 +173,10 @@ impl Partition {
         let effects = match &mut *state {
             State::Open(open) => {
                 open.log.reconfigure(governed.log.clone());
-                Effects::from(open.replica.step(Input::Governed(governed.policy)))
+                open.durability = governed.policy.durability;
+                open.step(Input::Governed(governed.policy))
             }
-            State::Closed(_) | State::Unusable(_) | State::Gone => Effects::default(),
+            State::Closed(_) | State::Unusable(_) | State::Gone(_) => Effects::default(),
         };
         self.governed.store(Arc::new(governed));
         effects
@@ -176,7 +191,7 @@ impl Partition {
                 Effects::default()
             }
             State::Open(open) => open.assign(assignment),
-            State::Unusable(_) | State::Gone => Effects::default(),
+            State::Unusable(_) | State::Gone(_) => Effects::default(),
         }
     }
 
@@ -187,7 +202,7 @@ impl Partition {
     pub fn open(&self) -> Result<(), LogFault> {
         self.with_open(|_| ()).map_err(|_| match &*self.lock() {
             State::Unusable(fault) => fault.clone(),
-            State::Closed(_) | State::Open(_) | State::Gone => LogFault::Latched {
+            State::Closed(_) | State::Open(_) | State::Gone(_) => LogFault::Latched {
                 path: self.home.dir.clone(),
                 reason: "the partition is gone".into(),
             },
@@ -212,7 +227,7 @@ impl Partition {
         match &*self.lock() {
             State::Unusable(fault) => Some(fault.clone()),
             State::Open(open) => open.log.latched(),
-            State::Closed(_) | State::Gone => None,
+            State::Closed(_) | State::Gone(_) => None,
         }
     }
 
@@ -221,7 +236,7 @@ impl Partition {
     pub fn standing(&self) -> Option<Standing> {
         match &*self.lock() {
             State::Open(open) => Some(open.standing()),
-            State::Closed(_) | State::Unusable(_) | State::Gone => None,
+            State::Closed(_) | State::Unusable(_) | State::Gone(_) => None,
         }
     }
 
@@ -254,7 +269,8 @@ impl Partition {
         match &mut *state {
             State::Open(open) => Ok(work(open)),
             State::Unusable(_) => Err(ErrorCode::KafkaStorageError),
-            State::Closed(_) | State::Gone => Err(ErrorCode::NotLeaderOrFollower),
+            State::Gone(gone) => Err(gone.error),
+            State::Closed(_) => unreachable!("it was opened just now, for better or worse"),
         }
     }
 
@@ -262,19 +278,40 @@ impl Partition {
     pub(crate) fn if_open<T>(&self, work: impl FnOnce(&mut Open) -> T) -> Option<T> {
         match &mut *self.lock() {
             State::Open(open) => Some(work(open)),
-            State::Closed(_) | State::Unusable(_) | State::Gone => None,
+            State::Closed(_) | State::Unusable(_) | State::Gone(_) => None,
         }
     }
 
     /// Ends the partition's life on this broker: nobody is served any more, all who wait are
     /// refused. Yields the log if it was open, to be closed or thrown away.
     pub(crate) fn retire(&self, error: ErrorCode) -> (Option<Log>, Effects) {
-        match std::mem::replace(&mut *self.lock(), State::Gone) {
+        let mut state = self.lock();
+        let checkpoint = match &*state {
+            State::Open(open) => Some((open.log.recovery_point(), open.log.log_start())),
+            State::Gone(gone) => gone.checkpoint,
+            State::Closed(_) | State::Unusable(_) => None,
+        };
+        match std::mem::replace(&mut *state, State::Gone(Gone { error, checkpoint })) {
             State::Open(mut open) => {
-                let output = open.replica.step(Input::Ended { error });
-                (Some(open.log), Effects::from(output))
+                let effects = open.step(Input::Ended { error });
+                (Some(open.log), effects)
             }
-            State::Closed(_) | State::Unusable(_) | State::Gone => (None, Effects::default()),
+            State::Closed(_) | State::Unusable(_) | State::Gone(_) => (None, Effects::default()),
+        }
+    }
+
+    /// Remembers where a log that was retired has ended.
+    pub(crate) fn closed_at(&self, log: &Log) {
+        if let State::Gone(gone) = &mut *self.lock() {
+            gone.checkpoint = Some((log.recovery_point(), log.log_start()));
+        }
+    }
+
+    /// The error for those who ask a partition that is gone.
+    pub(crate) fn gone(&self) -> Option<Gone> {
+        match &*self.lock() {
+            State::Gone(gone) => Some(*gone),
+            State::Closed(_) | State::Open(_) | State::Unusable(_) => None,
         }
     }
 
@@ -304,7 +341,13 @@ impl Partition {
         }
         let ends = ends_of(&log);
         let replica = Replica::new(self.home.broker, governed.policy, ends, ends.durable);
-        let mut open = Open { log, replica, unsynced_records: 0 };
+        let mut open = Open {
+            log,
+            replica,
+            durability: governed.policy.durability,
+            unsynced_records: 0,
+            awaiting: Upkeep::default(),
+        };
         if let Some(assignment) = pending {
             // A log that was just opened has nobody waiting.
             let _ = open.assign(assignment);
@@ -323,10 +366,23 @@ impl Partition {
 }
 
 impl Open {
+    /// Steps the replica. In relaxed mode nobody's answer waits for the disk, and a latched log
+    /// has nothing to gain from a sync.
+    pub(crate) fn step(&mut self, input: Input) -> Effects {
+        let output = self.replica.step(input);
+        let number = |released: Released| released.ticket.0;
+        Effects {
+            released: output.released.into_iter().map(number).collect(),
+            flush_due: output.flush_due
+                && self.durability == Durability::Fsync
+                && self.log.latched().is_none(),
+        }
+    }
+
     fn assign(&mut self, assignment: Assignment) -> Effects {
         let leader_epoch = assignment.leader_epoch;
         let was = self.replica.leader_epoch();
-        let effects = Effects::from(self.replica.step(Input::Assigned(assignment)));
+        let effects = self.step(Input::Assigned(assignment));
         if self.replica.role() == Role::Leader && self.replica.leader_epoch() > was {
             let end = self.log.log_end();
             if let Err(fault) = self.log.assign_epoch(leader_epoch, end) {
@@ -350,16 +406,6 @@ impl Open {
 
 pub(crate) fn ends_of(log: &Log) -> LogEnds {
     LogEnds { start: log.log_start(), end: log.log_end(), durable: log.durable_end() }
-}
-
-impl From<Output> for Effects {
-    fn from(output: Output) -> Self {
-        let number = |released: Released| released.ticket.0;
-        Self {
-            released: output.released.into_iter().map(number).collect(),
-            flush_due: output.flush_due,
-        }
-    }
 }
 
 impl Effects {

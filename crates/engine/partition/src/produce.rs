@@ -85,7 +85,7 @@ impl Partition {
                 && !appended.is_committed
             {
                 let input = Input::Parked { ticket: Ticket(ticket), offset: appended.end };
-                effects = std::mem::take(&mut effects).and(open.replica.step(input).into());
+                effects = std::mem::take(&mut effects).and(open.step(input));
             }
             (appended, effects)
         });
@@ -113,7 +113,10 @@ impl Partition {
                 Progress::Waiting
             }
         });
-        progress.unwrap_or(Progress::Lost(ErrorCode::NotLeaderOrFollower))
+        progress.unwrap_or_else(|| {
+            let error = self.gone().map_or(ErrorCode::NotLeaderOrFollower, |gone| gone.error);
+            Progress::Lost(error)
+        })
     }
 }
 
@@ -127,16 +130,18 @@ impl Open {
     ) -> Result<Appended, Refused> {
         let leader_epoch =
             self.replica.admit_produce(acks).map_err(|Refusal(code)| Refused::from(code))?;
+        let was_latched = self.log.latched().is_some();
         let outcome = self.log.append(batch, leader_epoch, now).map_err(|fault| {
-            tracing::error!(%fault, "append failed");
-            let ended = Input::Ended { error: ErrorCode::KafkaStorageError };
-            *effects = Effects::from(self.replica.step(ended));
+            if !was_latched {
+                tracing::error!(%fault, "append failed; the log takes no more writes");
+                *effects = self.step(Input::Ended { error: ErrorCode::KafkaStorageError });
+            }
             Refused::from(ErrorCode::KafkaStorageError)
         })?;
         let (base_offset, last_offset, log_append_time) = match outcome {
             AppendOutcome::Appended(AppendedBatch { base_offset, last_offset, .. }) => {
                 let input = Input::Appended { end: self.log.log_end() };
-                *effects = Effects::from(self.replica.step(input));
+                *effects = self.step(input);
                 (base_offset, last_offset, batch.log_append_time)
             }
             AppendOutcome::Duplicate { base_offset, last_offset, timestamp } => {

@@ -118,7 +118,7 @@ impl Partition {
     /// Parks a request until the high watermark is at least `offset`.
     pub fn park(&self, ticket: u64, offset: Offset) -> Effects {
         let input = Input::Parked { ticket: Ticket(ticket), offset };
-        let parked = self.if_open(|open| Effects::from(open.replica.step(input)));
+        let parked = self.if_open(|open| open.step(input));
         // A partition that is gone wakes the request at once, to find that out.
         parked.unwrap_or_else(|| Effects { released: vec![ticket], flush_due: false })
     }

@@ -1,10 +1,13 @@
 //! What happens to a partition without a client asking: flushes, retention, closing, deletion.
 
-use crate::partition::{Effects, Partition};
-use jocko_commitlog::{FlushJob, LogFault};
+use crate::partition::{Effects, Open, Partition};
+use jocko_commitlog::{FlushJob, Log, LogFault};
 use jocko_disk::DiskFault;
 use jocko_replica::Input;
 use jocko_types::{ErrorCode, Offset, Timestamp};
+
+/// Nothing that waits for this log will come true.
+const STORAGE_FAILED: Input = Input::Ended { error: ErrorCode::KafkaStorageError };
 
 /// What a round of upkeep did and found, for the metrics and the checkpoints.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,12 +25,17 @@ impl Partition {
     /// what is appended from now on lines up anew.
     pub fn take_flush(&self) -> (Option<FlushJob>, Effects) {
         self.leave_line();
-        let taken = self.if_open(|open| match open.log.take_flush() {
-            Ok(job) => (job, Effects::default()),
-            Err(fault) => {
-                let ended = Input::Ended { error: ErrorCode::KafkaStorageError };
-                tracing::error!(partition = %self.name(), %fault, "cannot flush");
-                (None, Effects::from(open.replica.step(ended)))
+        let taken = self.if_open(|open| {
+            if open.log.latched().is_some() {
+                // Whoever waited was told when it was latched.
+                return (None, Effects::default());
+            }
+            match open.log.take_flush() {
+                Ok(job) => (job, Effects::default()),
+                Err(fault) => {
+                    tracing::error!(partition = %self.name(), %fault, "cannot flush");
+                    (None, open.step(STORAGE_FAILED))
+                }
             }
         });
         taken.unwrap_or_default()
@@ -37,7 +45,7 @@ impl Partition {
     pub fn flushed(&self, job: &FlushJob) -> Effects {
         let flushed = self.if_open(|open| {
             let end = open.log.flushed(job);
-            Effects::from(open.replica.step(Input::Durable { end }))
+            open.step(Input::Durable { end })
         });
         let mut effects = flushed.unwrap_or_default();
         // More may have been appended meanwhile, but whoever appended it lined up for it.
@@ -51,8 +59,7 @@ impl Partition {
         tracing::error!(partition = %self.name(), %fault, "sync failed; the log takes no more writes");
         let failed = self.if_open(|open| {
             open.log.flush_failed(job, fault);
-            let ended = Input::Ended { error: ErrorCode::KafkaStorageError };
-            Effects::from(open.replica.step(ended))
+            open.step(STORAGE_FAILED)
         });
         failed.unwrap_or_default()
     }
@@ -60,34 +67,36 @@ impl Partition {
     /// Whether appended records wait for a sync.
     #[must_use]
     pub fn is_flush_due(&self) -> bool {
-        self.if_open(|open| open.log.is_flush_due()).unwrap_or(false)
+        let is_due = |open: &mut Open| open.log.latched().is_none() && open.log.is_flush_due();
+        self.if_open(is_due).unwrap_or(false)
     }
 
     /// Applies retention, rolls what is old enough, forgets silent producers, removes files whose
     /// delay has passed. For workers; `now` is the wall clock.
     ///
-    /// # Errors
-    /// A disk fault, which latches the log.
-    pub fn upkeep(&self, now: Timestamp) -> Result<(Upkeep, Effects), LogFault> {
+    /// The first result is an error when a disk fault latched the log, or when it was before; the
+    /// effects are to be carried out either way.
+    pub fn upkeep(&self, now: Timestamp) -> (Result<Upkeep, LogFault>, Effects) {
         let done = self.if_open(|open| {
-            let expired = open.log.expire(now, open.replica.high_watermark())?;
-            open.log.remove_deleted(now)?;
-            let trimmed = Input::Trimmed { start: open.log.log_start() };
-            let effects = Effects::from(open.replica.step(trimmed));
-            let upkeep = Upkeep {
-                dropped_bytes: expired.bytes,
-                dropped_segments: expired.segments,
-                expired_producers: expired.producers,
-            };
-            Ok((upkeep, effects))
+            let was_latched = open.log.latched().is_some();
+            match open.upkeep(now) {
+                Ok(upkeep) => {
+                    let trimmed = Input::Trimmed { start: open.log.log_start() };
+                    (Ok(upkeep), open.step(trimmed))
+                }
+                Err(fault) if was_latched => (Err(fault), Effects::default()),
+                Err(fault) => (Err(fault), open.step(STORAGE_FAILED)),
+            }
         });
-        done.unwrap_or_else(|| Ok((Upkeep::default(), Effects::default())))
+        done.unwrap_or_else(|| (Ok(Upkeep::default()), Effects::default()))
     }
 
     /// What the data directory's checkpoints should say: the recovery point and the log's start.
+    /// Also told of a log that [`Partition::close`] has closed; `None` if it never was open.
     #[must_use]
     pub fn checkpoint(&self) -> Option<(Offset, Offset)> {
         self.if_open(|open| (open.log.recovery_point(), open.log.log_start()))
+            .or_else(|| self.gone()?.checkpoint)
     }
 
     /// Tells the log that a checkpoint holds these, durably.
@@ -95,25 +104,50 @@ impl Partition {
         self.if_open(|open| open.log.checkpointed(recovery_point, log_start));
     }
 
-    /// Closes the log as a clean stop does and yields its last recovery point and log start;
-    /// `None` if it was not open. Nobody is served afterwards. For workers.
+    /// Closes the log as a clean stop does; [`Partition::checkpoint`] tells from then on where it
+    /// ended. Nobody is served afterwards. For workers.
     ///
-    /// # Errors
-    /// A disk fault: then this stop is not clean for this log.
-    pub fn close(&self) -> Result<(Option<(Offset, Offset)>, Effects), LogFault> {
+    /// An error means that this stop is not clean for this log; the effects are to be carried out
+    /// either way.
+    pub fn close(&self) -> (Result<(), LogFault>, Effects) {
         let (log, effects) = self.retire(ErrorCode::NotLeaderOrFollower);
-        let Some(mut log) = log else { return Ok((None, effects)) };
+        let Some(mut log) = log else { return (Ok(()), effects) };
+        let closed = self.close_log(&mut log);
+        self.closed_at(&log);
+        (closed, effects)
+    }
+
+    fn close_log(&self, log: &mut Log) -> Result<(), LogFault> {
         if let Some(mut job) = log.close()? {
-            if let Err(fault) = job.run(self.home().disk.as_ref()) {
-                return Err(fault.into());
-            }
+            job.run(self.home().disk.as_ref())?;
             log.flushed(&job);
         }
-        Ok((Some((log.recovery_point(), log.log_start())), effects))
+        Ok(())
     }
 
     /// Ends the partition because its topic is deleted; its files are the caller's to move away.
     pub fn delete(&self) -> Effects {
         self.retire(ErrorCode::UnknownTopicOrPartition).1
+    }
+}
+
+impl Open {
+    fn upkeep(&mut self, now: Timestamp) -> Result<Upkeep, LogFault> {
+        let expired = self.log.expire(now, self.replica.high_watermark())?;
+        let segments = self.log.segment_count();
+        let removed_bytes = self.log.remove_deleted(now)?;
+        let removed_segments = segments.saturating_sub(self.log.segment_count());
+        // The log tells all that awaits removal; what did so last time was counted then.
+        let upkeep = Upkeep {
+            dropped_bytes: expired.bytes.saturating_sub(self.awaiting.dropped_bytes),
+            dropped_segments: expired.segments.saturating_sub(self.awaiting.dropped_segments),
+            expired_producers: expired.producers,
+        };
+        self.awaiting = Upkeep {
+            dropped_bytes: expired.bytes.saturating_sub(removed_bytes),
+            dropped_segments: expired.segments.saturating_sub(removed_segments),
+            expired_producers: 0,
+        };
+        Ok(upkeep)
     }
 }
