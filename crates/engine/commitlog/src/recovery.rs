@@ -171,8 +171,10 @@ impl Log {
             remove(log.disk.as_ref(), path)?;
         }
         log.adopt(&folder, &context)?;
-        // A clean stop's checkpoint is newer than any note about a cut.
-        if context.clean && log.trust(&context, &mut report)? {
+        // A clean stop's checkpoint is newer than any note about a cut. After a crash of the broker,
+        // a log that was not written to since its own last clean stop is as that left it.
+        let may_be_closed = context.clean || bound.is_none();
+        if may_be_closed && log.trust(&context, &mut report)? {
             log.remove_recovery_bound();
         } else {
             log.recover(&context, &mut report)?;

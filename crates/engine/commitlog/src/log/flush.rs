@@ -355,7 +355,10 @@ impl Log {
             Ok([segment.offsets.file(at.0, at.1)?, segment.times.file(at.0, at.1)?])
         });
         let index_files = self.or_latch(index_files)?;
-        self.note_snapshot();
+        // Its sidecar is what the next start believes, so the rest must be there.
+        if self.segments.last().is_some_and(crate::segment::Segment::indexes_are_stored) {
+            self.note_snapshot();
+        }
         let mut job = self.take_flush()?;
         if let Some(job) = &mut job {
             job.files.extend(index_files);

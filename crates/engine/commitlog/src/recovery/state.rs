@@ -111,7 +111,9 @@ impl Log {
         let Some(last) = self.segments.last() else { return Ok(false) };
         let end = context.recovery_point;
         let (base, size, lacks_index) = (last.base, last.size, last.lacks_index);
-        if lacks_index || base > end {
+        // Without the broker's word, only what a stop left is believed, not what a roll did: a roll
+        // may come after the checkpoint.
+        if lacks_index || base > end || (!context.clean && size == 0) {
             return Ok(false);
         }
         let path = names::path(&self.dir, end, Kind::Sidecar);
@@ -127,9 +129,10 @@ impl Log {
                 fits
             }
             Some(Err(_)) => {
-                report.snapshots_refused += 1;
+                report.snapshots_refused += usize::from(context.clean);
                 false
             }
+            None if !context.clean => false,
             None => self.trust_kafka(end, context.now, report)?,
         };
         if !trusted {

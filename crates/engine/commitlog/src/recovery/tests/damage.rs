@@ -105,6 +105,8 @@ fn damage_below_the_recovery_point_is_reported_and_nothing_is_touched() {
     for path in [LOG, LAST_LOG] {
         let flipped = mem.fork();
         flipped.flip_bit(path, 80, 1).unwrap();
+        // Without it the log was written to since its last stop.
+        flipped.remove_file(Path::new(&format!("{DIR}/{:020}.jocko-snapshot", 46))).unwrap();
         let before = flipped.files();
         let recovery_point = if path == LOG { offset(10) } else { end };
         let fault = open_on(&flipped, false, recovery_point).map(drop).unwrap_err();
@@ -234,6 +236,20 @@ fn a_batch_of_an_older_leader_ends_the_log() {
         let reason = report.cut.map(|cut| cut.reason);
         assert_eq!(reason.is_some(), end < 46, "{reason:?}");
     }
+}
+
+#[test]
+fn a_log_that_was_idle_when_the_broker_died_is_not_scanned() {
+    let (mem, end) = stopped();
+    let (mut log, report) = open_on(&mem, false, end).unwrap();
+    assert_eq!(report, Recovery::default());
+    is_whole(&mut log, end);
+    // But one byte more, and it is.
+    let bytes = batch(&[1], 1);
+    log.append(&prepared(&bytes), epoch(1), ts(0)).unwrap();
+    drop(log);
+    let (log, report) = open_on(&mem, false, end).unwrap();
+    assert_eq!((report.segments_scanned, log.log_end()), (1, end.next()));
 }
 
 #[test]
