@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod compat;
+mod diff;
 mod golden;
 mod jocko;
 mod kafka;
@@ -25,6 +26,7 @@ fn main() -> Result<()> {
         "codegen" => codegen::run(rest),
         "compat" => compat::run(&root(), rest),
         "crash" => torture::crash(&root(), rest),
+        "diff" => diff::run(&root(), rest),
         "fuzz" => torture::fuzz(&root(), rest),
         "golden" => golden::run(&root(), rest),
         "hostile" => torture::hostile(&root(), rest),
@@ -47,6 +49,7 @@ const MENU: &str = "commands:
   ci [--require-all]  everything; absent foreign toolchains are skipped, or fail it
   codegen [--check]   write the protocol code from schema/, or only say whether it is current
   compat [--smoke]    run real clients in other languages against the broker
+  diff [--smoke]      the same requests to a real Kafka and to jocko, and where the answers differ
   crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
   fuzz [--seconds N]  run every fuzz target for so long
   golden              write the golden corpus anew with Kafka's own message classes

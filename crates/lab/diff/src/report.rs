@@ -1,0 +1,174 @@
+//! What a sweep found, for people.
+
+use crate::compare::Difference;
+use crate::declared::Declared;
+use crate::scenario::Scenario;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Values longer than this are cut in print.
+const SHOWN_MAX: usize = 300;
+
+/// A difference without its version, so that the same one at many versions is told once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    title: String,
+    step: String,
+    api: &'static str,
+    path: String,
+    kafka: String,
+    jocko: String,
+}
+
+/// Counts and findings of a sweep.
+#[derive(Debug, Default)]
+pub struct Report {
+    runs: usize,
+    requests: usize,
+    declared: usize,
+    findings: BTreeMap<Finding, BTreeSet<i16>>,
+    failures: Vec<String>,
+}
+
+impl Report {
+    /// Takes in a compared run.
+    pub(crate) fn add(
+        &mut self,
+        scenario: &Scenario,
+        version: i16,
+        requests: usize,
+        differences: Vec<Difference>,
+        declared: &Declared,
+    ) {
+        self.runs += 1;
+        self.requests += requests;
+        for difference in differences {
+            if declared.covers(&difference) {
+                self.declared += 1;
+                continue;
+            }
+            let finding = Finding {
+                title: scenario.title(),
+                step: difference.step,
+                api: difference.api.name(),
+                path: difference.path,
+                kafka: difference.kafka,
+                jocko: difference.jocko,
+            };
+            self.findings.entry(finding).or_default().insert(version);
+        }
+    }
+
+    /// Takes in a play that ended early.
+    pub(crate) fn fail(&mut self, broker: &str, scenario: &Scenario, version: i16, why: &str) {
+        let title = scenario.title();
+        self.failures.push(format!("{title} v{version} stopped at {broker}: {why}"));
+    }
+
+    /// Whether every answer was equal or declared, and every play went to its end.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.failures.is_empty()
+    }
+
+    /// How many requests were sent to each broker and compared.
+    #[must_use]
+    pub const fn requests(&self) -> usize {
+        self.requests
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = None;
+        for (finding, versions) in &self.findings {
+            let place = (&finding.title, &finding.step);
+            if last != Some(place) {
+                writeln!(f, "\n{} / {}", finding.title, finding.step)?;
+                last = Some(place);
+            }
+            let versions: Vec<i16> = versions.iter().copied().collect();
+            let field = if finding.path.is_empty() { "(the answer)" } else { &finding.path };
+            writeln!(f, "  {} v{}: {field}", finding.api, ranges(&versions))?;
+            writeln!(f, "    kafka {}", shown(&finding.kafka))?;
+            writeln!(f, "    jocko {}", shown(&finding.jocko))?;
+        }
+        for failure in &self.failures {
+            writeln!(f, "\n{failure}")?;
+        }
+        write!(
+            f,
+            "\n{} requests compared in {} runs: {} undeclared differences, {} declared, {} plays \
+             that stopped",
+            self.requests,
+            self.runs,
+            self.findings.len(),
+            self.declared,
+            self.failures.len()
+        )
+    }
+}
+
+fn shown(value: &str) -> String {
+    match value {
+        "" => "(nothing)".into(),
+        _ if value.chars().count() > SHOWN_MAX => {
+            value.chars().take(SHOWN_MAX).chain("...".chars()).collect()
+        }
+        _ => value.into(),
+    }
+}
+
+/// Sorted numbers as `3-7, 9`.
+fn ranges(versions: &[i16]) -> String {
+    let mut text = Vec::new();
+    for run in versions.chunk_by(|one, next| one + 1 == *next) {
+        text.push(match run {
+            [min, .., max] => format!("{min}-{max}"),
+            _ => run.iter().map(ToString::to_string).collect(),
+        });
+    }
+    text.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jocko_protocol::ApiKey;
+
+    #[test]
+    fn versions_are_told_in_ranges() {
+        for (versions, expected) in
+            [(&[3][..], "3"), (&[3, 4], "3-4"), (&[1, 3, 4, 5, 9], "1, 3-5, 9"), (&[], "")]
+        {
+            assert_eq!(ranges(versions), expected);
+        }
+    }
+
+    #[test]
+    fn one_difference_at_many_versions_is_one_finding() {
+        let scenario = Scenario::new(ApiKey::Fetch, "s", |_| Ok(()));
+        let difference = |version| Difference {
+            api: ApiKey::Fetch,
+            version,
+            scenario: "s".into(),
+            step: "l".into(),
+            path: "a.b".into(),
+            kafka: "1".into(),
+            jocko: String::new(),
+        };
+        let declared = Declared::load().unwrap();
+        let mut report = Report::default();
+        assert!(report.is_clean());
+        for version in [4, 5] {
+            report.add(&scenario, version, 3, vec![difference(version)], &declared);
+        }
+        assert!(!report.is_clean());
+        assert_eq!(report.requests(), 6);
+        let text = report.to_string();
+        assert!(text.contains("Fetch: s / l"), "{text}");
+        assert!(text.contains("Fetch v4-5: a.b"), "{text}");
+        assert!(text.contains("jocko (nothing)"), "{text}");
+        assert!(text.contains("6 requests compared in 2 runs: 1 undeclared"), "{text}");
+    }
+}

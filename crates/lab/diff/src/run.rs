@@ -1,0 +1,533 @@
+//! One scenario at one version against one broker: what was sent, and what came back.
+
+use crate::broker::Broker;
+use crate::connection::{Connection, Received};
+use crate::normal::Symbols;
+use crate::scenario::{Scenario, served};
+use anyhow::{Context, Result, bail, ensure};
+use jocko_protocol::json::ToJson;
+use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use jocko_protocol::rpc::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use jocko_protocol::rpc::metadata_request::MetadataRequestTopic;
+use jocko_protocol::rpc::produce_request::{PartitionProduceData, TopicProduceData};
+use jocko_protocol::rpc::{
+    ApiVersionsRequest, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest,
+    MetadataRequest, ProduceRequest,
+};
+use jocko_protocol::{ApiKey, Decode, RecordBytes, Request, Writer, frame};
+use jocko_types::Uuid;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// How long a broker may take to know what it has just agreed to.
+const SETTLED_MAX: Duration = Duration::from_secs(15);
+/// What every request calls itself.
+pub(crate) const CLIENT_ID: &str = "diff";
+/// Recorded where a frame should have come.
+pub(crate) const CLOSED: &str = "the connection was closed";
+/// Recorded where nothing came, or something else first.
+pub(crate) const SILENCE: &str = "no answer";
+
+/// One recorded exchange.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What was asked, in the scenario's words.
+    pub label: String,
+    /// The API.
+    pub api: ApiKey,
+    /// Its version.
+    pub version: i16,
+    /// The answer in normal form, or a text where there was none.
+    pub answer: Value,
+}
+
+/// An answer as it came, before it was made normal: for the requests that follow from it.
+#[derive(Debug, Clone)]
+pub struct Answer(pub Value);
+
+impl Answer {
+    /// The number at a JSON pointer; -1 where there is none, so that a scenario goes on and the
+    /// difference shows in the recording.
+    #[must_use]
+    pub fn int(&self, pointer: &str) -> i64 {
+        self.0.pointer(pointer).and_then(Value::as_i64).unwrap_or(-1)
+    }
+}
+
+/// A topic that a scenario works on.
+#[derive(Debug, Clone)]
+pub struct Topic {
+    /// Equal at both brokers.
+    pub name: String,
+    /// Each broker's own.
+    pub id: Uuid,
+}
+
+/// A request that was sent and not yet answered.
+struct Pending {
+    label: String,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    decode: fn(&[u8], i16) -> Result<(i32, Value)>,
+}
+
+/// A connection with its unanswered requests.
+#[derive(Default)]
+struct Lane {
+    connection: Option<Connection>,
+    pending: VecDeque<Pending>,
+}
+
+/// One scenario at one version against one broker.
+pub struct Run<'b> {
+    broker: &'b Broker,
+    api: ApiKey,
+    version: i16,
+    prefix: String,
+    start_ms: i64,
+    symbols: Symbols,
+    lanes: [Lane; 3],
+    lane: usize,
+    setup: Option<Connection>,
+    correlation_id: i32,
+    steps: Vec<Step>,
+    hides_foreign_topics: bool,
+}
+
+impl<'b> Run<'b> {
+    /// A run that has sent nothing yet. `unique` keeps its topics apart from those of other runs,
+    /// `start_ms` is its idea of the present: both must be equal for both brokers.
+    #[must_use]
+    pub fn new(
+        broker: &'b Broker,
+        scenario: &Scenario,
+        version: i16,
+        unique: usize,
+        start_ms: i64,
+    ) -> Self {
+        // The time keeps them apart from an earlier sweep over the same brokers.
+        let prefix = format!("t{}x{unique}", start_ms / 1_000 % 1_000_000);
+        let symbols = Symbols::new(broker.clone(), format!("{prefix}-"));
+        Self {
+            broker,
+            api: scenario.api,
+            version,
+            prefix,
+            start_ms,
+            symbols,
+            lanes: Default::default(),
+            lane: 0,
+            setup: None,
+            correlation_id: 0,
+            steps: Vec::new(),
+            hides_foreign_topics: false,
+        }
+    }
+
+    /// The API of the scenario.
+    #[must_use]
+    pub const fn api(&self) -> ApiKey {
+        self.api
+    }
+
+    /// Leaves other runs' topics out of the answers from here on: for requests about all topics.
+    pub const fn hide_foreign_topics(&mut self) {
+        self.hides_foreign_topics = true;
+    }
+
+    /// Compares of appended batches whether they were, and no longer where, from here on: for long
+    /// series in which one difference would bring all the others.
+    pub const fn forget_offsets(&mut self) {
+        self.symbols.forget_offsets();
+    }
+
+    /// The version of the scenario's API in this run.
+    #[must_use]
+    pub const fn version(&self) -> i16 {
+        self.version
+    }
+
+    /// The id of the broker that is asked.
+    #[must_use]
+    pub const fn broker_id(&self) -> i32 {
+        self.broker.id
+    }
+
+    /// A time a little before this run, in milliseconds, equal at both brokers.
+    #[must_use]
+    pub const fn time(&self) -> i64 {
+        self.start_ms
+    }
+
+    /// The name of this run's topic `base`, whether it exists or not.
+    #[must_use]
+    pub fn name(&self, base: &str) -> String {
+        format!("{}-{base}", self.prefix)
+    }
+
+    /// Ends the run.
+    #[must_use]
+    pub fn into_steps(self) -> Vec<Step> {
+        self.steps
+    }
+
+    /// Sends further requests over connection 0, 1 or 2.
+    pub fn on_connection(&mut self, number: usize) {
+        self.lane = number;
+    }
+
+    /// Sends a request and records its answer: at the run's version if it is of the scenario's
+    /// API, else at the latest.
+    ///
+    /// # Errors
+    /// When the request cannot be said in that version.
+    pub fn send<R>(&mut self, label: impl Into<String>, request: &R) -> Result<Answer>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        self.post(label, request)?;
+        self.collect()
+    }
+
+    /// Sends a request and does not wait for its answer: [`Run::collect`] does.
+    ///
+    /// # Errors
+    /// When the request cannot be said in that version.
+    pub fn post<R>(&mut self, label: impl Into<String>, request: &R) -> Result<()>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        let version = self.version_of(R::API_KEY);
+        let label = label.into();
+        let mut w = Writer::default();
+        frame::encode_request(self.correlation_id + 1, Some(CLIENT_ID), version, request, &mut w)
+            .with_context(|| format!("{label}: not to be said in version {version}"))?;
+        self.post_bytes::<R>(label, version, w.bytes())
+    }
+
+    /// Sends bytes as a request of API `R` at `version`, size and header included.
+    /// The correlation id in them should be [`Run::next_correlation_id`].
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn post_bytes<R>(
+        &mut self,
+        label: impl Into<String>,
+        version: i16,
+        bytes: &[u8],
+    ) -> Result<()>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        self.correlation_id += 1;
+        let correlation_id = self.correlation_id;
+        let address = self.broker.address;
+        let lane = self.lane();
+        let connection = match &mut lane.connection {
+            Some(connection) => connection,
+            empty => empty.insert(Connection::open(address)?),
+        };
+        connection.send(bytes);
+        lane.pending.push_back(Pending {
+            label: label.into(),
+            api: R::API_KEY,
+            version,
+            correlation_id,
+            decode: decode::<R>,
+        });
+        Ok(())
+    }
+
+    /// The id that the next request will carry.
+    #[must_use]
+    pub const fn next_correlation_id(&self) -> i32 {
+        self.correlation_id + 1
+    }
+
+    /// Records the answer to the oldest unanswered request of this connection.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn collect(&mut self) -> Result<Answer> {
+        let lane = self.lane();
+        let pending = lane.pending.pop_front().context("nothing is unanswered")?;
+        let connection = lane.connection.as_mut().context("no connection")?;
+        let raw = match connection.receive() {
+            Received::Frame(bytes) => read_answer(&pending, &bytes),
+            Received::Closed => {
+                lane.connection = None;
+                Value::from(CLOSED)
+            }
+            Received::Nothing => {
+                lane.connection = None;
+                Value::from(SILENCE)
+            }
+        };
+        self.record(pending, raw.clone());
+        Ok(Answer(raw))
+    }
+
+    /// Sends a request that shall have no answer, then another that has one. Records for the first
+    /// that nothing came, or what came.
+    ///
+    /// # Errors
+    /// When the request cannot be said in that version.
+    pub fn send_unanswered<R>(&mut self, label: impl Into<String>, request: &R) -> Result<()>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        self.post(label, request)?;
+        let mut w = Writer::default();
+        let (probe_id, version) = (self.correlation_id + 1, 0);
+        let probe = ApiVersionsRequest::default();
+        frame::encode_request(probe_id, Some(CLIENT_ID), version, &probe, &mut w)?;
+        self.correlation_id = probe_id;
+        let lane = self.lane();
+        let connection = lane.connection.as_mut().context("just opened")?;
+        connection.send(w.bytes());
+        let received = connection.receive();
+        let pending = lane.pending.pop_back().context("just posted")?;
+        let raw = match received {
+            Received::Frame(bytes) if bytes.starts_with(&probe_id.to_be_bytes()) => {
+                Value::from(SILENCE)
+            }
+            Received::Frame(bytes) => {
+                lane.connection = None;
+                read_answer(&pending, &bytes)
+            }
+            Received::Closed | Received::Nothing => {
+                lane.connection = None;
+                Value::from(CLOSED)
+            }
+        };
+        self.record(pending, raw);
+        Ok(())
+    }
+
+    /// Creates a topic with partitions and configs, waits until it is served, records nothing.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn create(
+        &mut self,
+        base: &str,
+        partitions: i32,
+        configs: &[(&str, &str)],
+    ) -> Result<Topic> {
+        let name = self.name(base);
+        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Default::default()
+        });
+        let topic = CreatableTopic {
+            name: name.clone(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let answer = self.ask(&request)?;
+        ensure!(answer.int("/topics/0/errorCode") == 0, "creating {name}: {}", answer.0);
+        self.await_topic(base)
+    }
+
+    /// Waits until a topic of this run is there and all its partitions have leaders.
+    ///
+    /// # Errors
+    /// When it does not come.
+    pub fn await_topic(&mut self, base: &str) -> Result<Topic> {
+        let name = self.name(base);
+        let answer = self.await_metadata(&name, |topic| {
+            let partitions = topic["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+            topic["errorCode"] == 0
+                && !partitions.is_empty()
+                && partitions.iter().all(|partition| partition["errorCode"] == 0)
+        })?;
+        self.symbols.bind(&answer.0);
+        let id = answer.0["topics"][0]["topicId"].as_str().unwrap_or_default();
+        let id = id.parse().ok().context("a topic has an id")?;
+        let partitions = answer.0["topics"][0]["partitions"].as_array().map_or(0, Vec::len);
+        self.await_leaders(&name, i32::try_from(partitions)?)?;
+        Ok(Topic { name, id })
+    }
+
+    /// Waits until the broker serves every partition: Kafka names itself leader before it is.
+    fn await_leaders(&mut self, name: &str, partitions: i32) -> Result<()> {
+        let latest = |partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp: -1,
+            ..Default::default()
+        };
+        let topic = ListOffsetsTopic {
+            name: name.to_owned(),
+            partitions: (0..partitions).map(latest).collect(),
+            ..Default::default()
+        };
+        let request =
+            ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let deadline = Instant::now() + SETTLED_MAX;
+        loop {
+            let answer = self.ask(&request)?;
+            let partitions = answer.0["topics"][0]["partitions"].as_array();
+            if partitions.is_some_and(|all| all.iter().all(|one| one["errorCode"] == 0)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "{name} gets no leaders: {}", answer.0);
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Deletes a topic and waits until it is gone; records nothing.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn delete(&mut self, topic: &Topic) -> Result<()> {
+        let state = jocko_protocol::rpc::delete_topics_request::DeleteTopicState {
+            name: Some(topic.name.clone()),
+            ..Default::default()
+        };
+        let request =
+            DeleteTopicsRequest { topics: vec![state], timeout_ms: 30_000, ..Default::default() };
+        let answer = self.ask(&request)?;
+        ensure!(answer.int("/responses/0/errorCode") == 0, "deleting {}: {}", topic.name, answer.0);
+        self.await_absence(&topic.name)
+    }
+
+    /// Waits until no topic has that name.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn await_absence(&mut self, name: &str) -> Result<()> {
+        self.await_metadata(name, |topic| topic["errorCode"] == 3).map(drop)
+    }
+
+    fn await_metadata(&mut self, name: &str, done: impl Fn(&Value) -> bool) -> Result<Answer> {
+        let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
+        let request = MetadataRequest {
+            topics: Some(vec![asked]),
+            allow_auto_topic_creation: false,
+            ..Default::default()
+        };
+        let deadline = Instant::now() + SETTLED_MAX;
+        loop {
+            let answer = self.ask(&request)?;
+            if done(&answer.0["topics"][0]) {
+                return Ok(answer);
+            }
+            ensure!(Instant::now() < deadline, "{name} does not settle: {}", answer.0);
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+
+    /// Appends a batch to a partition with acks=all, records nothing, and returns its offset.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn append(&mut self, topic: &Topic, partition: i32, batch: &[u8]) -> Result<i64> {
+        let data = PartitionProduceData {
+            index: partition,
+            records: Some(RecordBytes::Inline(batch)),
+            ..Default::default()
+        };
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 30_000,
+            topic_data: vec![TopicProduceData {
+                name: &topic.name,
+                topic_id: topic.id,
+                partition_data: vec![data],
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let answer = self.ask(&request)?;
+        let at = "/responses/0/partitionResponses/0";
+        let code = answer.int(&format!("{at}/errorCode"));
+        ensure!(code == 0, "appending to {}: {}", topic.name, answer.0);
+        Ok(answer.int(&format!("{at}/baseOffset")))
+    }
+
+    /// Asks something at the latest version over a connection of its own, and records nothing.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask<R>(&mut self, request: &R) -> Result<Answer>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        let version = served(R::API_KEY).max;
+        let mut w = Writer::default();
+        frame::encode_request(0, Some(CLIENT_ID), version, request, &mut w)?;
+        let connection = match &mut self.setup {
+            Some(connection) => connection,
+            empty => empty.insert(Connection::open(self.broker.address)?),
+        };
+        connection.send(w.bytes());
+        let Received::Frame(bytes) = connection.receive() else {
+            self.setup = None;
+            bail!("{} does not answer {}", self.broker.name, R::API_KEY.name());
+        };
+        Ok(Answer(decode::<R>(&bytes, version)?.1))
+    }
+
+    fn version_of(&self, api: ApiKey) -> i16 {
+        if api == self.api { self.version } else { served(api).max }
+    }
+
+    fn lane(&mut self) -> &mut Lane {
+        &mut self.lanes[self.lane]
+    }
+
+    fn record(&mut self, pending: Pending, mut raw: Value) {
+        if self.hides_foreign_topics
+            && let Some(topics) = raw.get_mut("topics").and_then(Value::as_array_mut)
+        {
+            let own = |name: &str| name.starts_with(&format!("{}-", self.prefix));
+            topics.retain(|topic| topic["name"].as_str().is_none_or(own));
+        }
+        let answer = self.symbols.normal(pending.api, raw);
+        let Pending { label, api, version, .. } = pending;
+        let label = label.replace(&format!("{}-", self.prefix), "");
+        self.steps.push(Step { label, api, version, answer });
+    }
+}
+
+fn read_answer(pending: &Pending, bytes: &[u8]) -> Value {
+    match (pending.decode)(bytes, pending.version) {
+        Ok((id, _)) if id != pending.correlation_id => {
+            Value::from(format!("an answer to request {id}, not {}", pending.correlation_id))
+        }
+        Ok((_, value)) => value,
+        Err(error) => Value::from(format!("an answer that cannot be decoded: {error:#}")),
+    }
+}
+
+/// A response frame as JSON. An ApiVersions answer may be of version 0, whatever was asked
+/// (KIP-511).
+fn decode<R>(bytes: &[u8], version: i16) -> Result<(i32, Value)>
+where
+    R: Request,
+    for<'r> R::Response<'r>: ToJson,
+{
+    let decode_as = |version: i16| -> Result<(i32, Value)> {
+        let (id, mut body) = frame::parse_response(bytes, R::API_KEY, version)?;
+        let response = R::Response::decode(&mut body, version)?;
+        let rest = body.remaining();
+        ensure!(rest == 0, "{rest} bytes are left over");
+        Ok((id, response.to_json(version)?))
+    };
+    match decode_as(version) {
+        Err(_) if R::API_KEY == ApiKey::ApiVersions => decode_as(0),
+        result => result,
+    }
+}
