@@ -334,7 +334,7 @@ async fn recover(published: &ArcSwap<Published>, ports: &Ports) -> Result<(), St
     let took = ports.clock.now().since(started);
     tracing::info!(
         partitions = count,
-        took_ms = took.as_millis(),
+        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "recovered after an unclean stop"
     );
     Ok(())

@@ -106,61 +106,11 @@ fn start() -> Command {
 }
 
 fn topic() -> Command {
-    let name = || Arg::new("name").required(true).value_name("TOPIC").help("The topic's name");
-    let dry_run = || {
-        Arg::new("dry-run")
-            .long("dry-run")
-            .action(ArgAction::SetTrue)
-            .help("Only say what would happen")
-    };
     Command::new("topic")
         .about("Creates, lists, describes and deletes topics")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(
-            Command::new("create")
-                .about("Creates a topic")
-                .arg(name())
-                .arg(
-                    Arg::new("partitions")
-                        .short('p')
-                        .long("partitions")
-                        .value_name("N")
-                        .value_parser(value_parser!(i32).range(1..))
-                        .help("How many partitions [default: the cluster's topics.partitions]"),
-                )
-                .arg(
-                    Arg::new("replication")
-                        .short('r')
-                        .long("replication")
-                        .visible_alias("replication-factor")
-                        .value_name("N")
-                        .value_parser(value_parser!(i16).range(1..))
-                        .help("How many replicas [default: auto]"),
-                )
-                .arg(
-                    Arg::new("retention")
-                        .long("retention")
-                        .value_name("TIME")
-                        .help("How long records stay, as in 7d (retention.ms)"),
-                )
-                .arg(
-                    Arg::new("set")
-                        .long("set")
-                        .visible_alias("config")
-                        .value_name("NAME=VALUE")
-                        .action(ArgAction::Append)
-                        .help("A topic setting by Kafka's name; may be repeated"),
-                )
-                .arg(
-                    Arg::new("if-not-exists")
-                        .long("if-not-exists")
-                        .action(ArgAction::SetTrue)
-                        .help("Succeed if the topic is there already"),
-                )
-                .arg(dry_run())
-                .arg(output()),
-        )
+        .subcommand(topic_create())
         .subcommand(
             Command::new("list")
                 .about("Lists topics")
@@ -175,13 +125,13 @@ fn topic() -> Command {
         .subcommand(
             Command::new("describe")
                 .about("Shows a topic's partitions, sizes and settings")
-                .arg(name())
+                .arg(topic_name())
                 .arg(output()),
         )
         .subcommand(
             Command::new("delete")
                 .about("Deletes topics and all their records")
-                .arg(name().num_args(1..).action(ArgAction::Append))
+                .arg(topic_name().num_args(1..).action(ArgAction::Append))
                 .arg(
                     Arg::new("yes")
                         .long("yes")
@@ -192,6 +142,62 @@ fn topic() -> Command {
                 .arg(dry_run())
                 .arg(output()),
         )
+}
+
+fn topic_name() -> Arg {
+    Arg::new("name").required(true).value_name("TOPIC").help("The topic's name")
+}
+
+fn dry_run() -> Arg {
+    Arg::new("dry-run")
+        .long("dry-run")
+        .action(ArgAction::SetTrue)
+        .help("Only say what would happen")
+}
+
+fn topic_create() -> Command {
+    Command::new("create")
+        .about("Creates a topic")
+        .arg(topic_name())
+        .arg(
+            Arg::new("partitions")
+                .short('p')
+                .long("partitions")
+                .value_name("N")
+                .value_parser(value_parser!(i32).range(1..))
+                .help("How many partitions [default: the cluster's topics.partitions]"),
+        )
+        .arg(
+            Arg::new("replication")
+                .short('r')
+                .long("replication")
+                .visible_alias("replication-factor")
+                .value_name("N")
+                .value_parser(value_parser!(i16).range(1..))
+                .help("How many replicas [default: auto]"),
+        )
+        .arg(
+            Arg::new("retention")
+                .long("retention")
+                .value_name("TIME")
+                .help("How long records stay, as in 7d (retention.ms)"),
+        )
+        .arg(
+            Arg::new("set")
+                .long("set")
+                .visible_alias("config")
+                .value_name("NAME=VALUE")
+                .action(ArgAction::Append)
+                .help("A topic setting by Kafka's name; may be repeated"),
+        )
+        .arg(
+            Arg::new("if-not-exists")
+                .long("if-not-exists")
+                .action(ArgAction::SetTrue)
+                .help("Succeed if the topic is there already"),
+        )
+        .arg(dry_run())
+        .arg(output())
 }
 
 fn produce() -> Command {

@@ -1,6 +1,7 @@
 //! How a command fails: what happened, why, and what to do about it.
 
 use jocko_client::ClientError;
+use jocko_types::ErrorCode;
 use std::fmt;
 
 /// What kind of failure it was; the exit code says so to scripts.
@@ -12,6 +13,8 @@ pub(crate) enum Kind {
     Usage,
     /// Nobody answered.
     Unreachable,
+    /// Whoever read the output has had enough of it, as `head` does: no failure at all.
+    Enough,
 }
 
 /// A failed command.
@@ -39,8 +42,14 @@ impl Failure {
         self
     }
 
+    /// Whether there is anything to say about it.
+    pub(crate) fn is_worth_saying(&self) -> bool {
+        self.kind != Kind::Enough
+    }
+
     pub(crate) fn exit_code(&self) -> u8 {
         match self.kind {
+            Kind::Enough => 0,
             Kind::Failed => 1,
             Kind::Usage => 2,
             Kind::Unreachable => 5,
@@ -77,14 +86,36 @@ impl From<ClientError> for Failure {
             | ClientError::TimedOut { .. }
             | ClientError::NotServed { .. }
             | ClientError::Malformed(_)
-            | ClientError::Unsayable(_)
-            | ClientError::Refused { .. } => Self::new(what),
+            | ClientError::Unsayable(_) => Self::new(what),
+            ClientError::Refused { code, .. } => {
+                Self { cure: cure_of(code).map(str::to_owned), ..Self::new(what) }
+            }
         }
+    }
+}
+
+/// What to do about a refusal, where there is something to do.
+fn cure_of(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(
+            "smaller records, or a topic that takes larger ones: --set max.message.bytes=BYTES at its creation",
+        ),
+        ErrorCode::InvalidReplicationFactor => {
+            Some("start more brokers, or leave --replication out")
+        }
+        ErrorCode::KafkaStorageError => {
+            Some("look at the broker's log, and at the room on its disk")
+        }
+        _ => None,
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::new(error.to_string())
+        let kind = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Kind::Enough,
+            _ => Kind::Failed,
+        };
+        Self { kind, ..Self::new(error.to_string()) }
     }
 }

@@ -26,7 +26,9 @@ fn main() -> ExitCode {
     match command::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            if failure.is_worth_saying() {
+                eprintln!("{failure}");
+            }
             ExitCode::from(failure.exit_code())
         }
     }

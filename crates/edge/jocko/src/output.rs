@@ -3,20 +3,27 @@
 use crate::failure::Result;
 use clap::ArgMatches;
 use serde_json::Value;
+use std::fmt::Display;
+use std::io::Write;
 
 /// Whether a command was asked for JSON.
 pub(crate) fn wants_json(matches: &ArgMatches) -> bool {
     matches.get_one::<String>("output").is_some_and(|format| format == "json")
 }
 
+/// Prints a line. A reader that has gone away, as in `jocko topic list | head -1`, ends the
+/// command without a word.
+pub(crate) fn say(words: impl Display) -> Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{words}")?)
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json(value: &Value) -> Result<()> {
-    println!("{value:#}");
-    Ok(())
+    say(format_args!("{value:#}"))
 }
 
 /// Prints rows under a header, in columns as wide as they need to be. Numbers stand to the right.
-pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::TableStyle::new());
     table.set_header(header.iter().copied());
@@ -32,9 +39,7 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
-    for line in table.to_string().lines() {
-        println!("{}", line.trim_end());
-    }
+    table.to_string().lines().try_for_each(|line| say(line.trim_end()))
 }
 
 /// A number with its thousands apart.

@@ -2,7 +2,7 @@
 
 use crate::command::client;
 use crate::failure::{Failure, Result};
-use crate::output::{json, table, wants_json};
+use crate::output::{json, say, table, wants_json};
 use clap::ArgMatches;
 use serde_json::{Value, json};
 
@@ -39,12 +39,12 @@ async fn status(matches: &ArgMatches) -> Result<()> {
             "underReplicated": under_replicated,
         }));
     }
-    println!(
+    say(format_args!(
         "cluster {cluster_id}  controller {}  topics {}  partitions {}  leaderless {leaderless}  under-replicated {under_replicated}",
         metadata.controller_id,
         metadata.topics.len(),
         partitions().count(),
-    );
+    ))?;
     let rows: Vec<Vec<String>> = metadata
         .brokers
         .iter()
@@ -58,6 +58,5 @@ async fn status(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["BROKER", "ADDRESS", "RACK", "LEADS"], &rows);
-    Ok(())
+    table(&["BROKER", "ADDRESS", "RACK", "LEADS"], &rows)
 }

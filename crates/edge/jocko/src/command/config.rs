@@ -1,7 +1,7 @@
 //! `jocko config explain|show`: settings as this command line, environment and file make them.
 
 use crate::failure::{Failure, Result};
-use crate::output::{json, table, wants_json};
+use crate::output::{json, say, table, wants_json};
 use clap::ArgMatches;
 use jocko_config::{DEFINITIONS, Layers, LoadedSettings, load};
 use serde_json::json;
@@ -21,8 +21,7 @@ fn explain(matches: &ArgMatches) -> Result<()> {
     let settings = load_settings(matches)?;
     let key: &String = matches.get_one("key").expect("is required");
     let explanation = settings.explain(key).map_err(|error| Failure::usage(error.to_string()))?;
-    println!("{explanation}");
-    Ok(())
+    say(explanation)
 }
 
 fn show(matches: &ArgMatches) -> Result<()> {
@@ -43,8 +42,7 @@ fn show(matches: &ArgMatches) -> Result<()> {
             vec![definition.key.to_owned(), entry.value.clone(), entry.source.to_string()]
         })
         .collect();
-    table(&["SETTING", "VALUE", "FROM"], &rows);
-    Ok(())
+    table(&["SETTING", "VALUE", "FROM"], &rows)
 }
 
 /// Lays the file, the environment and the flags over the defaults.

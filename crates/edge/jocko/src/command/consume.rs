@@ -225,7 +225,7 @@ async fn recover(
             "partition {} ends at offset {end}, before {}",
             reading.partition, reading.next
         );
-        return Err(Failure::new(failure).cure("-o end"));
+        return Err(Failure::new(failure).cure("-o end, or only some partitions with -p"));
     }
     if error.is_retriable() {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -2,7 +2,7 @@
 
 use crate::command::client;
 use crate::failure::{Failure, Result};
-use crate::output::wants_json;
+use crate::output::{say, wants_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, partition_for_key};
 use jocko_records::{BatchBuilder, BuildError, Codec, Encoding, Header};
@@ -134,6 +134,7 @@ fn take_apart(line: String, plan: &Plan) -> Result<Line> {
                 Failure::new(format!(
                     "the line {line:?} has no {separator:?} between key and value"
                 ))
+                .cure(format!("lines like KEY{separator}VALUE, or no --key-separator"))
             })?;
             (Some(key.as_bytes().to_vec()), value.as_bytes().to_vec())
         }
@@ -152,15 +153,13 @@ async fn send(client: &mut Client, plan: &Plan, partition: i32, lines: &[Line]) 
         match client.produce(&plan.topic, partition, &batch, plan.acks).await {
             Ok(produced) => {
                 if plan.json {
-                    println!(
-                        "{}",
-                        json!({
-                            "topic": plan.topic,
-                            "partition": partition,
-                            "offset": produced.base_offset.map(jocko_types::Offset::get),
-                            "records": lines.len(),
-                        })
-                    );
+                    // Lines that are still to come are worth more than a reader who left.
+                    let _ = say(json!({
+                        "topic": plan.topic,
+                        "partition": partition,
+                        "offset": produced.base_offset.map(jocko_types::Offset::get),
+                        "records": lines.len(),
+                    }));
                 }
                 return Ok(());
             }

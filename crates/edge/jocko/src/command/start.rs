@@ -8,7 +8,8 @@ use jocko_config::{LoadedSettings, LogFormat};
 use jocko_disk::RealDisk;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// How often the broker is looked at while it runs.
@@ -24,6 +25,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     raise_descriptor_limit();
     warn_if_exposed(&settings);
     let data_dir = settings.settings().node.data_dir.clone();
+    let signals = Signals::listen()?;
     let broker = Broker::start(settings, RealDisk::shared()).map_err(explain)?;
     let listed = |addresses: &[std::net::SocketAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -35,37 +37,55 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         kafka = listed(broker.addresses()),
         http = listed(broker.http_addresses()),
         data = %data_dir.display(),
-        took_ms = started.elapsed().as_millis(),
+        took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
-    let broker = wait_for_signal(broker)?;
+    let broker = signals.wait(broker)?;
     broker.stop().map_err(|reason| {
         Failure::new(format!("the stop was not clean: {reason}"))
             .cure("start it again: recovery sorts this out, and says what it did")
     })
 }
 
-/// Returns the broker when it is to stop; fails when it has ended by itself.
-fn wait_for_signal(broker: Broker) -> Result<Broker> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async move {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(broker),
-                _ = interrupt.recv() => return Ok(broker),
-                () = tokio::time::sleep(WATCH_EVERY) => {}
+/// The signals that ask for a stop.
+struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Listens from here on. One that comes while the broker starts is kept, and does not kill
+    /// the process half-way.
+    fn listen() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (terminate, interrupt) = {
+            let _guard = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        Ok(Self { runtime, terminate, interrupt })
+    }
+
+    /// Returns the broker when it is to stop; fails when it has ended by itself.
+    fn wait(self, broker: Broker) -> Result<Broker> {
+        let Self { runtime, mut terminate, mut interrupt } = self;
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return Ok(broker),
+                    _ = interrupt.recv() => return Ok(broker),
+                    () = tokio::time::sleep(WATCH_EVERY) => {}
+                }
+                if !broker.is_running() {
+                    return match broker.stop() {
+                        Ok(()) => Err(Failure::new("the broker ended by itself")),
+                        Err(reason) => Err(Failure::new(format!("the broker ended: {reason}"))
+                            .cure("look at the disk, then start it again")),
+                    };
+                }
             }
-            if !broker.is_running() {
-                return match broker.stop() {
-                    Ok(()) => Err(Failure::new("the broker ended by itself")),
-                    Err(reason) => Err(Failure::new(format!("the broker ended: {reason}"))
-                        .cure("look at the disk, then start it again")),
-                };
-            }
-        }
-    })
+        })
+    }
 }
 
 fn start_logging(settings: &LoadedSettings) {

@@ -2,7 +2,7 @@
 
 use crate::command::{client, parse_duration};
 use crate::failure::{Failure, Result};
-use crate::output::{grouped, json, table, wants_json};
+use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, NewTopic, Position};
 use jocko_protocol::rpc::describe_configs_request::{
@@ -40,8 +40,11 @@ async fn create(matches: &ArgMatches) -> Result<()> {
             if wants_json(matches) {
                 return json(&json!({ "topic": topic.name, "created": false }));
             }
-            println!("{} exists", topic.name);
-            return Ok(());
+            return say(format_args!("{} exists", topic.name));
+        }
+        Err(refused @ ClientError::Refused { code: ErrorCode::TopicAlreadyExists, .. }) => {
+            return Err(Failure::new(refused.to_string())
+                .cure("--if-not-exists, if a topic that is there already will do"));
         }
         created => created?,
     };
@@ -55,14 +58,13 @@ async fn create(matches: &ArgMatches) -> Result<()> {
             "created": !topic.validate_only,
         }));
     }
-    println!(
+    say(format_args!(
         "{verb} {}  partitions {}  replication {}  took {} ms",
         topic.name,
         created.partitions,
         created.replication,
         started.elapsed().as_millis()
-    );
-    Ok(())
+    ))
 }
 
 fn new_topic(matches: &ArgMatches) -> Result<NewTopic> {
@@ -102,8 +104,7 @@ async fn list(matches: &ArgMatches) -> Result<()> {
         return json(&topics.iter().map(|topic| summary(topic)).collect::<Value>());
     }
     if topics.is_empty() {
-        println!("no topics");
-        return Ok(());
+        return say("no topics");
     }
     let rows: Vec<Vec<String>> = topics
         .iter()
@@ -115,8 +116,7 @@ async fn list(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["TOPIC", "PARTITIONS", "REPLICATION"], &rows);
-    Ok(())
+    table(&["TOPIC", "PARTITIONS", "REPLICATION"], &rows)
 }
 
 fn summary(topic: &MetadataResponseTopic) -> Value {
@@ -176,14 +176,14 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
             .into();
         return json(&described);
     }
-    println!(
+    say(format_args!(
         "{name}  id {}  partitions {}  replication {}",
         topic.topic_id,
         topic.partitions.len(),
         replication(&topic)
-    );
+    ))?;
     for (name, value) in configs {
-        println!("  {name} = {value}");
+        say(format_args!("  {name} = {value}"))?;
     }
     let rows: Vec<Vec<String>> = topic
         .partitions
@@ -201,8 +201,7 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["PARTITION", "LEADER", "REPLICAS", "ISR", "START", "END", "RECORDS"], &rows);
-    Ok(())
+    table(&["PARTITION", "LEADER", "REPLICAS", "ISR", "START", "END", "RECORDS"], &rows)
 }
 
 fn list_of(ids: &[i32]) -> String {
@@ -215,6 +214,8 @@ async fn overrides(client: &mut Client, name: &str) -> Result<Vec<(String, Strin
         resources: vec![DescribeConfigsResource {
             resource_type: RESOURCE_TOPIC,
             resource_name: name.to_owned(),
+            // All of them; an empty list would ask for none.
+            configuration_keys: None,
             ..Default::default()
         }],
         ..Default::default()
@@ -232,7 +233,14 @@ async fn delete(matches: &ArgMatches) -> Result<()> {
     let mut client = client(matches)?;
     let dry_run = matches.get_flag("dry-run");
     for name in &names {
-        client.partitions(name, false).await?;
+        if let Err(error) = client.partitions(name, false).await {
+            return Err(match error {
+                ClientError::NoSuchTopic(_) => {
+                    Failure::new(error.to_string()).cure("jocko topic list")
+                }
+                other => other.into(),
+            });
+        }
     }
     if !dry_run && !matches.get_flag("yes") && std::io::stdin().is_terminal() {
         confirm(&names)?;
@@ -244,7 +252,7 @@ async fn delete(matches: &ArgMatches) -> Result<()> {
         }
         deleted.push(json!({ "topic": name, "deleted": !dry_run }));
         if !wants_json(matches) {
-            println!("{} {name}", if dry_run { "would delete" } else { "deleted" });
+            say(format_args!("{} {name}", if dry_run { "would delete" } else { "deleted" }))?;
         }
     }
     if wants_json(matches) {

@@ -1,0 +1,63 @@
+//! What is still there after a kill -9 and after a stop.
+
+use crate::harness::{Broker, DEADLINE, numbers};
+use jocko_testkit::wait_until;
+
+#[test]
+fn kill_9_loses_nothing_that_was_acknowledged() {
+    let mut broker = Broker::start();
+    let id = broker.json(&["topic", "create", "t", "-p", "2"])["id"].clone();
+    for round in 0..3 {
+        let lines = numbers(round * 1_000..round * 1_000 + 1_000);
+        broker.produce(&["t", "-p", &(round % 2).to_string()], &lines);
+        broker = broker.kill_and_start();
+        assert!(broker.process.log().unwrap().contains("unclean"), "it recovers, and says so");
+        let described = broker.json(&["topic", "describe", "t"]);
+        assert_eq!(described["id"], id);
+        let mut values: Vec<u32> =
+            broker.values("t").iter().map(|value| value.parse().unwrap()).collect();
+        values.sort_unstable();
+        assert_eq!(values, (0..(round + 1) * 1_000).collect::<Vec<_>>());
+    }
+    let status = broker.json(&["cluster", "status"]);
+    let broker = broker.stop_and_start(&[]);
+    assert_eq!(broker.json(&["cluster", "status"]), status);
+    assert_eq!(broker.values("t").len(), 3_000);
+}
+
+#[test]
+fn topics_and_settings_survive_a_kill() {
+    let broker = Broker::start();
+    for name in ["a", "b", "c"] {
+        broker.ok(&["topic", "create", name, "--set", "max.message.bytes=5000"]);
+    }
+    broker.ok(&["topic", "delete", "b", "-y"]);
+    let listed = broker.json(&["topic", "list"]);
+    let broker = broker.kill_and_start();
+    assert_eq!(broker.json(&["topic", "list"]), listed);
+    let described = broker.json(&["topic", "describe", "c"]);
+    assert_eq!(described["configs"]["max.message.bytes"], "5000");
+    broker
+        .try_produce(&["c"], &"x".repeat(6_000))
+        .fails(1, &["MESSAGE_TOO_LARGE", "max.message.bytes"]);
+}
+
+#[test]
+fn what_retention_dropped_stays_dropped_after_a_stop() {
+    let broker = Broker::with(&["--storage-retention-check", "1s"]);
+    let small = ["--set", "segment.bytes=1048576", "--set", "retention.bytes=1048576"];
+    let mut create = vec!["topic", "create", "t"];
+    create.extend(small);
+    broker.ok(&create);
+    let line = format!("{}\n", "x".repeat(100_000));
+    broker.produce(&["t"], &line.repeat(50));
+    let start = |broker: &Broker| {
+        broker.json(&["topic", "describe", "t"])["partitions"][0]["start"].as_i64().unwrap()
+    };
+    wait_until(DEADLINE, || Ok(start(&broker) > 0)).unwrap();
+    let before = start(&broker);
+    let broker = broker.stop_and_start(&[]);
+    assert!(start(&broker) >= before, "{} after {before}", start(&broker));
+    let count = i64::try_from(broker.values("t").len()).unwrap();
+    assert_eq!(count, 50 - start(&broker));
+}
