@@ -100,6 +100,7 @@ fn success(
     });
     CreatableTopicResult {
         name,
+        error_message: None,
         topic_id: if validate_only { TopicId::ZERO } else { created.id },
         num_partitions: created.partitions,
         replication_factor: created.replication_factor,

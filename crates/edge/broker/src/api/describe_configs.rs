@@ -67,7 +67,8 @@ fn describe(
     let image = &published.image;
     let keys: Option<Vec<&str>> =
         resource.configuration_keys.as_ref().map(|keys| keys.iter().map(String::as_str).collect());
-    let wanted = keys.as_deref();
+    // No keys mean all of them, as null does.
+    let wanted = keys.as_deref().filter(|keys| !keys.is_empty());
     let (broker, cluster) = dynamic_configs(image, context.broker);
     let layers = BrokerLayers { broker, cluster, settings: &context.settings };
     let name = resource.resource_name.as_str();

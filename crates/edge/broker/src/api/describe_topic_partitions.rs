@@ -26,6 +26,11 @@ pub(crate) fn handle(
     let version = exchange.version;
     let request = DescribeTopicPartitionsRequest::decode(&mut exchange.body, version)?;
     let answer = exchange.answer();
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0 || !is_among(&request, &cursor.topic_name))
+    {
+        return Ok(answer.now(&refuse(&request)));
+    }
     let published = session.context.published.load();
     let from = request.cursor.as_ref().map_or("", |cursor| cursor.topic_name.as_str());
     let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
@@ -49,6 +54,10 @@ pub(crate) fn handle(
         for name in names.into_iter().skip_while(|name| *name < from) {
             let going_on = match published.image.topic(name) {
                 Some(topic) => page.add(&published, topic, first_partition(name)),
+                None if page.left == 0 => {
+                    page.turn(name, 0);
+                    false
+                }
                 None => {
                     page.response.topics.push(unknown(name));
                     true
@@ -60,6 +69,21 @@ pub(crate) fn handle(
         }
     }
     Ok(answer.now(&page.response))
+}
+
+/// Whether a cursor may point there: at any topic if all are asked for.
+fn is_among(request: &DescribeTopicPartitionsRequest, name: &str) -> bool {
+    request.topics.is_empty() || request.topics.iter().any(|topic| topic.name == name)
+}
+
+/// The answer to a cursor that points at nothing the request asks for.
+fn refuse(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+    let topics = request.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.clone()),
+        ..Default::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
 }
 
 /// An answer being filled.
@@ -118,6 +142,7 @@ fn unknown(name: &str) -> DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         name: Some(name.to_owned()),
         topic_id: TopicId::ZERO,
+        topic_authorized_operations: operations::TOPIC,
         ..Default::default()
     }
 }

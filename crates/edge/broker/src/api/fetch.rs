@@ -131,7 +131,7 @@ fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
         let partition = match hosted {
             Ok(hosted) => hosted.partition,
             Err(error) => {
-                look.found.push(Found::failed(error));
+                look.found.push(Found::absent(error));
                 continue;
             }
         };
@@ -148,7 +148,7 @@ fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
         match partition.read(&read) {
             ReadOutcome::Found(view) => {
                 look.bytes += view.slice.as_ref().map_or(0, |slice| slice.len);
-                look.found.push(Found::read(partition, view));
+                look.found.push(Found::read(partition, view, terms.read_committed));
             }
             ReadOutcome::Refused(error) => look.found.push(Found::failed(error)),
             ReadOutcome::Cold(cold) => {

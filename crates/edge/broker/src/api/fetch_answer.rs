@@ -28,6 +28,9 @@ pub(crate) struct Found {
     pub(crate) log_start: Offset,
     pub(crate) diverging: Option<Diverging>,
     pub(crate) slice: Option<LogSlice>,
+    /// Whether the answer lists aborted transactions, none though they are: for who reads only
+    /// what is committed and, as in Kafka, where no partition was found.
+    pub(crate) lists_aborted: bool,
 }
 
 impl Found {
@@ -40,10 +43,16 @@ impl Found {
             log_start: NO_OFFSET,
             diverging: None,
             slice: None,
+            lists_aborted: false,
         }
     }
 
-    pub(crate) fn read(partition: Arc<Partition>, view: View) -> Self {
+    /// No such partition here.
+    pub(crate) fn absent(error: ErrorCode) -> Self {
+        Self { lists_aborted: true, ..Self::failed(error) }
+    }
+
+    pub(crate) fn read(partition: Arc<Partition>, view: View, read_committed: bool) -> Self {
         Self {
             partition: Some(partition),
             error: ErrorCode::None,
@@ -52,6 +61,7 @@ impl Found {
             log_start: view.log_start,
             diverging: view.diverging,
             slice: view.slice.filter(|slice| slice.len > 0),
+            lists_aborted: read_committed,
         }
     }
 
@@ -116,6 +126,7 @@ pub(crate) fn complete(
             last_stable_offset: found.last_stable.get(),
             log_start_offset: found.log_start.get(),
             diverging_epoch: found.diverging.map(diverging_epoch).unwrap_or_default(),
+            aborted_transactions: found.lists_aborted.then(Vec::new),
             records: Some(records),
             ..Default::default()
         };

@@ -10,7 +10,7 @@ use jocko_protocol::rpc::list_offsets_response::{
 };
 use jocko_protocol::{Decode, DecodeError};
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The timestamps that are none, and the version each came with.
@@ -20,6 +20,8 @@ const MAX_TIMESTAMP: i64 = -3;
 const EARLIEST_LOCAL: i64 = -4;
 const LATEST_TIERED: i64 = -5;
 const EARLIEST_PENDING_UPLOAD: i64 = -6;
+/// "Not known" in a request. Any other negative epoch is an old one.
+const NO_EPOCH: i32 = -1;
 /// "Not known" in an answer.
 const NONE: i64 = -1;
 
@@ -45,25 +47,33 @@ pub(crate) fn handle(
     let repeated = repeated(&request);
     let mut response = ListOffsetsResponse::default();
     let mut searches = Vec::new();
-    for asked_topic in &request.topics {
-        let topic = response.topics.len();
-        let mut partitions = Vec::with_capacity(asked_topic.partitions.len());
+    // A topic is answered once, however often it is named, and so is each of its partitions.
+    let mut places = BTreeMap::new();
+    let mut refused = BTreeSet::new();
+    for asked_topic in request.topics.iter().filter(|topic| !topic.partitions.is_empty()) {
+        let name = asked_topic.name.as_str();
+        let topic = *places.entry(name).or_insert_with(|| {
+            response
+                .topics
+                .push(ListOffsetsTopicResponse { name: name.to_owned(), ..Default::default() });
+            response.topics.len() - 1
+        });
+        let Some(answers) = response.topics.get_mut(topic).map(|topic| &mut topic.partitions)
+        else {
+            continue;
+        };
         for asked in &asked_topic.partitions {
-            let is_repeated =
-                repeated.contains(&(asked_topic.name.as_str(), asked.partition_index));
-            let place = (topic, partitions.len());
-            let found = if is_repeated {
+            let index = asked.partition_index;
+            let found = if !repeated.contains(&(name, index)) {
+                let place = (topic, answers.len());
+                look_up(&published, name, asked, version, place, &mut searches)
+            } else if refused.insert((name, index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                look_up(&published, &asked_topic.name, asked, version, place, &mut searches)
+                continue;
             };
-            partitions.push(shown(version, asked.partition_index, found));
+            answers.push(shown(version, index, found));
         }
-        response.topics.push(ListOffsetsTopicResponse {
-            name: asked_topic.name.clone(),
-            partitions,
-            ..Default::default()
-        });
     }
     if searches.is_empty() {
         return Ok(answer.now(&response));
@@ -90,8 +100,8 @@ fn look_up(
     searches: &mut Vec<Search>,
 ) -> Result<Listed, ErrorCode> {
     let partition = published.by_name(topic, asked.partition_index)?.partition;
-    let known =
-        (asked.current_leader_epoch >= 0).then(|| LeaderEpoch::new(asked.current_leader_epoch));
+    let known = (asked.current_leader_epoch != NO_EPOCH)
+        .then(|| LeaderEpoch::new(asked.current_leader_epoch));
     let target = match asked.timestamp {
         LATEST => return partition.latest(known),
         EARLIEST => return partition.earliest(known),
@@ -100,7 +110,8 @@ fn look_up(
         EARLIEST_LOCAL if version >= 8 => return partition.earliest(known),
         LATEST_TIERED if version >= 9 => return Ok(Listed::NOTHING),
         EARLIEST_PENDING_UPLOAD if version >= 11 => return Ok(Listed::NOTHING),
-        EARLIEST_PENDING_UPLOAD..=MAX_TIMESTAMP => return Err(ErrorCode::UnsupportedVersion),
+        // What a later Kafka may mean by it is not known here.
+        ..EARLIEST => return Err(ErrorCode::UnsupportedVersion),
         timestamp => Some(Timestamp::from_millis(timestamp)),
     };
     searches.push(Search { partition, known, target, topic: at_topic, index: at_index });

@@ -15,6 +15,7 @@ use jocko_protocol::rpc::metadata_response::{
 };
 use jocko_protocol::{Decode, DecodeError};
 use jocko_types::{BrokerId, ErrorCode, PartitionIndex, TopicId, TopicName};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// "No such broker" in an answer.
@@ -40,6 +41,7 @@ pub(crate) fn handle(
     let answer = exchange.answer();
     // In version 0 an empty list means all; later a null one does.
     let topics = request.topics.filter(|topics| version > 0 || !topics.is_empty());
+    let topics = topics.map(once_each);
     let wanted = Wanted {
         topics,
         version,
@@ -60,6 +62,13 @@ pub(crate) fn handle(
         create(&context, missing).await;
         Outcome::Reply(answer.encode(&respond(&context, &wanted)))
     })))
+}
+
+/// The topics asked for without those asked for before.
+fn once_each(mut topics: Vec<MetadataRequestTopic>) -> Vec<MetadataRequestTopic> {
+    let mut seen = BTreeSet::new();
+    topics.retain(|topic| seen.insert((topic.name.clone(), topic.topic_id)));
+    topics
 }
 
 /// The legal names asked for that no topic has, if asking may create them.
@@ -154,20 +163,27 @@ fn answer_for(
         Some(name) if wanted.version < 12 && !asked.topic_id.is_zero() => {
             failed(ErrorCode::InvalidRequest, Some(name.clone()), TopicId::ZERO)
         }
-        Some(name) => match published.image.topic(name) {
+        // Who says an id means that topic, whatever it is called now.
+        Some(name) if asked.topic_id.is_zero() => match published.image.topic(name) {
             Some(topic) => described(published, topic, wanted),
             None => {
                 let error = match TopicName::new(name) {
                     Ok(_) => ErrorCode::UnknownTopicOrPartition,
                     Err(_) => ErrorCode::InvalidTopicException,
                 };
-                failed(error, Some(name.clone()), TopicId::ZERO)
+                MetadataResponseTopic {
+                    topic_authorized_operations: operations::shown(
+                        wanted.operations_of_topics && error == ErrorCode::UnknownTopicOrPartition,
+                        operations::TOPIC,
+                    ),
+                    ..failed(error, Some(name.clone()), TopicId::ZERO)
+                }
             }
         },
         None if wanted.version < 12 => {
             failed(ErrorCode::InvalidRequest, Some(String::new()), TopicId::ZERO)
         }
-        None => match published.image.topic_by_id(asked.topic_id) {
+        Some(_) | None => match published.image.topic_by_id(asked.topic_id) {
             Some(topic) => described(published, topic, wanted),
             None => failed(ErrorCode::UnknownTopicId, None, asked.topic_id),
         },

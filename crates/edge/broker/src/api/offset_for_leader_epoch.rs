@@ -10,6 +10,9 @@ use jocko_protocol::rpc::offset_for_leader_epoch_response::{
 use jocko_protocol::{Decode, DecodeError};
 use jocko_types::LeaderEpoch;
 
+/// "Not known" in a request. Any other negative epoch is an old one.
+const NO_EPOCH: i32 = -1;
+
 pub(crate) fn handle(
     session: &mut Session,
     mut exchange: Exchange<'_>,
@@ -19,7 +22,7 @@ pub(crate) fn handle(
     let published = session.context.published.load();
     let topics = request.topics.into_iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|asked| {
-            let known = (asked.current_leader_epoch >= 0)
+            let known = (asked.current_leader_epoch != NO_EPOCH)
                 .then(|| LeaderEpoch::new(asked.current_leader_epoch));
             let found = published.by_name(&topic.topic, asked.partition).and_then(|hosted| {
                 hosted.partition.epoch_end(known, LeaderEpoch::new(asked.leader_epoch))

@@ -5,16 +5,18 @@
 //! every batch of the request, or until its timeout.
 
 use crate::context::Context;
-use crate::published::Hosted;
+use crate::published::{Hosted, Published};
 use crate::session::{Exchange, Session};
 use jocko_net::{Call, Outcome, Ticket, Waiter};
 use jocko_partition::{Acks, Appended, Partition, Progress, Refused};
-use jocko_protocol::rpc::produce_request::{PartitionProduceData, ProduceRequest};
+use jocko_protocol::rpc::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
 use jocko_protocol::rpc::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use jocko_protocol::{Decode, DecodeError, RecordBytes};
-use jocko_records::BatchError;
+use jocko_records::{BatchError, BatchFault, BatchHeader};
 use jocko_types::{ErrorCode, Offset, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +71,16 @@ pub(crate) fn handle(
         0 => Acks::None,
         1 => Acks::Leader,
         -1 => Acks::All,
-        _ => return Ok(answer.now(&refuse_all(&request, ErrorCode::InvalidRequiredAcks))),
+        _ => return Ok(answer.now(&refuse_acks(&session.context, &request, version))),
     };
+    // Only who says which transaction may write in one (KIP-98).
+    if request.transactional_id.is_none() && has_transactional_batch(&request) {
+        let refused = refuse_all(&request, |_, _| ErrorCode::TransactionalIdAuthorizationFailed);
+        return Ok(match acks {
+            Acks::None => Call::Close("a transactional batch came without its id".into()),
+            Acks::Leader | Acks::All => answer.now(&refused),
+        });
+    }
     let waiter = (acks == Acks::All).then(|| session.reactor.waiter());
     let terms = Terms {
         version,
@@ -105,21 +115,12 @@ pub(crate) fn handle(
 fn append_all(context: &Context, request: &ProduceRequest<'_>, terms: Terms) -> Draft {
     let mut draft = Draft::default();
     let published = context.published.load();
-    for topic_data in &request.topic_data {
+    for topic_data in request.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
         let topic = draft.response.responses.len();
         let mut answers = Vec::with_capacity(topic_data.partition_data.len());
         for data in &topic_data.partition_data {
-            let hosted = if terms.version >= 13 {
-                published.by_id(topic_data.topic_id, data.index)
-            } else {
-                published.by_name(topic_data.name, data.index)
-            };
-            let outcome = match hosted {
+            let outcome = match hosted(&published, topic_data, data.index, terms.version) {
                 Err(code) => Err(code.into()),
-                // Transactions do not exist yet, so no producer can be within one.
-                Ok(_) if request.transactional_id.is_some() => {
-                    Err(ErrorCode::InvalidTxnState.into())
-                }
                 Ok(hosted) => append(context, &hosted, data, terms).map(|done| (hosted, done)),
             };
             let index = answers.len();
@@ -165,6 +166,7 @@ fn append(
     rules.zstd_allowed = terms.version >= 7;
     let batch = jocko_records::prepare(bytes, &rules)
         .map_err(|error| Rejected::of_batch(&error, hosted.partition.log_start()))?;
+    // Transactions do not exist yet, so no producer can be within one.
     if batch.header.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
@@ -227,19 +229,54 @@ fn failure(index: i32, rejected: Rejected) -> PartitionProduceResponse {
     }
 }
 
-/// The same error for every partition of the request.
-fn refuse_all(request: &ProduceRequest<'_>, code: ErrorCode) -> ProduceResponse {
-    let topics = request.topic_data.iter().map(|topic| TopicProduceResponse {
+/// Answers every partition with `code`, or with what is wrong with the partition itself.
+fn refuse_all(
+    request: &ProduceRequest<'_>,
+    code: impl Fn(&TopicProduceData<'_>, i32) -> ErrorCode,
+) -> ProduceResponse {
+    let topics = request.topic_data.iter().filter(|topic| !topic.partition_data.is_empty());
+    let topics = topics.map(|topic| TopicProduceResponse {
         name: topic.name.to_owned(),
         topic_id: topic.topic_id,
         partition_responses: topic
             .partition_data
             .iter()
-            .map(|data| failure(data.index, code.into()))
+            .map(|data| failure(data.index, code(topic, data.index).into()))
             .collect(),
         ..Default::default()
     });
     ProduceResponse { responses: topics.collect(), ..Default::default() }
+}
+
+/// Acks of no known meaning. That a partition is not here comes first, as in Kafka.
+fn refuse_acks(context: &Context, request: &ProduceRequest<'_>, version: i16) -> ProduceResponse {
+    let published = context.published.load();
+    refuse_all(request, |topic, index| match hosted(&published, topic, index, version) {
+        Err(code) => code,
+        Ok(_) => ErrorCode::InvalidRequiredAcks,
+    })
+}
+
+/// The partition, by the name or the id that this version has.
+fn hosted(
+    published: &Published,
+    topic: &TopicProduceData<'_>,
+    index: i32,
+    version: i16,
+) -> Result<Hosted, ErrorCode> {
+    if version >= 13 {
+        published.by_id(topic.topic_id, index)
+    } else {
+        published.by_name(topic.name, index)
+    }
+}
+
+/// Whether any batch says that it belongs to a transaction.
+fn has_transactional_batch(request: &ProduceRequest<'_>) -> bool {
+    let data = request.topic_data.iter().flat_map(|topic| &topic.partition_data);
+    data.filter_map(|data| data.records.as_ref().and_then(RecordBytes::inline))
+        .filter_map(BatchHeader::read)
+        .any(|header| header.is_transactional())
 }
 
 impl From<ErrorCode> for Rejected {
@@ -260,19 +297,28 @@ impl From<Refused> for Rejected {
 }
 
 impl Rejected {
-    /// Kafka puts words, and where the log starts, only beside what it finds in the records.
+    /// Says in words what is wrong, which Kafka does only for what it finds in the records; and, as
+    /// Kafka does, where the log starts, unless no batch could be read or it is too large.
     fn of_batch(error: &BatchError, log_start: Option<Offset>) -> Self {
-        let in_words = error.fault().is_told_in_words();
+        let code = error.code();
+        let is_unread = matches!(code, ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge)
+            || matches!(
+                error.fault(),
+                BatchFault::Truncated { .. }
+                    | BatchFault::OldFormat { .. }
+                    | BatchFault::NoBatch
+                    | BatchFault::MoreThanOneBatch
+            );
         let records = error.record_errors().iter().map(|record| BatchIndexAndErrorMessage {
             batch_index: record.index,
             batch_index_error_message: Some(record.fault.to_string()),
             ..Default::default()
         });
         Self {
-            code: error.code(),
-            message: in_words.then(|| error.to_string()),
+            code,
+            message: Some(error.to_string()),
             records: records.collect(),
-            log_start: log_start.filter(|_| in_words),
+            log_start: log_start.filter(|_| !is_unread),
         }
     }
 }
