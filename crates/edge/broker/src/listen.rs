@@ -42,10 +42,7 @@ pub(crate) fn serve_kafka(
         ..defaults
     };
     let front = Arc::new(Front { context: Arc::clone(context) });
-    Server::start(reactors, &listen, server, &front).map_err(|source| StartError::Listen {
-        address: shown(settings.settings().listen.kafka.iter()),
-        source,
-    })
+    Server::start(reactors, &listen, server, &front).map_err(StartError::Serve)
 }
 
 fn listen_at(address: &HostPort) -> Result<Listen, StartError> {
@@ -61,10 +58,6 @@ fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
     let failed = |source| StartError::Listen { address: address.to_string(), source };
     let mut found = (address.host.as_str(), address.port).to_socket_addrs().map_err(failed)?;
     found.next().ok_or_else(|| failed(io::ErrorKind::AddrNotAvailable.into()))
-}
-
-fn shown<'a>(addresses: impl Iterator<Item = &'a HostPort>) -> String {
-    addresses.map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// The HTTP port, while it is open.

@@ -22,6 +22,9 @@ pub enum StartError {
         /// The system's word.
         source: io::Error,
     },
+    /// No server can be started on the Kafka addresses; the system's word names which.
+    #[error(transparent)]
+    Serve(io::Error),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirFault),

@@ -10,12 +10,17 @@ mod topic;
 
 use crate::failure::{Failure, Result};
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use jocko_client::Client;
+use jocko_config::DEFINITIONS;
 use std::future::Future;
 use std::time::Duration;
 
 /// Runs what the command line asks for.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    if let Some((name, _)) = matches.subcommand() {
+        refuse_lost_settings(matches, name)?;
+    }
     match matches.subcommand() {
         None => start::run(matches),
         Some(("start", matches)) => start::run(matches),
@@ -28,6 +33,22 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("cluster", matches)) => block_on(cluster::run(matches)),
         Some((other, _)) => Err(Failure::usage(format!("there is no command {other}"))),
     }
+}
+
+/// A setting before a command would be lost: `jocko --data-dir x start` must not start a broker in
+/// another folder than it says.
+fn refuse_lost_settings(matches: &ArgMatches, command: &str) -> Result<()> {
+    let is_given = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let settings = DEFINITIONS.iter().map(|each| (each.key, each.flag_name()));
+    let mut flags = settings.chain([("config", "--config".to_owned())]);
+    let Some((_, flag)) = flags.find(|(id, _)| is_given(id)) else { return Ok(()) };
+    let failure =
+        Failure::usage(format!("{flag} stands before `{command}`, where it says nothing"));
+    Err(match command {
+        "start" => failure.cure(format!("jocko start {flag} ...")),
+        "config" => failure.cure(format!("jocko config show {flag} ...")),
+        _ => failure.cure(format!("leave {flag} out: it is for the broker (`jocko start`)")),
+    })
 }
 
 /// Client commands need one thread.

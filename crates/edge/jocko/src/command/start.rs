@@ -142,10 +142,12 @@ fn explain(error: StartError) -> Failure {
     let what = error.to_string();
     let failure = Failure::new(format!("the broker cannot start: {what}"));
     match error {
-        StartError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+        StartError::Listen { source, .. } | StartError::Serve(source)
+            if source.kind() == std::io::ErrorKind::AddrInUse =>
+        {
             failure.cure("stop what listens there, or choose another port: --listen-kafka localhost:19092 --listen-http localhost:19095")
         }
-        StartError::Listen { .. } => {
+        StartError::Listen { .. } | StartError::Serve(_) => {
             failure.cure("choose an address of this machine: --listen-kafka localhost:9092")
         }
         StartError::DataDir(_)

@@ -51,6 +51,16 @@ fn a_bad_setting_is_named_with_its_source() {
 }
 
 #[test]
+fn a_setting_before_the_command_is_not_lost_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let try_it = |arguments: &[&str]| run_in(folder.path(), arguments);
+    try_it(&["--data-dir", "x", "start"]).fails(2, &["--data-dir", "jocko start --data-dir"]);
+    try_it(&["-c", "x.toml", "config", "show"]).fails(2, &["--config", "jocko config show"]);
+    try_it(&["--node-id", "7", "topic", "list"]).fails(2, &["leave --node-id out"]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing was begun");
+}
+
+#[test]
 fn settings_are_explained_with_who_set_them() {
     let folder = tempfile::tempdir().unwrap();
     let toml = "[storage]\ndurability = \"relaxed\"\n";

@@ -69,7 +69,9 @@ fn a_port_in_use_is_said_with_a_cure() {
             http,
         ];
 
-        run(command(&arguments), b"")
+        let refused = run(command(&arguments), b"");
+        assert_eq!(refused.err.matches("cannot listen").count(), 1, "{refused:?}");
+        refused
             .fails(1, &[&format!("cannot listen on {taken}"), "in use", "try:", "--listen-kafka"]);
     }
 }
