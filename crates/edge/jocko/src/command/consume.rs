@@ -40,6 +40,8 @@ struct Reading {
     next: Offset,
     /// Where to end, if anywhere.
     until: Option<Offset>,
+    /// Whether its leader is out of reach, which was said.
+    is_lost: bool,
 }
 
 pub(crate) async fn run(matches: &ArgMatches, default_from: &str) -> Result<()> {
@@ -60,7 +62,7 @@ pub(crate) async fn run(matches: &ArgMatches, default_from: &str) -> Result<()> 
             Some(place) => Some(find(&mut client, &plan.topic, partition, place).await?),
             None => None,
         };
-        readings.push(Reading { partition, next, until });
+        readings.push(Reading { partition, next, until, is_lost: false });
     }
     read(&mut client, &plan, &mut readings).await
 }
@@ -179,7 +181,10 @@ async fn read(client: &mut Client, plan: &Plan, readings: &mut Vec<Reading>) -> 
         for reading in readings.iter_mut() {
             let fetched =
                 match client.fetch(&plan.topic, reading.partition, reading.next, wait).await {
-                    Ok(fetched) => fetched,
+                    Ok(fetched) => {
+                        reading.is_lost = false;
+                        fetched
+                    }
                     Err(error) => {
                         recover(client, plan, reading, error).await?;
                         continue;
@@ -228,6 +233,9 @@ async fn recover(
         return Err(Failure::new(failure).cure("-o end, or only some partitions with -p"));
     }
     if error.is_retriable() {
+        if !std::mem::replace(&mut reading.is_lost, true) {
+            eprintln!("partition {}: {error}; trying again", reading.partition);
+        }
         tokio::time::sleep(Duration::from_millis(100)).await;
         return Ok(());
     }

@@ -43,6 +43,33 @@ fn topics_and_settings_survive_a_kill() {
 }
 
 #[test]
+fn a_follower_goes_on_after_a_restart_and_holds_none_up() {
+    // Longer than any deadline here: whoever waits for records must not be waited for.
+    let broker = Broker::with(&["--node-shutdown-grace", "10m"]);
+    broker.produce(&["t"], "0\n");
+    let follow = broker.follow(&["consume", "t", "-o", "start", "-n", "3"]);
+    let expect = |line: &str| assert_eq!(follow.lines.recv_timeout(DEADLINE).unwrap(), line);
+    expect("0");
+    let broker = broker.stop_and_start(&[]);
+    broker.produce(&["t"], "1\n");
+    expect("1");
+    let broker = broker.kill_and_start();
+    broker.produce(&["t"], "2\n");
+    expect("2");
+    assert!(follow.ends_well());
+}
+
+#[test]
+fn following_ends_with_the_topic() {
+    let broker = Broker::start();
+    broker.produce(&["t"], "0\n");
+    let follow = broker.follow(&["consume", "t", "-o", "start"]);
+    assert_eq!(follow.lines.recv_timeout(DEADLINE).unwrap(), "0");
+    broker.ok(&["topic", "delete", "t", "-y"]);
+    assert!(!follow.ends_well(), "there is nothing left to follow");
+}
+
+#[test]
 fn what_retention_dropped_stays_dropped_after_a_stop() {
     let broker = Broker::with(&["--storage-retention-check", "1s"]);
     let small = ["--set", "segment.bytes=1048576", "--set", "retention.bytes=1048576"];
