@@ -15,7 +15,7 @@ use crate::publisher::{Hosting, Publisher};
 use crate::start::{Ready, StartError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use jocko_commitlog::data_dir::DataDir;
+use jocko_commitlog::data_dir::{DataDir, LastStop};
 use jocko_config::LoadedSettings;
 use jocko_consensus::{NoNetwork, NodeId, Peer, Raft, RaftConfig};
 use jocko_disk::{DiskRef, FlushPlan};
@@ -58,8 +58,7 @@ pub(crate) async fn bring_up(
     let ports = Ports::production(WORKERS)?;
     let reactors = Reactors::start(&reactor_settings(&settings), &ports)?;
     let root = settings.settings().node.data_dir.clone();
-    let (mut data_dir, last_stop) =
-        DataDir::open(Arc::clone(&disk), &root, random_uuid(), machine::boot_id())?;
+    let (mut data_dir, last_stop) = open_data_dir(&settings, &disk, &root)?;
     let checkpoints = data_dir.load_checkpoints()?;
     for folder in data_dir.trash()? {
         data_dir.remove_trash(&folder)?;
@@ -151,6 +150,26 @@ pub(crate) async fn bring_up(
         grace,
     };
     Ok((running, facts))
+}
+
+/// Opens the data directory. Where an address is taken it is left as it was found, so that a
+/// second try after a slip of the hand finds the clean stop of the last run.
+fn open_data_dir(
+    settings: &LoadedSettings,
+    disk: &DiskRef,
+    root: &Path,
+) -> Result<(DataDir, LastStop), StartError> {
+    let (data_dir, last_stop) =
+        DataDir::open(Arc::clone(disk), root, random_uuid(), machine::boot_id())?;
+    if let Err(taken) = listen::refuse_taken(settings) {
+        // A new directory has nothing to recover, and no epoch yet.
+        let blank = last_stop.created.then_some(BrokerEpoch::new(0));
+        if let Some(epoch) = last_stop.clean.or(blank) {
+            data_dir.mark_clean(epoch)?;
+        }
+        return Err(taken);
+    }
+    Ok((data_dir, last_stop))
 }
 
 impl Running {

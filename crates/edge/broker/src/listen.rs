@@ -14,6 +14,22 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Looks whether somebody else listens on an address of ours, before anything is begun. Other
+/// troubles, and whoever comes between now and then, show when the ports are opened for good.
+pub(crate) fn refuse_taken(settings: &LoadedSettings) -> Result<(), StartError> {
+    let listen = &settings.settings().listen;
+    let http = listen.http.iter().flat_map(|all| all.iter());
+    for address in listen.kafka.iter().chain(http).flat_map(HostPort::literal_addrs) {
+        match std::net::TcpListener::bind(address) {
+            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+                return Err(StartError::Listen { address: address.to_string(), source });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Serves Kafka clients on all addresses that are set.
 pub(crate) fn serve_kafka(
     settings: &LoadedSettings,

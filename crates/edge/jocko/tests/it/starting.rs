@@ -77,6 +77,31 @@ fn a_port_in_use_is_said_with_a_cure() {
 }
 
 #[test]
+fn a_port_in_use_spoils_no_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(JOCKO, folder.path().join("data")).unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let fail = || {
+        let arguments = [
+            "--data-dir",
+            options.data_dir.to_str().unwrap(),
+            "--listen-kafka",
+            &format!("127.0.0.1:{}", options.port),
+            "--listen-http",
+            &taken.local_addr().unwrap().to_string(),
+        ];
+        run(command(&arguments), b"").fails(1, &["in use"]);
+    };
+    fail();
+    let broker = BrokerProcess::start(options.clone()).unwrap();
+    assert!(!broker.log().unwrap().contains("unclean"), "it never ran");
+    broker.stop().unwrap();
+    fail();
+    let broker = BrokerProcess::start(options.clone()).unwrap();
+    assert!(!broker.log().unwrap().contains("unclean"), "it stopped well");
+}
+
+#[test]
 fn a_data_directory_that_cannot_be_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
