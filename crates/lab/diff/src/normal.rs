@@ -44,7 +44,9 @@ pub enum Form {
     /// A list in no particular order: becomes an object by the first of these fields that an
     /// element has.
     Keyed(&'static [&'static str]),
-    /// The same, but only what both brokers have is compared.
+    /// The partitions of a fetch, topic by topic: becomes an object by topic and partition.
+    Partitions,
+    /// As [`Form::Keyed`], but only what both brokers have is compared.
     Shared(&'static [&'static str]),
 }
 
@@ -73,6 +75,7 @@ const RANDOM: &str = "drawn at random by each broker";
 const PLACE: &str = "each broker listens somewhere else";
 const WORDS: &str = "words are for people, and each broker has its own";
 const NO_ORDER: &str = "the order comes from a hash table in Kafka and means nothing";
+const SHARES: &str = "whose turn it was shows in who got records; Kafka puts what it refuses last";
 const NODE: &str = "the number of a node is a setting";
 
 /// Every rule. The first that fits is used.
@@ -145,6 +148,7 @@ pub const RULES: &[Rule] = &[
     of(ApiKey::DeleteTopics, "responses", Form::Keyed(&["name", "topicId"]), NO_ORDER),
     of(ApiKey::ListOffsets, "topics", Form::Keyed(&["name"]), NO_ORDER),
     of(ApiKey::ListOffsets, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::Fetch, "responses", Form::Partitions, SHARES),
     of(ApiKey::Produce, "responses", Form::Keyed(&["name", "topicId"]), NO_ORDER),
     of(ApiKey::Produce, "partitionResponses", Form::Keyed(&["index"]), NO_ORDER),
     of(ApiKey::OffsetForLeaderEpoch, "topics", Form::Keyed(&["topic"]), NO_ORDER),
@@ -314,6 +318,10 @@ impl Symbols {
                 }
             }
             Form::Records => records::unpacked(&value, &self.producers),
+            Form::Partitions => {
+                let value = self.walk(api, value);
+                by_partition(&value)
+            }
             Form::Keyed(fields) | Form::Shared(fields) => match value {
                 Value::Array(elements) => {
                     let elements =
@@ -363,6 +371,20 @@ fn is_place(config: &str) -> bool {
 
 fn is_no_id(id: &str) -> bool {
     id.parse::<jocko_types::Uuid>().is_ok_and(|id| id.is_zero())
+}
+
+/// Topics with their partitions as one object of partitions.
+fn by_partition(topics: &Value) -> Value {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let partitions = list(topics).into_iter().flat_map(|topic| {
+        let name = topic["topic"].as_str().filter(|name| !name.is_empty());
+        let name = name.or(topic["topicId"].as_str()).unwrap_or_default().to_owned();
+        list(&topic["partitions"]).into_iter().map(move |mut partition| {
+            partition["place"] = format!("{name} {}", partition["partitionIndex"]).into();
+            partition
+        })
+    });
+    keyed(partitions.collect(), &["place"])
 }
 
 /// A list as an object. Elements with the same key are told apart by their order.

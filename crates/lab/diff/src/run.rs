@@ -70,8 +70,11 @@ struct Pending {
     api: ApiKey,
     version: i16,
     correlation_id: i32,
-    decode: fn(&[u8], i16) -> Result<(i32, Value)>,
+    decode: DecodeAnswer,
 }
+
+/// Reads a response frame of a version: its correlation id and its JSON form.
+type DecodeAnswer = fn(&[u8], i16) -> Result<(i32, Value)>;
 
 /// A connection with its unanswered requests.
 #[derive(Default)]

@@ -28,8 +28,8 @@ fn attempt(run: &mut Run<'_>, label: &str, topic: &CreatableTopic) -> Result<()>
     if answer.int("/topics/0/errorCode") == 0 {
         let base = topic.name.split_once('-').map_or("", |(_, base)| base).to_owned();
         run.await_topic(&base)?;
-        run.send(format!("{label}: its metadata"), &metadata(&[&topic.name]))?;
     }
+    run.send(format!("{label}: its metadata"), &metadata(&[&topic.name]))?;
     Ok(())
 }
 
@@ -80,7 +80,9 @@ fn names(run: &mut Run<'_>) -> Result<()> {
 
 fn assignments(run: &mut Run<'_>) -> Result<()> {
     let id = run.broker_id();
-    let cases: &[(&str, &[(i32, &[i32])], i32, i16)] = &[
+    // What it is, the brokers of each partition, and the counts beside them.
+    type Case<'a> = (&'a str, &'a [(i32, &'a [i32])], i32, i16);
+    let cases: &[Case<'_>] = &[
         ("one partition", &[(0, &[id])], -1, -1),
         ("two partitions", &[(0, &[id]), (1, &[id])], -1, -1),
         ("two partitions, backwards", &[(1, &[id]), (0, &[id])], -1, -1),
@@ -114,7 +116,8 @@ fn assignments(run: &mut Run<'_>) -> Result<()> {
 }
 
 fn configs(run: &mut Run<'_>) -> Result<()> {
-    let cases: &[(&str, &[(&str, Option<&str>)])] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)]);
+    let cases: &[Case<'_>] = &[
         ("one", &[("retention.ms", Some("86400000"))]),
         ("two", &[("cleanup.policy", Some("compact")), ("segment.bytes", Some("1048576"))]),
         ("blanks around the value", &[("retention.ms", Some(" 5000 "))]),

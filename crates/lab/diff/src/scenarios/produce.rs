@@ -13,6 +13,7 @@ use jocko_types::{Timestamp, Uuid};
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::Produce, "acks", acks),
     Scenario::new(ApiKey::Produce, "topics and partitions", places),
+    Scenario::new(ApiKey::Produce, "named twice", named_twice),
     Scenario::new(ApiKey::Produce, "codecs", codecs),
     Scenario::new(ApiKey::Produce, "timestamps", timestamps),
     Scenario::new(ApiKey::Produce, "sizes", sizes),
@@ -57,6 +58,8 @@ fn acks(run: &mut Run<'_>) -> Result<()> {
     run.send_unanswered("acks 0, damaged", &with(produce(&topic, 1, &damaged)))?;
     let half = produce_to(&topic, vec![(1, Some(&batch)), (0, Some(&damaged))]);
     run.send_unanswered("acks 0, one good and one damaged", &with(half))?;
+    // What acks=0 appended may be committed later; once this one is, all before it are.
+    run.send("after acks 0", &produce(&topic, 1, &batch))?;
     read_back(run, "acks 0", &topic, 1)?;
     for timeout_ms in [0, -1, i32::MAX] {
         let request = ProduceRequest { acks: 1, timeout_ms, ..produce(&topic, 0, &batch) };
@@ -86,8 +89,6 @@ fn places(run: &mut Run<'_>) -> Result<()> {
         ("two partitions, backwards", &[2, 0]),
         ("a known and an unknown partition", &[0, 3]),
         ("a negative partition", &[-1]),
-        ("a partition twice", &[0, 0]),
-        ("a partition twice among others", &[1, 0, 1, 2]),
         ("no partition", &[]),
     ];
     for (label, partitions) in partitions {
@@ -97,9 +98,6 @@ fn places(run: &mut Run<'_>) -> Result<()> {
     let mut two = produce(&topic, 0, &batch);
     two.topic_data.extend(produce(&other, 0, &batch).topic_data);
     run.send("two topics", &two)?;
-    let mut twice = produce(&topic, 0, &batch);
-    twice.topic_data.extend(produce(&topic, 1, &batch).topic_data);
-    run.send("a topic twice", &twice)?;
     for partition in 0..3 {
         read_back(run, &format!("partition {partition}"), &topic, partition)?;
     }
@@ -108,6 +106,20 @@ fn places(run: &mut Run<'_>) -> Result<()> {
     let again = run.create("two", 1, &[])?;
     run.send("a deleted topic that is there again, its old id", &produce(&other, 0, &batch))?;
     run.send("its new id", &produce(&again, 0, &batch))?;
+    Ok(())
+}
+
+/// What no producer sends: the same partition more than once in a request.
+fn named_twice(run: &mut Run<'_>) -> Result<()> {
+    let topic = run.create("one", 3, &[])?;
+    let batch = batches::plain(run.time(), &["a"]);
+    let good = Some(&batch[..]);
+    run.send("a partition twice", &produce_to(&topic, vec![(0, good), (0, good)]))?;
+    let among = vec![(1, good), (0, good), (1, good), (2, good)];
+    run.send("a partition twice among others", &produce_to(&topic, among))?;
+    let mut twice = produce(&topic, 0, &batch);
+    twice.topic_data.extend(produce(&topic, 1, &batch).topic_data);
+    run.send("a topic twice", &twice)?;
     Ok(())
 }
 

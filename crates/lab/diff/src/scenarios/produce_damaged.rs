@@ -28,7 +28,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 fn no_batch(run: &mut Run<'_>) -> Result<()> {
     let topic = run.create("one", 1, &[])?;
     let batch = batches::plain(run.time(), &["a"]);
-    run.send("null", &produce_to(&topic, vec![(0, None)]))?;
+    // Kafka leaves this one unanswered, and each time costs as long as an answer may take.
+    if [3, 13].contains(&run.version()) {
+        run.send("null", &produce_to(&topic, vec![(0, None)]))?;
+    }
     run.send("no bytes", &produce_to(&topic, vec![(0, Some(b""))]))?;
     for length in [1, 11, 12, 16, 17, 21, 60, 61, batch.len() - 1] {
         run.send(format!("the first {length} bytes"), &produce(&topic, 0, &batch[..length]))?;
@@ -101,6 +104,7 @@ fn record(body: &[u8]) -> Vec<u8> {
 }
 
 fn records(run: &mut Run<'_>) -> Result<()> {
+    run.forget_offsets();
     let topic = run.create("one", 1, &[])?;
     let template = batches::plain(run.time(), &["a"]);
     let good = record(&[0, 0, 0, 1, 2, b'v', 0]);
@@ -141,7 +145,7 @@ fn records(run: &mut Run<'_>) -> Result<()> {
             run.send(format!("{label}, {codec}"), &produce(&topic, 0, &batch))?;
         }
     }
-    read_back(run, "all", &topic, 0)
+    Ok(())
 }
 
 fn old_formats(run: &mut Run<'_>) -> Result<()> {
@@ -185,9 +189,9 @@ fn mixed(run: &mut Run<'_>) -> Result<()> {
     let damaged = batches::overwritten(&good, at::CRC, &[0, 0, 0, 0]);
     let all = produce_to(
         &topic,
-        vec![(0, Some(&good)), (1, Some(&damaged)), (2, None), (9, Some(&good))],
+        vec![(0, Some(&good)), (1, Some(&damaged)), (2, Some(b"")), (9, Some(&good))],
     );
-    run.send("good, damaged, null, unknown", &all)?;
+    run.send("good, damaged, empty, unknown", &all)?;
     for partition in 0..3 {
         read_back(run, &format!("partition {partition}"), &topic, partition)?;
     }
