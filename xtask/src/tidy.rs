@@ -186,9 +186,8 @@ fn check_map(root: &Path, files: &[PathBuf], breaches: &mut Vec<String>) -> Resu
         }
     }
     for word in map.split(|c: char| !(c.is_alphanumeric() || "/_-.".contains(c))) {
-        let is_crate = word.starts_with("crates/")
-            && word.split('/').count() == 3
-            && !word.contains('.');
+        let is_crate =
+            word.starts_with("crates/") && word.split('/').count() == 3 && !word.contains('.');
         if is_crate && !crates.contains(word) {
             breaches.push(format!("ARCHITECTURE.md names {word}, which does not exist"));
         }
