@@ -6,7 +6,7 @@ use crate::arguments::Arguments;
 use crate::simple::Writer;
 use anyhow::{Context, Result, ensure};
 use jocko_client::ClientError;
-use jocko_testkit::{BrokerProcess, Options};
+use jocko_testkit::{BrokerProcess, Options, tail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,6 +31,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let options = Options::new(&arguments.binary, disk.mount_point.join("data"))?
         .logging_to(folder.path().join("broker.log"))
         .with("--storage-ballast=4MiB");
+    let log = options.log.clone();
+    // What the broker said explains what it did.
+    let end_of_log = || tail(&log);
+    fill_often(options).with_context(end_of_log).map(Outcome::Passed)
+}
+
+fn fill_often(options: Options) -> Result<String> {
     let mut broker = BrokerProcess::start(options)?;
     let mut writer = Writer::new(broker.address())?;
     writer.create("kept", &[])?;
@@ -52,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     broker = BrokerProcess::start(broker.kill()?)?;
     let kept = writer.check("kept").context("after the last restart")?;
     broker.stop()?;
-    Ok(Outcome::Passed(format!("disk-full: {}; {kept} records kept", summary.join("; "))))
+    Ok(format!("disk-full: {}; {kept} records kept", summary.join("; ")))
 }
 
 /// Fills the disk until produce is refused, and checks what must still work.

@@ -128,9 +128,16 @@ fn run_row(broker: &mut BrokerProcess, target: &Target, row: &Row) -> Result<(St
         growth >> 20,
         row.growth_max_bytes >> 20
     );
-    let settled = wait_until(PATIENCE, || Ok(broker.usage()?.sockets <= before.sockets));
-    settled.with_context(|| format!("{said}, but sockets stayed open"))?;
-    Ok((format!("{said}; grew {} MiB", growth >> 20), p99))
+    let mut open = 0;
+    let settled = wait_until(PATIENCE, || {
+        open = broker.usage()?.sockets;
+        Ok(open <= before.sockets)
+    });
+    settled.with_context(|| {
+        format!("{said}, but {open} sockets are open, {} were before", before.sockets)
+    })?;
+    let peak = after.resident_peak_bytes >> 20;
+    Ok((format!("{said}; grew {} MiB, to {peak}", growth >> 20), p99))
 }
 
 fn panic_line(log: &str) -> Option<&str> {
