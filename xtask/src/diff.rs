@@ -24,7 +24,10 @@ fn parse(arguments: &[String]) -> Result<Options> {
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--self" => options.against_itself = true,
+            "--self" => {
+                options.against_itself = true;
+                options.passed_on.push("--bare".to_owned());
+            }
             "--require-all" => options.require_all = true,
             "--smoke" => options.passed_on.push(argument.clone()),
             "--filter" => {

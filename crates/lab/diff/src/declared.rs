@@ -49,8 +49,8 @@ struct File {
     difference: Vec<Declaration>,
 }
 
-/// All declared differences.
-#[derive(Debug)]
+/// All declared differences; none by default.
+#[derive(Debug, Default)]
 pub struct Declared(Vec<Declaration>);
 
 impl Declared {

@@ -8,22 +8,26 @@ use std::process::ExitCode;
 
 const USAGE: &str =
     "usage: jocko-diff --kafka HOST:PORT --jocko HOST:PORT [--smoke] [--filter TEXT]
+                  [--bare]
        jocko-diff --page | --list
 
   --smoke         three versions of each API instead of all
   --filter TEXT   only scenarios with TEXT in their title, such as \"Fetch\" or \"Fetch: sessions\"
+  --bare          as if nothing were declared
   --page          print the page of declared differences
   --list          print the scenarios";
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
     let (mut kafka, mut jocko, mut options) = (None, None, Options::default());
+    let mut is_bare = false;
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--kafka" => kafka = Some(value()?),
             "--jocko" => jocko = Some(value()?),
             "--smoke" => options.smoke = true,
+            "--bare" => is_bare = true,
             "--filter" => options.filter = Some(value()?),
             "--page" => return page(),
             "--list" => return Ok(list()),
@@ -32,7 +36,7 @@ fn main() -> Result<ExitCode> {
     }
     let (Some(kafka), Some(jocko)) = (kafka, jocko) else { bail!("{USAGE}") };
     let (kafka, jocko) = (Broker::meet("kafka", &kafka)?, Broker::meet("jocko", &jocko)?);
-    let declared = Declared::load()?;
+    let declared = if is_bare { Declared::default() } else { Declared::load()? };
     let report = sweep(&kafka, &jocko, &declared, &options);
     println!("{report}");
     let mut is_clean = report.is_clean();
