@@ -29,6 +29,8 @@ impl DiskGuard {
     /// A guard that has loaded its ballast, if there is room for it.
     pub(crate) fn new(disk: DiskRef, dir: &Path, settings: &LoadedSettings) -> Self {
         let storage = &settings.settings().storage;
+        // One that an earlier run left on a disk that is full by now is still there to be let go.
+        let is_left = disk.open(&dir.join(NAME), Open::Read).is_ok();
         let guard = Self {
             disk,
             dir: dir.to_owned(),
@@ -37,6 +39,8 @@ impl DiskGuard {
             is_loaded: Mutex::new(false),
             refuses_produce: AtomicBool::new(false),
         };
+        guard.check();
+        *guard.is_loaded.lock().unwrap_or_else(PoisonError::into_inner) |= is_left;
         guard.check();
         guard
     }

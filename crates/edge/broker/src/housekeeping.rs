@@ -54,6 +54,10 @@ impl Housekeeping {
     async fn tick(&mut self) {
         let now = self.context.clock.now();
         self.context.guard.check();
+        if self.context.guard.refuses_produce() {
+            // Whoever deletes a topic on a full disk wants the room now.
+            self.empty_trash(now, Duration::ZERO).await;
+        }
         self.flush_relaxed(now);
         let retention_every = self.context.settings.settings().storage.retention_check;
         if now.since(self.last_retention) >= retention_every {
@@ -63,7 +67,7 @@ impl Housekeeping {
         if now.since(self.last_checkpoint) >= CHECKPOINT_EVERY {
             self.last_checkpoint = now;
             self.checkpoint().await;
-            self.empty_trash(now).await;
+            self.empty_trash(now, TRASH_DELAY).await;
         }
     }
 
@@ -111,14 +115,14 @@ impl Housekeeping {
         }
     }
 
-    /// Removes the files of topics deleted a while ago.
-    async fn empty_trash(&mut self, now: Now) {
+    /// Removes the files of topics deleted at least `delay` ago.
+    async fn empty_trash(&mut self, now: Now, delay: Duration) {
         let listed = self.data_dir.with(|data_dir| data_dir.trash());
         let Some(Ok(folders)) = listed else { return };
         self.trash_since.retain(|folder, _| folders.contains(folder));
         for folder in folders {
             let since = *self.trash_since.entry(folder.clone()).or_insert(now);
-            if now.since(since) < TRASH_DELAY {
+            if now.since(since) < delay {
                 continue;
             }
             let data_dir = self.data_dir.clone();

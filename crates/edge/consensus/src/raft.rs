@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jocko_disk::DiskRef;
+use jocko_disk::{DiskRef, Open};
 use jocko_net::ports::SpawnRef;
 
 use crate::blocking::run_blocking;
@@ -31,6 +31,8 @@ use crate::wire::{Request, Response};
 /// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
 /// indexes, the raft state, and entries that are on their way already.
 const ROOM_BYTES_MIN: u64 = 1024 * 1024;
+/// A file that exists only while its blocks are asked for.
+const ROOM_PROBE: &str = "room.tmp";
 
 type Openraft = openraft::Raft<Types, Machine>;
 
@@ -192,11 +194,20 @@ impl Raft {
     fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
         let needed = (bytes as u64).saturating_add(ROOM_BYTES_MIN);
         match self.inner.disk.space(&self.inner.config.dir) {
-            Ok(space) if space.free < needed => {
+            Ok(space) if space.free < needed && !self.can_reserve(needed) => {
                 Err(ProposeError::NoSpace { free_bytes: space.free })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether so many bytes could be written after all. File systems keep blocks back that they
+    /// do not count as free, but that a process of root's gets: only asking for them tells.
+    fn can_reserve(&self, bytes: u64) -> bool {
+        let path = self.inner.config.dir.join(ROOM_PROBE);
+        let file = self.inner.disk.open(&path, Open::Create);
+        let is_reserved = file.and_then(|file| file.reserve(bytes)).is_ok();
+        self.inner.disk.remove_file(&path).is_ok() && is_reserved
     }
 
     fn fatal(&self, fatal: &Fatal<Types>) -> ProposeError {
