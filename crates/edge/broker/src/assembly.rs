@@ -51,6 +51,7 @@ pub(crate) struct Running {
     grace: Duration,
 }
 
+#[allow(clippy::too_many_lines, reason = "one list, in the order in which things must happen")]
 pub(crate) async fn bring_up(
     settings: Arc<LoadedSettings>,
     disk: DiskRef,

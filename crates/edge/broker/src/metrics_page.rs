@@ -22,6 +22,9 @@ pub(crate) struct Page {
     meter: Meter,
 }
 
+/// A family with a sample for each topic: its name, its help, and where its value is.
+type Column = (&'static str, &'static str, fn(&TopicSums) -> i128);
+
 /// One topic's sums over the partitions here.
 #[derive(Default)]
 struct TopicSums {
@@ -221,7 +224,7 @@ impl Page {
         if sums.len() > TOPICS_MAX {
             return Ok(());
         }
-        let read: [(&str, &str, fn(&TopicSums) -> i128); 3] = [
+        let read: [Column; 3] = [
             ("topic_bytes_in", "Bytes appended.", |sums| sums.bytes_in.into()),
             ("topic_records_in", "Records appended.", |sums| sums.records_in.into()),
             ("topic_bytes_out", "Bytes handed out.", |sums| sums.bytes_out.into()),
@@ -232,7 +235,7 @@ impl Page {
                 text.sample(&format!("{name}_total"), &[("topic", topic)], value(sums))?;
             }
         }
-        let read: [(&str, &str, fn(&TopicSums) -> i128); 4] = [
+        let read: [Column; 4] = [
             ("topic_size_bytes", "Bytes on disk.", |sums| sums.size_bytes.into()),
             ("topic_partitions", "Partitions here.", |sums| sums.partitions.into()),
             ("topic_log_start_offset_sum", "Sum of first offsets.", |sums| sums.log_start.into()),

@@ -25,6 +25,14 @@ struct Terms {
     read_committed: bool,
 }
 
+/// A request that waits: its session, what it wants, and how to answer it.
+struct Asked {
+    shard: usize,
+    begun: Begun,
+    terms: Terms,
+    answer: Answer,
+}
+
 /// One look at all partitions.
 struct Look {
     found: Vec<Found>,
@@ -69,7 +77,8 @@ pub(crate) fn handle(
         return Ok(fetch_answer::complete(&context, shard, begun, look.found, &answer, &reactor)
             .into_call());
     }
-    Ok(Call::Wait(Box::pin(wait(context, reactor, shard, begun, terms, answer, look))))
+    let asked = Asked { shard, begun, terms, answer };
+    Ok(Call::Wait(Box::pin(wait(context, reactor, asked, look))))
 }
 
 /// What the session machine needs to know of a request.
@@ -174,10 +183,7 @@ impl Look {
 async fn wait(
     context: Arc<Context>,
     reactor: Reactor,
-    shard: usize,
-    begun: Begun,
-    terms: Terms,
-    answer: Answer,
+    Asked { shard, begun, terms, answer }: Asked,
     mut current: Look,
 ) -> Outcome {
     let deadline = tokio::time::Instant::now() + terms.wait_max;
