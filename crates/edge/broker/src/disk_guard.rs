@@ -132,3 +132,39 @@ fn is_over(space: Space, max: Percent) -> bool {
     let used = space.total.saturating_sub(space.free);
     used > max.of(jocko_config::ByteSize::new(space.total)).get()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jocko_disk::MemDisk;
+
+    const DIR: &str = "data";
+    const BALLAST_BYTES: u64 = 16 << 20;
+
+    fn guard(disk: &MemDisk) -> DiskGuard {
+        DiskGuard::new(disk.shared(), Path::new(DIR), &LoadedSettings::default())
+    }
+
+    fn has_ballast(disk: &MemDisk) -> bool {
+        disk.shared().exists(&Path::new(DIR).join(NAME)).unwrap()
+    }
+
+    #[test]
+    fn a_ballast_left_by_an_earlier_run_is_let_go_on_a_full_disk() {
+        let disk = MemDisk::with_dir(DIR);
+        disk.set_capacity(Some(64 << 20));
+        assert!(!guard(&disk).refuses_produce() && has_ballast(&disk));
+        // The broker died, and the disk has filled meanwhile.
+        disk.set_capacity(Some(BALLAST_BYTES));
+        let again = guard(&disk);
+        assert!(has_ballast(&disk));
+        again.make_room_for_metadata();
+        assert!(!has_ballast(&disk) && again.refuses_produce());
+        // What was let go is not loaded again before there is room for it and for metadata.
+        again.check();
+        assert!(!has_ballast(&disk) && again.refuses_produce());
+        disk.set_capacity(Some(64 << 20));
+        again.check();
+        assert!(has_ballast(&disk) && !again.refuses_produce());
+    }
+}
