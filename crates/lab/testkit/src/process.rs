@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take to answer, recovery included.
@@ -254,17 +255,30 @@ pub fn wait_until(deadline: Duration, mut done: impl FnMut() -> Result<bool>) ->
     Ok(())
 }
 
-/// `N` ports that are free now.
+/// The first port that tests use, and how many there are: below those the system hands out by
+/// itself, so that no connection takes one between the look and the use.
+const PORT_FIRST: u32 = 12_000;
+const PORTS: u32 = 20_000;
+
+/// `N` ports that are free now, and that no other test of this process will be given.
 ///
 /// # Errors
 /// When none is.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut listeners = Vec::with_capacity(N);
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let start = std::process::id().wrapping_mul(97);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener = TcpListener::bind("127.0.0.1:0")?;
-        *port = listener.local_addr()?.port();
-        listeners.push(listener);
+        *port = (0..PORTS)
+            .find_map(|_| {
+                let step = NEXT.fetch_add(1, Ordering::Relaxed);
+                let number = PORT_FIRST + start.wrapping_add(step) % PORTS;
+                let number = u16::try_from(number).ok()?;
+                let free = |address: IpAddr| TcpListener::bind((address, number)).is_ok();
+                free([127, 0, 0, 1].into()).then_some(number)
+            })
+            .context("no port is free")?;
     }
     Ok(ports)
 }
