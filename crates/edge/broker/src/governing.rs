@@ -43,6 +43,7 @@ pub(crate) fn govern(config: &TopicConfig, settings: &LoadedSettings, jitter: f6
         retention_age: config.retention,
         retention_bytes: config.retention_bytes,
         retention_deletes: config.cleanup_policy.delete,
+        compacts: config.cleanup_policy.compact,
         file_delete_delay: config.file_delete_delay,
         producer_expiration: settings.storage.producer_expiry,
         producers_max: usize::try_from(settings.limits.producers.get()).unwrap_or(usize::MAX),

@@ -7,6 +7,7 @@ use crate::start::StartError;
 use jocko_config::{HostPort, LoadedSettings};
 use jocko_consensus::Raft;
 use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
+use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -20,14 +21,23 @@ pub(crate) fn refuse_taken(settings: &LoadedSettings) -> Result<(), StartError> 
     let listen = &settings.settings().listen;
     let http = listen.http.iter().flat_map(|all| all.iter());
     for address in listen.kafka.iter().chain(http).flat_map(HostPort::literal_addrs) {
-        match std::net::TcpListener::bind(address) {
+        match bind_without_listening(address) {
             Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
                 return Err(StartError::Listen { address: address.to_string(), source });
             }
-            Ok(_) | Err(_) => {}
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(())
+}
+
+/// Whether an address can be bound. Nobody can connect meanwhile: whoever waits for this broker
+/// by trying its port must not find it open before it serves.
+fn bind_without_listening(address: SocketAddr) -> io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As listeners have it: connections of an earlier run that linger are no hindrance.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 /// Serves Kafka clients on all addresses that are set.
