@@ -175,7 +175,13 @@ async fn damage_to_what_was_durable_stops_the_start() {
     let state = Box::new(Remembers::default());
     let error = Raft::start(config(1), disk.shared(), tasks(), state, Arc::new(NoNetwork)).await;
     let error = error.unwrap_err();
-    assert!(matches!(error, StartError::Log(_) | StartError::Damaged(_)), "{error}");
+    // A log that was idle is not read when it is opened, but when its entries are applied.
+    let found_in_time = match &error {
+        StartError::Log(_) | StartError::Damaged(_) => true,
+        StartError::Stopped(reason) => reason.contains("checksum"),
+        _ => false,
+    };
+    assert!(found_in_time, "{error}");
 }
 
 /// Real files, real time, a real worker: from start to the first proposal answered.
