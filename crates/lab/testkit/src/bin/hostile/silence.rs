@@ -13,16 +13,19 @@ pub(crate) const ALL: &[Row] = &[
         name: "S9 half frames are closed by their deadline",
         run: half_frames,
         growth_max_bytes: GROWTH_MAX_BYTES,
+        settle_max: PATIENCE,
     },
     Row {
         name: "S9 a byte at a time is no progress",
         run: dribble,
         growth_max_bytes: GROWTH_MAX_BYTES,
+        settle_max: PATIENCE,
     },
     Row {
         name: "S9 silent connections are closed",
         run: silent,
         growth_max_bytes: GROWTH_MAX_BYTES,
+        settle_max: PATIENCE,
     },
 ];
 
