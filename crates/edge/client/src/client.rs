@@ -1,28 +1,26 @@
 //! A cluster as a client sees it: who leads what, and the questions a command line asks.
 
+mod reading;
+mod writing;
+
+#[cfg(test)]
+mod tests;
+
+pub use reading::{Fetched, Position};
+pub use writing::Produced;
+
 use crate::connection::{Answer, Connection};
 use crate::error::{ClientError, Result};
-use bytes::Bytes;
+use jocko_protocol::Request;
 use jocko_protocol::rpc::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
 use jocko_protocol::rpc::delete_topics_request::{DeleteTopicState, DeleteTopicsRequest};
-use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
-use jocko_protocol::rpc::list_offsets_request::{
-    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-};
 use jocko_protocol::rpc::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use jocko_protocol::rpc::metadata_response::MetadataResponse;
-use jocko_protocol::rpc::produce_request::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
-use jocko_protocol::{RecordBytes, Request};
-use jocko_types::{ErrorCode, Offset, Timestamp, TopicId};
+use jocko_types::{ErrorCode, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// How long a long poll may outlast what was asked for before it counts as lost.
-const POLL_GRACE: Duration = Duration::from_secs(10);
 
 /// A topic to be created.
 #[derive(Debug, Clone, Default)]
@@ -48,37 +46,6 @@ pub struct CreatedTopic {
     pub partitions: i32,
     /// How many replicas.
     pub replication: i16,
-}
-
-/// Where to read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The first record there is.
-    Start,
-    /// The next record that will come.
-    End,
-    /// The first record at or after this time.
-    At(Timestamp),
-    /// The record with the newest timestamp.
-    MaxTimestamp,
-}
-
-/// Where a batch went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Produced {
-    /// The offset of its first record; `None` with acks=0.
-    pub base_offset: Option<Offset>,
-}
-
-/// What a fetch brought from one partition.
-#[derive(Debug, Clone)]
-pub struct Fetched {
-    /// Record batches as they came, perhaps ending within one.
-    pub records: Bytes,
-    /// Everything below is committed.
-    pub high_watermark: Offset,
-    /// The first offset there is.
-    pub log_start: Offset,
 }
 
 /// A client of one cluster. One request at a time.
@@ -272,166 +239,42 @@ impl Client {
         }
     }
 
-    /// The offset at a position of one partition. `At` a time after the last record gives the end.
-    ///
-    /// # Errors
-    /// When the partition does not exist or its leader refuses.
-    pub async fn offset(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        position: Position,
-    ) -> Result<Offset> {
-        let timestamp = match position {
-            Position::End => -1,
-            Position::Start => -2,
-            Position::MaxTimestamp => -3,
-            Position::At(time) => time.as_millis(),
-        };
-        let request = ListOffsetsRequest {
-            replica_id: -1,
-            topics: vec![ListOffsetsTopic {
-                name: topic.to_owned(),
-                partitions: vec![ListOffsetsPartition {
-                    partition_index: partition,
-                    current_leader_epoch: -1,
-                    timestamp,
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let answer = self.ask_leader(topic, partition, &request, self.timeout).await?;
-        let response = answer.get()?;
-        let found = response.topics.first().and_then(|topic| topic.partitions.first());
-        let found = found.ok_or_else(|| no_partition(topic, partition))?;
-        ClientError::check(found.error_code, None)?;
-        if found.offset < 0 && matches!(position, Position::At(_)) {
-            return Box::pin(self.offset(topic, partition, Position::End)).await;
-        }
-        Ok(Offset::new(found.offset))
+    /// Where the leader of a partition listens.
+    fn address_of(&self, leader: i32) -> Result<String> {
+        let address = self.brokers.get(&leader).cloned();
+        address.ok_or(ClientError::Refused { code: ErrorCode::LeaderNotAvailable, message: None })
     }
 
-    /// Sends one batch to a partition's leader. `acks` is -1 (all), 1 or 0.
-    ///
-    /// # Errors
-    /// The leader's refusal; or the connection's end, after which the batch may or may not be
-    /// there.
-    pub async fn produce(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        batch: &[u8],
-        acks: i16,
-    ) -> Result<Produced> {
-        let (_, topic_id) = self.leader(topic, partition).await?;
-        let request = ProduceRequest {
-            acks,
-            timeout_ms: millis(self.timeout),
-            topic_data: vec![TopicProduceData {
-                name: topic,
-                topic_id,
-                partition_data: vec![PartitionProduceData {
-                    index: partition,
-                    records: Some(RecordBytes::Inline(batch)),
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let answer = self.ask_leader(topic, partition, &request, self.timeout).await?;
-        let response = answer.get()?;
-        let done = response.responses.first().and_then(|topic| topic.partition_responses.first());
-        let done = done.ok_or_else(|| no_partition(topic, partition))?;
-        if let Err(error) = ClientError::check(done.error_code, done.error_message.as_deref()) {
-            self.forget_leader(topic, partition, &error);
-            return Err(error);
+    /// Takes the connection to an address out of the client, or opens one. Whoever ends well with
+    /// it puts it back; a broken one is dropped.
+    async fn take_connection(&mut self, address: &str) -> Result<Connection> {
+        match self.connections.remove(address) {
+            Some(connection) => Ok(connection),
+            None => Connection::open(address, self.timeout).await,
         }
-        Ok(Produced { base_offset: Some(Offset::new(done.base_offset)) })
     }
 
-    /// Reads from one partition, waiting up to `wait` for at least one byte.
-    ///
-    /// # Errors
-    /// The leader's refusal, for example because `from` is out of range.
-    pub async fn fetch(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        from: Offset,
-        wait: Duration,
-    ) -> Result<Fetched> {
-        const BYTES_MAX: i32 = 1 << 20;
-        let (_, topic_id) = self.leader(topic, partition).await?;
-        let request = FetchRequest {
-            max_wait_ms: millis(wait),
-            min_bytes: 1,
-            max_bytes: BYTES_MAX * 8,
-            session_epoch: -1,
-            topics: vec![FetchTopic {
-                topic,
-                topic_id,
-                partitions: vec![FetchPartition {
-                    partition,
-                    fetch_offset: from.get(),
-                    partition_max_bytes: BYTES_MAX,
-                    ..Default::default()
-                }],
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
-        let answer = self.ask_leader(topic, partition, &request, wait + POLL_GRACE).await?;
-        let response = answer.get()?;
-        ClientError::check(response.error_code, None)?;
-        let data = response.responses.first().and_then(|topic| topic.partitions.first());
-        let data = data.ok_or_else(|| no_partition(topic, partition))?;
-        if let Err(error) = ClientError::check(data.error_code, None) {
-            self.forget_leader(topic, partition, &error);
-            return Err(error);
-        }
-        let records = data.records.as_ref().and_then(RecordBytes::inline).unwrap_or_default();
-        Ok(Fetched {
-            records: Bytes::copy_from_slice(records),
-            high_watermark: Offset::new(data.high_watermark),
-            log_start: Offset::new(data.log_start_offset),
-        })
+    fn put_back(&mut self, connection: Connection) {
+        self.connections.insert(connection.address().to_owned(), connection);
     }
 
-    /// The broker that leads a partition, and the topic's id.
-    async fn leader(&mut self, topic: &str, partition: i32) -> Result<(i32, TopicId)> {
-        let key = (topic.to_owned(), partition);
-        if !self.leaders.contains_key(&key) {
+    /// Makes sure that the leaders of these partitions were asked for, in one request.
+    async fn learn_leaders(
+        &mut self,
+        topic: &str,
+        partitions: impl Iterator<Item = i32>,
+    ) -> Result<()> {
+        let mut partitions = partitions;
+        if partitions.any(|partition| !self.leaders.contains_key(&(topic.to_owned(), partition))) {
             self.partitions(topic, false).await?;
         }
-        self.leaders.get(&key).copied().ok_or_else(|| no_partition(topic, partition))
+        Ok(())
     }
 
-    async fn ask_leader<R: Request>(
-        &mut self,
-        topic: &str,
-        partition: i32,
-        request: &R,
-        wait: Duration,
-    ) -> Result<Answer<R>> {
-        let (leader, _) = self.leader(topic, partition).await?;
-        let address = self.brokers.get(&leader).cloned();
-        let address = address
-            .ok_or(ClientError::Refused { code: ErrorCode::LeaderNotAvailable, message: None })?;
-        let outcome = match self.connect(&address).await {
-            Ok(()) => {
-                let connection = self.connections.get_mut(&address).expect("just connected");
-                connection.call_within(request, wait).await
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &outcome {
-            self.connections.remove(&address);
-            self.forget_leader(topic, partition, error);
-        }
-        outcome
+    /// The leader of a partition, as far as it is known.
+    fn known_leader(&self, topic: &str, partition: i32) -> Result<(i32, TopicId)> {
+        let known = self.leaders.get(&(topic.to_owned(), partition)).copied();
+        known.ok_or_else(|| no_partition(topic, partition))
     }
 
     /// What is retriable may have moved: the next call asks for the leader again.

@@ -37,6 +37,11 @@ pub struct Answer<R> {
 }
 
 impl<R: Request> Answer<R> {
+    /// A part of the answer that shares its memory. `part` is a slice of what [`Answer::get`] gave.
+    pub(crate) fn slice_of(&self, part: &[u8]) -> Bytes {
+        if part.is_empty() { Bytes::new() } else { self.frame.slice_ref(part) }
+    }
+
     /// The version the exchange was held in.
     #[must_use]
     pub fn version(&self) -> i16 {
@@ -125,10 +130,7 @@ impl Connection {
         version: i16,
         timeout: Duration,
     ) -> Result<Answer<R>> {
-        let correlation_id = self.next_correlation_id;
-        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
-        let mut writer = Writer::new();
-        encode_request(correlation_id, Some(CLIENT_ID), version, request, &mut writer)?;
+        let (correlation_id, writer) = self.encode(request, version)?;
         let exchange = async {
             self.stream.write_all(writer.bytes()).await?;
             loop {
@@ -139,19 +141,43 @@ impl Connection {
                 }
             }
         };
-        let frame = match tokio::time::timeout(timeout, exchange).await {
-            Ok(Ok(frame)) => frame,
-            Ok(Err(source)) => {
-                return Err(ClientError::Broken { address: self.address.clone(), source });
-            }
-            Err(_) => {
-                return Err(ClientError::TimedOut {
-                    address: self.address.clone(),
-                    waited: timeout,
-                });
-            }
-        };
+        let ended = tokio::time::timeout(timeout, exchange).await;
+        let frame = self.in_time(ended, timeout)?;
         Ok(Answer { frame, version, request: PhantomData })
+    }
+
+    /// Sends a request that is not answered: a Produce with acks=0.
+    ///
+    /// # Errors
+    /// When there is no common version, the connection breaks, or the broker does not read.
+    pub async fn tell<R: Request>(&mut self, request: &R) -> Result<()> {
+        let version = self.common_version::<R>()?;
+        let (_, writer) = self.encode(request, version)?;
+        let sending = self.stream.write_all(writer.bytes());
+        let ended = tokio::time::timeout(self.timeout, sending).await;
+        self.in_time(ended, self.timeout)
+    }
+
+    /// The request's bytes, and the number by which its answer is known.
+    fn encode<R: Request>(&mut self, request: &R, version: i16) -> Result<(i32, Writer)> {
+        let correlation_id = self.next_correlation_id;
+        self.next_correlation_id = self.next_correlation_id.wrapping_add(1);
+        let mut writer = Writer::new();
+        encode_request(correlation_id, Some(CLIENT_ID), version, request, &mut writer)?;
+        Ok((correlation_id, writer))
+    }
+
+    fn in_time<T>(
+        &self,
+        ended: std::result::Result<io::Result<T>, tokio::time::error::Elapsed>,
+        waited: Duration,
+    ) -> Result<T> {
+        let address = || self.address.clone();
+        match ended {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(ClientError::Broken { address: address(), source }),
+            Err(_) => Err(ClientError::TimedOut { address: address(), waited }),
+        }
     }
 
     fn common_version<R: Request>(&self) -> Result<i16> {

@@ -95,4 +95,37 @@ impl ClientError {
             | Self::NoSuchPartition { .. } => false,
         }
     }
+
+    /// Whether the connection is of no more use after it.
+    pub(crate) fn spoils_connection(&self) -> bool {
+        matches!(self, Self::Broken { .. } | Self::TimedOut { .. } | Self::Malformed(_))
+    }
+
+    /// The same once more, for the next partition that it befell.
+    pub(crate) fn repeated(&self) -> Self {
+        let copied = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
+        match self {
+            Self::Unreachable { address, source } => {
+                Self::Unreachable { address: address.clone(), source: copied(source) }
+            }
+            Self::Broken { address, source } => {
+                Self::Broken { address: address.clone(), source: copied(source) }
+            }
+            Self::TimedOut { address, waited } => {
+                Self::TimedOut { address: address.clone(), waited: *waited }
+            }
+            Self::NotServed { address, api } => {
+                Self::NotServed { address: address.clone(), api: *api }
+            }
+            Self::Malformed(error) => Self::Malformed(*error),
+            Self::Unsayable(error) => Self::Unsayable(*error),
+            Self::Refused { code, message } => {
+                Self::Refused { code: *code, message: message.clone() }
+            }
+            Self::NoSuchTopic(name) => Self::NoSuchTopic(name.clone()),
+            Self::NoSuchPartition { topic, partition } => {
+                Self::NoSuchPartition { topic: topic.clone(), partition: *partition }
+            }
+        }
+    }
 }
