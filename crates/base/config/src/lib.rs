@@ -24,10 +24,12 @@ pub use error::{ConfigError, ConfigErrors, Problem};
 pub use load::{Entry, Explanation, Layers, LoadedSettings, Source, load};
 pub use reference::{render_help, render_reference};
 pub use settings::{
-    Alias, AliasForm, ClusterSettings, DEFINITIONS, Definition, LimitSettings, ListenSettings,
-    LogSettings, NodeSettings, Scope, Settings, StorageSettings, Takes, TopicSettings,
+    Alias, AliasForm, ClusterSettings, DEFINITIONS, Definition, GroupSettings, LimitSettings,
+    ListenSettings, LogSettings, NodeSettings, Scope, Settings, StorageSettings, Takes,
+    TopicSettings,
 };
 pub use value::{
-    Advertise, Auto, ByteSize, Durability, HostPort, ListenAddresses, LogFormat, LogLevel, NodeId,
-    OrNone, Percent, ReplicationFactor, SettingValue, SizeOrPercent,
+    Advertise, Auto, ByteSize, Durability, GroupAssignor, GroupAssignors, GroupMigration, HostPort,
+    ListenAddresses, LogFormat, LogLevel, NodeId, OrNone, Percent, ReplicationFactor, SettingValue,
+    SizeOrPercent,
 };

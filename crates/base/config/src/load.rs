@@ -7,7 +7,7 @@ use crate::error::{ConfigError, ConfigErrors, Problem};
 use crate::file;
 use crate::kafka::defaults;
 use crate::nearest::nearest;
-use crate::settings::{Alias, AliasForm, DEFINITIONS, Definition, Settings, check};
+use crate::settings::{Alias, AliasForm, DEFINITIONS, Definition, Settings, check, contradiction};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -205,6 +205,7 @@ pub fn load(layers: &Layers<'_>) -> Result<LoadedSettings, ConfigErrors> {
     let env = loader.variables(layers.env);
     loader.layer(env);
     loader.layer(layers.flags.iter().map(flag).collect());
+    loader.contradictions();
     if loader.errors.is_empty() { Ok(loader.loaded) } else { Err(ConfigErrors(loader.errors)) }
 }
 
@@ -330,6 +331,16 @@ impl Loader {
             }),
         };
         self.errors.push(error(second, first));
+    }
+
+    /// Values that are each allowed and not together.
+    fn contradictions(&mut self) {
+        let Some((key, why)) = contradiction(&self.loaded.settings) else { return };
+        let Some(Entry { value, source, .. }) = self.loaded.entries.get(key) else { return };
+        let problem = Problem::Refused { value: value.clone(), why: why.to_owned() };
+        let source = source.is_set().then(|| source.clone());
+        let problem = Box::new(problem);
+        self.errors.push(ConfigError { name: key.to_owned(), source, problem });
     }
 
     fn setting(

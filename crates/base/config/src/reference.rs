@@ -1,7 +1,8 @@
 //! The reference page and the help text, made from the definitions.
 
 use crate::kafka::{
-    BROKER_DEFINITIONS, ConfigType, Rule, Standing, TOPIC_DEFINITIONS, TopicDefinition,
+    BROKER_DEFINITIONS, ConfigType, GROUP_DEFINITIONS, GroupDefinition, Rule, Standing,
+    TOPIC_DEFINITIONS, TopicDefinition,
 };
 use crate::settings::{DEFINITIONS, Definition, Scope, Takes};
 use std::fmt::Write;
@@ -27,6 +28,7 @@ pub fn render_reference() -> String {
         setting(&mut page, definition);
     }
     topic_configs(&mut page);
+    group_configs(&mut page);
     broker_configs(&mut page);
     page
 }
@@ -85,6 +87,30 @@ fn topic_configs(page: &mut String) {
     );
 }
 
+fn group_configs(page: &mut String) {
+    page.push_str(
+        "\n## Group configs\n\n\
+         Set with `IncrementalAlterConfigs` or any Kafka tool on the group's name, whether the group \
+         exists or not. The broker name is the default of all groups; values outside the bounds, \
+         which are broker configs too, are refused. Those of share and streams groups are checked \
+         and reported, and change nothing yet.\n\n\
+         | Config | Default | Allowed | Broker name | Bounds | What it does |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for definition in GROUP_DEFINITIONS {
+        let GroupDefinition { name, default, broker_name, least, most, doc, .. } = definition;
+        let broker_name = broker_name.map(|name| format!("`{name}`")).unwrap_or_default();
+        let bounds: Vec<_> =
+            [least, most].into_iter().flatten().map(|bound| format!("`{bound}`")).collect();
+        let bounds = bounds.join(", ");
+        let allowed = allowed(definition.kind, definition.rule);
+        let _ = writeln!(
+            page,
+            "| `{name}` | `{default}` | {allowed} | {broker_name} | {bounds} | {doc} |"
+        );
+    }
+}
+
 fn allowed(kind: ConfigType, rule: Rule) -> String {
     let kind = kind.name().to_ascii_lowercase();
     match rule {
@@ -95,6 +121,7 @@ fn allowed(kind: ConfigType, rule: Rule) -> String {
         Rule::Ratio => format!("{kind}, 0 to 1"),
         Rule::OneOf(values) => format!("{kind} of {}", values.join(", ")),
         Rule::ThrottledReplicas => "`*` or partition:broker pairs".to_owned(),
+        Rule::OffsetReset => "`earliest`, `latest` or `by_duration:` and a duration".to_owned(),
     }
 }
 

@@ -3,8 +3,8 @@
 //! reference page and `--help` all come from this one list.
 
 use crate::value::{
-    Advertise, Auto, ByteSize, Durability, ListenAddresses, LogFormat, LogLevel, NodeId, Percent,
-    ReplicationFactor, SettingValue, SizeOrPercent,
+    Advertise, Auto, ByteSize, Durability, GroupAssignors, GroupMigration, ListenAddresses,
+    LogFormat, LogLevel, NodeId, Percent, ReplicationFactor, SettingValue, SizeOrPercent,
 };
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -239,6 +239,83 @@ settings! {
             ["producer.id.expiration.ms" Millis];
     }
 
+    /// Consumer groups and the offsets they commit.
+    groups: GroupSettings {
+        /// The shortest session timeout a classic member may ask for.
+        "groups.session_timeout_min" session_timeout_min: Duration = "6s", Restart, Cluster,
+            ["group.min.session.timeout.ms" Millis];
+        /// The longest session timeout a classic member may ask for.
+        "groups.session_timeout_max" session_timeout_max: Duration = "30m", Restart, Cluster,
+            ["group.max.session.timeout.ms" Millis];
+        /// How long a new classic group waits for more members before it shares out partitions.
+        "groups.initial_rebalance_delay" initial_rebalance_delay: Duration = "0", Restart,
+            Cluster, ["group.initial.rebalance.delay.ms" Millis];
+        /// The most members of a classic group.
+        "groups.size_max" size_max: NonZeroU32 = "2147483647", Restart, Cluster,
+            ["group.max.size" Same];
+        /// How long a silent member stays in a consumer group.
+        "groups.consumer_session_timeout" consumer_session_timeout: Duration = "45s", Restart,
+            Cluster, ["group.consumer.session.timeout.ms" Millis];
+        /// The least a consumer group may set as its session timeout.
+        "groups.consumer_session_timeout_min" consumer_session_timeout_min: Duration = "45s",
+            Restart, Cluster, ["group.consumer.min.session.timeout.ms" Millis];
+        /// The most a consumer group may set as its session timeout.
+        "groups.consumer_session_timeout_max" consumer_session_timeout_max: Duration = "1m",
+            Restart, Cluster, ["group.consumer.max.session.timeout.ms" Millis];
+        /// How often members of consumer groups send a heartbeat.
+        "groups.consumer_heartbeat_interval" consumer_heartbeat_interval: Duration = "5s",
+            Restart, Cluster, ["group.consumer.heartbeat.interval.ms" Millis];
+        /// The least a consumer group may set as its heartbeat interval.
+        "groups.consumer_heartbeat_interval_min" consumer_heartbeat_interval_min: Duration = "5s",
+            Restart, Cluster, ["group.consumer.min.heartbeat.interval.ms" Millis];
+        /// The most a consumer group may set as its heartbeat interval.
+        "groups.consumer_heartbeat_interval_max" consumer_heartbeat_interval_max: Duration =
+            "15s", Restart, Cluster, ["group.consumer.max.heartbeat.interval.ms" Millis];
+        /// The least time between two assignments of a consumer group; what changes meanwhile
+        /// waits for the next.
+        "groups.consumer_assignment_interval" consumer_assignment_interval: Duration = "1s",
+            Live, Cluster, ["group.consumer.assignment.interval.ms" Millis];
+        /// The least a consumer group may set as its assignment interval.
+        "groups.consumer_assignment_interval_min" consumer_assignment_interval_min: Duration =
+            "0", Restart, Cluster, ["group.consumer.min.assignment.interval.ms" Millis];
+        /// The most a consumer group may set as its assignment interval.
+        "groups.consumer_assignment_interval_max" consumer_assignment_interval_max: Duration =
+            "15s", Restart, Cluster, ["group.consumer.max.assignment.interval.ms" Millis];
+        /// The most members of a consumer group.
+        "groups.consumer_size_max" consumer_size_max: NonZeroU32 = "2147483647", Restart, Cluster,
+            ["group.consumer.max.size" Same];
+        /// How partitions are shared out in consumer groups, the default first.
+        "groups.consumer_assignors" consumer_assignors: GroupAssignors = "uniform,range", Restart,
+            Cluster, ["group.consumer.assignors" Same];
+        /// Whether groups may move between the classic and the consumer protocol while they have
+        /// members: up to consumer, down to classic, both ways or not at all.
+        "groups.consumer_migration" consumer_migration: GroupMigration = "bidirectional", Restart,
+            Cluster, ["group.consumer.migration.policy" Same];
+        /// How often topics are looked through for those that a regular expression matches.
+        "groups.consumer_regex_refresh" consumer_regex_refresh: Duration = "10m", Restart,
+            Cluster, ["group.consumer.regex.refresh.interval.ms" Millis];
+        /// How long the offsets of a group without members are kept.
+        "groups.offsets_retention" offsets_retention: Duration = "7d", Restart, Cluster,
+            ["offsets.retention.minutes" Minutes];
+        /// How often offsets are looked through for those that are kept no longer.
+        "groups.offsets_retention_check" offsets_retention_check: Duration = "10m", Restart, Node,
+            ["offsets.retention.check.interval.ms" Millis];
+        /// The longest note a client may leave with an offset.
+        "groups.offset_metadata_max" offset_metadata_max: ByteSize = "4KiB", Restart, Cluster,
+            ["offset.metadata.max.bytes" Same];
+        /// Partitions of the topic of offsets, `__consumer_offsets`. It counts when the topic is
+        /// made, which is at the first use of a group.
+        "groups.offsets_partitions" offsets_partitions: NonZeroU32 = "50", Restart, Cluster,
+            ["offsets.topic.num.partitions" Same];
+        /// Copies of each partition of the topic of offsets, when it is made.
+        "groups.offsets_replication" offsets_replication: Auto<ReplicationFactor> = "auto",
+            Restart, Cluster, ["offsets.topic.replication.factor" AutoIfNegative];
+        /// The size at which a segment of the topic of offsets is closed and the next begun: small,
+        /// so that it is compacted soon and loaded fast.
+        "groups.offsets_segment" offsets_segment: ByteSize = "100MiB", Restart, Cluster,
+            ["offsets.topic.segment.bytes" Same];
+    }
+
     /// Bounds that keep one client from hurting the others.
     limits: LimitSettings {
         /// The largest record batch a topic takes, unless its `max.message.bytes` differs.
@@ -302,6 +379,89 @@ pub(crate) fn check(settings: &Settings, key: &str) -> Option<&'static str> {
         "storage.retention_check" if settings.storage.retention_check.is_zero() => {
             Some("retention cannot run without a pause")
         }
+        _ if key.starts_with("groups.") => check_groups(&settings.groups, key),
         _ => None,
     }
+}
+
+fn check_groups(groups: &GroupSettings, key: &str) -> Option<&'static str> {
+    const MILLIS: &str =
+        "Kafka's protocol carries it as 32 bits of milliseconds: at most 24.8 days";
+    let is_long = |wait: Duration| i32::try_from(wait.as_millis()).is_err();
+    let g = groups;
+    match key {
+        "groups.session_timeout_min" => is_long(g.session_timeout_min).then_some(MILLIS),
+        "groups.session_timeout_max" => is_long(g.session_timeout_max).then_some(MILLIS),
+        "groups.initial_rebalance_delay" => is_long(g.initial_rebalance_delay).then_some(MILLIS),
+        "groups.consumer_session_timeout_max" => {
+            is_long(g.consumer_session_timeout_max).then_some(MILLIS)
+        }
+        "groups.consumer_heartbeat_interval_max" => {
+            is_long(g.consumer_heartbeat_interval_max).then_some(MILLIS)
+        }
+        "groups.consumer_assignment_interval_max" => {
+            is_long(g.consumer_assignment_interval_max).then_some(MILLIS)
+        }
+        "groups.consumer_regex_refresh" if g.consumer_regex_refresh < Duration::from_secs(10) => {
+            Some("more often than every 10s the broker would do little else")
+        }
+        "groups.offsets_retention_check" if g.offsets_retention_check.is_zero() => {
+            Some("offsets cannot be looked through without a pause")
+        }
+        "groups.offsets_retention" if g.offsets_retention.is_zero() => {
+            Some("offsets that are not kept at all cannot be committed")
+        }
+        "groups.offset_metadata_max" if i16::try_from(g.offset_metadata_max.get()).is_err() => {
+            Some("a note with an offset can be 32767 bytes in Kafka's protocol")
+        }
+        "groups.offsets_segment"
+            if !(1 << 20..=i32::MAX.unsigned_abs().into()).contains(&g.offsets_segment.get()) =>
+        {
+            Some("a segment holds from 1MiB to 2147483647 bytes")
+        }
+        _ => None,
+    }
+}
+
+/// Settings that are each a value and contradict each other: the key to blame, and why. Looked at
+/// once all are known, since the order in which they are written means nothing.
+pub(crate) fn contradiction(settings: &Settings) -> Option<(&'static str, &'static str)> {
+    const ORDER: &str = "the least is more than the most that groups may set";
+    const WITHIN: &str = "it does not lie between the least and the most that groups may set";
+    let g = &settings.groups;
+    if g.session_timeout_min > g.session_timeout_max {
+        return Some(("groups.session_timeout_min", ORDER));
+    }
+    let ranges = [
+        (
+            ["groups.consumer_session_timeout", "groups.consumer_session_timeout_min"],
+            g.consumer_session_timeout,
+            g.consumer_session_timeout_min,
+            g.consumer_session_timeout_max,
+        ),
+        (
+            ["groups.consumer_heartbeat_interval", "groups.consumer_heartbeat_interval_min"],
+            g.consumer_heartbeat_interval,
+            g.consumer_heartbeat_interval_min,
+            g.consumer_heartbeat_interval_max,
+        ),
+        (
+            ["groups.consumer_assignment_interval", "groups.consumer_assignment_interval_min"],
+            g.consumer_assignment_interval,
+            g.consumer_assignment_interval_min,
+            g.consumer_assignment_interval_max,
+        ),
+    ];
+    for ([key, min_key], value, min, max) in ranges {
+        if min > max {
+            return Some((min_key, ORDER));
+        }
+        if value < min || value > max {
+            return Some((key, WITHIN));
+        }
+    }
+    (g.consumer_heartbeat_interval >= g.consumer_session_timeout).then_some((
+        "groups.consumer_heartbeat_interval",
+        "a member whose heartbeats are as far apart as its session timeout is always late",
+    ))
 }

@@ -450,6 +450,62 @@ choice! {
 }
 
 choice! {
+    /// Whether groups may move between the classic and the consumer protocol (KIP-848).
+    GroupMigration, "bidirectional, upgrade, downgrade or disabled" {
+        /// Both ways.
+        Bidirectional = "bidirectional",
+        /// From classic to consumer.
+        Upgrade = "upgrade",
+        /// From consumer to classic.
+        Downgrade = "downgrade",
+        /// Not while a group has members.
+        Disabled = "disabled",
+    }
+}
+
+choice! {
+    /// A way to share partitions out among the members of a consumer group (KIP-848).
+    GroupAssignor, "uniform or range" {
+        /// As evenly as can be, moving as little as can be.
+        Uniform = "uniform",
+        /// Runs of each topic's partitions, so that topics with as many partitions go together.
+        Range = "range",
+    }
+}
+
+/// The assignors that members may choose from, the default first; at least one, each once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupAssignors(Vec<GroupAssignor>);
+
+impl GroupAssignors {
+    /// The assignors, the default first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[GroupAssignor] {
+        &self.0
+    }
+}
+
+impl SettingValue for GroupAssignors {
+    const EXPECTED: &'static str = "uniform, range or both, separated by a comma";
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut assignors = Vec::new();
+        for name in text.split(',') {
+            let assignor = GroupAssignor::parse(name.trim())?;
+            if assignors.contains(&assignor) {
+                return None;
+            }
+            assignors.push(assignor);
+        }
+        Some(Self(assignors))
+    }
+
+    fn render(&self) -> String {
+        self.0.iter().map(GroupAssignor::render).collect::<Vec<_>>().join(",")
+    }
+}
+
+choice! {
     /// The shape of log lines.
     LogFormat, "auto, text or json" {
         /// Text on a terminal, JSON elsewhere.

@@ -48,6 +48,20 @@ pub enum Command {
         /// Only say what would happen.
         validate_only: bool,
     },
+    /// Choose leaders anew (KIP-183, KIP-460).
+    ElectLeaders {
+        /// How.
+        election: Election,
+        /// The partitions; `None` is all there are.
+        partitions: Option<Vec<(String, PartitionIndex)>>,
+    },
+    /// Change the levels of features, all of them or none (KIP-584, KIP-778).
+    UpdateFeatures {
+        /// The features.
+        updates: Vec<FeatureUpdate>,
+        /// Only say what would happen.
+        validate_only: bool,
+    },
     /// Hand out a block of producer ids (KIP-730).
     AllocateProducerIds {
         /// The broker that asks.
@@ -122,12 +136,45 @@ pub struct NewPartitions {
     pub assignments: Option<Vec<Vec<BrokerId>>>,
 }
 
+/// How a leader is to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Election {
+    /// The first replica of the list, if it is in sync.
+    Preferred,
+    /// Any replica where none in sync can lead: what the others had alone is lost.
+    Unclean,
+}
+
+/// A level a feature shall have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureUpdate {
+    /// The feature's name.
+    pub name: String,
+    /// The level; 0 switches it off.
+    pub level: i16,
+    /// Whether the level may fall.
+    pub direction: FeatureDirection,
+}
+
+/// Which way a feature's level may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureDirection {
+    /// Up only.
+    Upgrade,
+    /// Down too, where that loses nothing.
+    SafeDowngrade,
+    /// Down too, whatever that loses.
+    UnsafeDowngrade,
+    /// A number that nobody knows.
+    Unknown(i8),
+}
+
 /// Changes to the configs of one resource.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConfigChange {
-    /// Kafka's number for the resource's type: 2 is a topic, 4 a broker.
+    /// Kafka's number for the resource's type: 2 is a topic, 4 a broker, 32 a group.
     pub resource_type: i8,
-    /// The topic's name, the broker's number, or empty for all brokers.
+    /// The topic's name, the broker's number, the group's id, or empty for all brokers.
     pub resource_name: String,
     /// What to do, in order.
     pub ops: Vec<(String, ConfigOp)>,
@@ -207,6 +254,12 @@ pub enum Reply {
     CreatePartitions(Vec<(String, Answer<()>)>),
     /// To [`Command::AlterConfigs`].
     AlterConfigs(Vec<AlteredConfigs>),
+    /// To [`Command::ElectLeaders`]. Where all partitions were asked about, those that have the
+    /// right leader already are left out.
+    ElectLeaders(Vec<(String, PartitionIndex, Answer<()>)>),
+    /// To [`Command::UpdateFeatures`]: the features, in the order asked, or the first that is
+    /// refused.
+    UpdateFeatures(Answer<Vec<String>>),
     /// To [`Command::AllocateProducerIds`].
     AllocateProducerIds(Answer<AllocatedProducerIds>),
     /// To [`Command::RegisterBroker`].

@@ -220,6 +220,21 @@ impl ClusterImage {
         self.configs(&ConfigResource::Topic(name.clone()))
     }
 
+    /// The configs set on a group; empty if none are. `GroupConfig::resolve` tells what holds.
+    #[must_use]
+    pub fn group_configs(&self, id: &str) -> &ConfigMap {
+        self.configs(&ConfigResource::Group(id.to_owned()))
+    }
+
+    /// Every group that has configs, by id.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &str> {
+        let first = ConfigResource::Group(String::new());
+        self.configs.range(first..).filter_map(|(resource, _)| match resource {
+            ConfigResource::Group(id) => Some(id.as_str()),
+            ConfigResource::Topic(_) | ConfigResource::Broker(_) | ConfigResource::Cluster => None,
+        })
+    }
+
     /// The level of a feature; 0 if it is off.
     #[must_use]
     pub fn feature(&self, name: &str) -> i16 {

@@ -47,11 +47,12 @@ mod wire;
 
 pub use command::{
     AllocatedProducerIds, AlteredConfigs, Answer, BrokerRegistration, Command, ConfigChange,
-    ConfigOp, CreatedTopic, DecideContext, Decision, DeletedTopic, HeartbeatState, NewPartitions,
-    NewTopic, Refusal, RegisteredBroker, ReplicaAssignment, Reply, TopicRef,
+    ConfigOp, CreatedTopic, DecideContext, Decision, DeletedTopic, Election, FeatureDirection,
+    FeatureUpdate, HeartbeatState, NewPartitions, NewTopic, Refusal, RegisteredBroker,
+    ReplicaAssignment, Reply, TopicRef,
 };
 pub use decide::{
-    METADATA_VERSION, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, RECORDS_PER_REQUEST_MAX,
+    FEATURES, Feature, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, RECORDS_PER_REQUEST_MAX,
     bootstrap, decide, decide_batch,
 };
 pub use delta::{ClusterDelta, PartitionChange};

@@ -156,6 +156,8 @@ pub enum ConfigResource {
     Broker(BrokerId),
     /// All brokers.
     Cluster,
+    /// A group, by its id, whether it exists or not.
+    Group(String),
 }
 
 impl fmt::Display for ConfigResource {
@@ -164,6 +166,7 @@ impl fmt::Display for ConfigResource {
             Self::Topic(name) => write!(f, "topic {name}"),
             Self::Broker(id) => write!(f, "broker {id}"),
             Self::Cluster => f.write_str("all brokers"),
+            Self::Group(id) => write!(f, "group {id}"),
         }
     }
 }

@@ -30,6 +30,7 @@ const VERSION: i16 = 0;
 /// Kafka's numbers for what a config is set on.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 /// Why bytes are not an entry this jocko can apply. None of these can be passed over: an image
 /// that skipped a record would differ from the others.
@@ -216,6 +217,7 @@ fn config_record(resource: &ConfigResource, name: &str, value: Option<&str>) -> 
         ConfigResource::Topic(name) => (TOPIC, name.to_string()),
         ConfigResource::Broker(id) => (BROKER, id.to_string()),
         ConfigResource::Cluster => (BROKER, String::new()),
+        ConfigResource::Group(id) => (GROUP, id.clone()),
     };
     ConfigRecord {
         resource_type,
@@ -360,6 +362,7 @@ fn config(record: ConfigRecord) -> Result<MetadataRecord, EntryError> {
             })?;
             ConfigResource::Broker(BrokerId::new(id))
         }
+        (GROUP, id) => ConfigResource::Group(id.to_owned()),
         (other, _) => return Err(EntryError::Newer { what: format!("config resource {other}") }),
     };
     Ok(MetadataRecord::Config { resource, name: record.name, value: record.value })

@@ -2,9 +2,10 @@
 
 use jocko_commitlog::LogConfig;
 use jocko_config::kafka::{
-    BrokerLayers, CompressionType, ConfigMap, TimestampType as ConfiguredTimestamp, TopicConfig,
+    BrokerLayers, CompressionType, ConfigMap, GroupConfig, TimestampType as ConfiguredTimestamp,
+    TopicConfig,
 };
-use jocko_config::{Durability as ConfiguredDurability, LoadedSettings};
+use jocko_config::{Durability as ConfiguredDurability, LoadedSettings, Settings};
 use jocko_metadata::{ClusterImage, ConfigResource};
 use jocko_partition::{Durability, Governed, Policy};
 use jocko_records::{AppendRules, Codec, Compression, Encoding, TimestampType};
@@ -18,9 +19,28 @@ pub(crate) fn topic_config(
     settings: &LoadedSettings,
     topic: &TopicName,
 ) -> TopicConfig {
+    TopicConfig::resolve(image.topic_configs(topic), &layers(image, broker, settings))
+}
+
+/// The settings in force for a group: what the group coordinator asks.
+#[allow(dead_code, reason = "the group coordinator is about to be hosted")]
+pub(crate) fn group_config(
+    image: &ClusterImage,
+    broker: BrokerId,
+    settings: &LoadedSettings,
+    group: &str,
+) -> GroupConfig {
+    GroupConfig::resolve(image.group_configs(group), &layers(image, broker, settings))
+}
+
+/// This broker's settings, under what was set at run time.
+pub(crate) fn layers<'a>(
+    image: &'a ClusterImage,
+    broker: BrokerId,
+    settings: &'a LoadedSettings,
+) -> BrokerLayers<'a> {
     let (broker, cluster) = dynamic_configs(image, broker);
-    let layers = BrokerLayers { broker, cluster, settings };
-    TopicConfig::resolve(image.topic_configs(topic), &layers)
+    BrokerLayers { broker, cluster, settings }
 }
 
 /// What was set at run time for this broker, and for all.
@@ -30,8 +50,7 @@ pub(crate) fn dynamic_configs(image: &ClusterImage, broker: BrokerId) -> (&Confi
 
 /// What a topic's settings mean for each of its partitions. `jitter` is a number from 0 to 1 that
 /// spreads the rolls of partitions created together.
-pub(crate) fn govern(config: &TopicConfig, settings: &LoadedSettings, jitter: f64) -> Governed {
-    let settings = settings.settings();
+pub(crate) fn govern(config: &TopicConfig, settings: &Settings, jitter: f64) -> Governed {
     let log = LogConfig {
         segment_bytes_max: config.segment_bytes,
         segment_age_max: config.segment_age,

@@ -1,6 +1,7 @@
 //! What everybody reads: the cluster's image and the partitions hosted here, swapped as one.
 
 use imbl::OrdMap;
+use jocko_config::Settings;
 use jocko_metadata::ClusterImage;
 use jocko_partition::Partition;
 use jocko_types::{ErrorCode, PartitionIndex, TopicId, TopicIdPartition};
@@ -13,6 +14,9 @@ pub(crate) struct Published {
     pub(crate) index: i64,
     /// The cluster's metadata.
     pub(crate) image: ClusterImage,
+    /// This broker's settings as they hold now: those it was started with, overruled by what was
+    /// set at run time (KIP-226).
+    pub(crate) settings: Arc<Settings>,
     /// The partitions this broker hosts.
     pub(crate) partitions: OrdMap<TopicIdPartition, Arc<Partition>>,
 }

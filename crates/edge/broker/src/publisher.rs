@@ -2,11 +2,11 @@
 //! image. Whoever proposed the change hears of it only after that.
 
 use crate::data_dir::SharedDataDir;
-use crate::governing::{govern, topic_config};
+use crate::governing::{govern, layers, topic_config};
 use crate::published::Published;
 use arc_swap::ArcSwap;
 use jocko_commitlog::{Checkpoints, OpenContext};
-use jocko_config::LoadedSettings;
+use jocko_config::{LoadedSettings, Settings};
 use jocko_consensus::{RestoreError, StateMachine};
 use jocko_disk::DiskRef;
 use jocko_metadata::{
@@ -45,6 +45,8 @@ pub(crate) struct Hosting {
 
 impl Publisher {
     pub(crate) fn new(published: Arc<ArcSwap<Published>>, hosting: Hosting) -> Self {
+        let settings = Arc::new(hosting.settings.settings().clone());
+        published.store(Arc::new(Published { settings, ..Published::default() }));
         Self { image: ClusterImage::default(), published, hosting }
     }
 }
@@ -63,6 +65,7 @@ impl StateMachine for Publisher {
         let before = self.published.load_full();
         let delta = ClusterDelta::between(&before.image, &self.image);
         let mut partitions = before.partitions.clone();
+        let settings = self.hosting.effective(&self.image, &delta, &before.settings);
         let mut effects = Effects::default();
         // What goes makes room before what comes: a topic made anew has the same folder names.
         let (gone, here): (Vec<_>, Vec<_>) = delta.partitions.iter().partition(|change| {
@@ -81,16 +84,22 @@ impl StateMachine for Publisher {
             let Some(state) = &change.after else { continue };
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
             let partition = partitions.entry(key).or_insert_with(|| {
-                Arc::new(self.hosting.create(&self.image, &change.topic, change.partition))
+                Arc::new(self.hosting.create(
+                    &self.image,
+                    &settings,
+                    &change.topic,
+                    change.partition,
+                ))
             });
             effects = effects.and(partition.assign(assignment(state)));
         }
         for resource in &delta.configs {
-            effects = effects.and(self.hosting.regovern(&self.image, resource, &partitions));
+            effects =
+                effects.and(self.hosting.regovern(&self.image, &settings, resource, &partitions));
         }
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         let image = self.image.clone();
-        self.published.store(Arc::new(Published { index, image, partitions }));
+        self.published.store(Arc::new(Published { index, image, settings, partitions }));
         self.hosting.deliver(&effects);
     }
 
@@ -108,7 +117,31 @@ impl StateMachine for Publisher {
 }
 
 impl Hosting {
-    fn create(&self, image: &ClusterImage, topic: &Topic, index: PartitionIndex) -> Partition {
+    /// The broker's settings under the image's dynamic configs; the old ones if none changed.
+    fn effective(
+        &self,
+        image: &ClusterImage,
+        delta: &ClusterDelta,
+        before: &Arc<Settings>,
+    ) -> Arc<Settings> {
+        let ours = |resource: &ConfigResource| match resource {
+            ConfigResource::Broker(id) => *id == self.broker,
+            ConfigResource::Cluster => true,
+            ConfigResource::Topic(_) | ConfigResource::Group(_) => false,
+        };
+        if !delta.configs.iter().any(ours) {
+            return Arc::clone(before);
+        }
+        Arc::new(layers(image, self.broker, &self.settings).effective_settings())
+    }
+
+    fn create(
+        &self,
+        image: &ClusterImage,
+        settings: &Settings,
+        topic: &Topic,
+        index: PartitionIndex,
+    ) -> Partition {
         let name = TopicPartition { topic: topic.name.clone(), partition: index };
         let config = topic_config(image, self.broker, &self.settings, &topic.name);
         // A checkpoint of an older topic of this name says nothing about this one; one that does
@@ -129,7 +162,7 @@ impl Hosting {
                 now: self.started,
             },
         };
-        let governed = govern(&config, &self.settings, fastrand::f64());
+        let governed = govern(&config, settings, fastrand::f64());
         Partition::new(name, topic.id, home, governed)
     }
 
@@ -147,6 +180,7 @@ impl Hosting {
     fn regovern(
         &self,
         image: &ClusterImage,
+        settings: &Settings,
         resource: &ConfigResource,
         partitions: &imbl::OrdMap<TopicIdPartition, Arc<Partition>>,
     ) -> Effects {
@@ -157,10 +191,11 @@ impl Hosting {
                 ConfigResource::Topic(name) => name == topic,
                 ConfigResource::Broker(id) => *id == self.broker,
                 ConfigResource::Cluster => true,
+                ConfigResource::Group(_) => false,
             };
             if concerned {
                 let config = topic_config(image, self.broker, &self.settings, topic);
-                let governed = govern(&config, &self.settings, fastrand::f64());
+                let governed = govern(&config, settings, fastrand::f64());
                 effects = effects.and(partition.govern(governed));
             }
         }

@@ -5,6 +5,7 @@ use super::BROKER_DEFINITIONS;
 use super::defaults::{broker_names, topic_definition};
 use super::rule::{ConfigType, Rule, canonical};
 use super::topic_table::TOPIC_DEFINITIONS;
+use super::{BrokerLayers, ConfigSource};
 use crate::Settings;
 use crate::nearest::nearest;
 use jocko_types::BrokerId;
@@ -24,6 +25,8 @@ pub struct BrokerFacts {
     pub threads: u32,
     /// Copies a partition gets when nobody says how many: `topics.replication` as it stands.
     pub default_replication_factor: i16,
+    /// Copies the topic of group offsets gets: `groups.offsets_replication` as it stands.
+    pub offsets_replication_factor: i16,
 }
 
 /// Where a broker config's value comes from.
@@ -70,6 +73,37 @@ impl BrokerDefinition {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         BROKER_DEFINITIONS.iter().find(|definition| definition.name == name)
+    }
+}
+
+/// The value of a broker config that does not depend on facts of the running broker, and where it
+/// comes from; `None` if it does, or if there is no such config.
+pub(super) fn broker_value(
+    name: &str,
+    layers: &BrokerLayers<'_>,
+) -> Option<(String, ConfigSource)> {
+    let definition = BrokerDefinition::find(name)?;
+    let read = |value: &String| canonical(name, definition.kind, definition.rule, value).ok();
+    if definition.dynamic {
+        if let Some(value) = layers.broker.get(name).and_then(read) {
+            return Some((value, ConfigSource::DynamicBroker));
+        }
+        if let Some(value) = layers.cluster.get(name).and_then(read) {
+            return Some((value, ConfigSource::DynamicDefaultBroker));
+        }
+    }
+    match definition.value {
+        BrokerValue::Setting(key, value) => {
+            let set = layers.settings.entry(key).is_some_and(|entry| entry.source.is_set());
+            let source = if set { ConfigSource::StaticBroker } else { ConfigSource::Default };
+            Some((value(layers.settings.settings())?, source))
+        }
+        BrokerValue::Default => Some((definition.default.to_owned(), ConfigSource::Default)),
+        BrokerValue::Static(value) => Some((value.to_owned(), ConfigSource::StaticBroker)),
+        BrokerValue::Null
+        | BrokerValue::Fact(_)
+        | BrokerValue::StaticFact(_)
+        | BrokerValue::SettingOrFact(..) => None,
     }
 }
 

@@ -4,6 +4,7 @@
 use super::broker::{BrokerDefinition, BrokerFacts, BrokerValue};
 use super::broker_table::BROKER_DEFINITIONS;
 use super::defaults::topic_definition;
+use super::group_table::{GROUP_DEFINITIONS, GroupDefinition};
 use super::rule::{ConfigType, canonical};
 use super::topic::effective;
 use super::topic_table::{TOPIC_DEFINITIONS, TopicDefinition};
@@ -170,6 +171,31 @@ fn broker_row(
     layers: &BrokerLayers<'_>,
 ) -> Row {
     let name = definition.name;
+    let mut synonyms = value_synonyms(definition, Some(facts), layers);
+    let sensitive = definition.kind == ConfigType::Password;
+    if sensitive {
+        synonyms.iter_mut().for_each(|one| one.value = None);
+    }
+    Row {
+        name: name.to_owned(),
+        value: synonyms.first().and_then(|first| first.value.clone()),
+        source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
+        kind: definition.kind,
+        read_only: !definition.dynamic,
+        sensitive,
+        synonyms,
+        documentation: definition.doc,
+    }
+}
+
+/// The places where a broker config's value is found, the strongest first. Without `facts`, what
+/// only the running broker knows is left out.
+fn value_synonyms(
+    definition: &BrokerDefinition,
+    facts: Option<&BrokerFacts>,
+    layers: &BrokerLayers<'_>,
+) -> Vec<Synonym> {
+    let name = definition.name;
     let mut synonyms = Vec::new();
     if definition.dynamic {
         let shown = |value: &String| {
@@ -188,34 +214,21 @@ fn broker_row(
     if let Some(value) = untold(definition, facts) {
         synonyms.push(synonym(name, value, ConfigSource::Default));
     }
-    let sensitive = definition.kind == ConfigType::Password;
-    if sensitive {
-        synonyms.iter_mut().for_each(|one| one.value = None);
-    }
-    Row {
-        name: name.to_owned(),
-        value: synonyms.first().and_then(|first| first.value.clone()),
-        source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
-        kind: definition.kind,
-        read_only: !definition.dynamic,
-        sensitive,
-        synonyms,
-        documentation: definition.doc,
-    }
+    synonyms
 }
 
 /// The value someone gave a broker config before it started.
 fn told(
     definition: &BrokerDefinition,
-    facts: &BrokerFacts,
+    facts: Option<&BrokerFacts>,
     layers: &BrokerLayers<'_>,
 ) -> Option<String> {
     let is_set = |key| layers.settings.entry(key).is_some_and(|entry| entry.source.is_set());
     match definition.value {
         BrokerValue::Static(value) => Some(value.to_owned()),
-        BrokerValue::StaticFact(value) => Some(value(facts)),
+        BrokerValue::StaticFact(value) => facts.map(value),
         BrokerValue::Setting(key, value) if is_set(key) => value(layers.settings.settings()),
-        BrokerValue::SettingOrFact(key, value) if is_set(key) => Some(value(facts)),
+        BrokerValue::SettingOrFact(key, value) if is_set(key) => facts.map(value),
         BrokerValue::Setting(..)
         | BrokerValue::SettingOrFact(..)
         | BrokerValue::Default
@@ -225,15 +238,58 @@ fn told(
 }
 
 /// The value a broker config has of itself.
-fn untold(definition: &BrokerDefinition, facts: &BrokerFacts) -> Option<String> {
+fn untold(definition: &BrokerDefinition, facts: Option<&BrokerFacts>) -> Option<String> {
     match definition.value {
         BrokerValue::Default => Some(definition.default.to_owned()),
         BrokerValue::Null => None,
         BrokerValue::Static(_) | BrokerValue::StaticFact(_) => {
             (!definition.default.is_empty()).then(|| definition.default.to_owned())
         }
-        BrokerValue::Fact(value) | BrokerValue::SettingOrFact(_, value) => Some(value(facts)),
+        BrokerValue::Fact(value) | BrokerValue::SettingOrFact(_, value) => facts.map(value),
         BrokerValue::Setting(_, value) => value(&Settings::default()),
+    }
+}
+
+/// The configs of a group with these overrides, by name. `wanted` picks some of them.
+#[must_use]
+pub fn describe_group(
+    overrides: &ConfigMap,
+    layers: &BrokerLayers<'_>,
+    wanted: Option<&[&str]>,
+) -> Vec<Row> {
+    let asked = |name: &str| wanted.is_none_or(|names| names.contains(&name));
+    GROUP_DEFINITIONS
+        .iter()
+        .filter(|definition| asked(definition.name))
+        .map(|definition| group_row(definition, overrides, layers))
+        .collect()
+}
+
+fn group_row(
+    definition: &GroupDefinition,
+    overrides: &ConfigMap,
+    layers: &BrokerLayers<'_>,
+) -> Row {
+    let name = definition.name;
+    let mut synonyms = Vec::new();
+    if let Some(value) = overrides.get(name) {
+        let shown = canonical(name, definition.kind, definition.rule, value);
+        let value = shown.unwrap_or_else(|_| value.clone());
+        synonyms.push(synonym(name, value, ConfigSource::DynamicGroup));
+    }
+    match definition.broker_name.and_then(BrokerDefinition::find) {
+        Some(broker) => synonyms.extend(value_synonyms(broker, None, layers)),
+        None => synonyms.push(synonym(name, definition.default, ConfigSource::Default)),
+    }
+    Row {
+        name: name.to_owned(),
+        value: synonyms.first().and_then(|first| first.value.clone()),
+        source: synonyms.first().map_or(ConfigSource::Default, |first| first.source),
+        kind: definition.kind,
+        read_only: false,
+        sensitive: false,
+        synonyms,
+        documentation: definition.doc,
     }
 }
 

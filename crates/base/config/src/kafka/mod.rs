@@ -1,6 +1,9 @@
 //! Kafka's configs as clients see them: names, types, checks and the order in which one layer
 //! overrides another (KIP-226).
 //!
+//! A group config is looked for in the group's own overrides, then under its broker name in the same
+//! places (KIP-848).
+//!
 //! A topic config is looked for in the topic's own overrides, then under its broker name in the
 //! dynamic configs of this broker, then of the cluster, then in this broker's settings, and last
 //! in Kafka's defaults.
@@ -9,13 +12,19 @@ mod broker;
 mod broker_table;
 pub(crate) mod defaults;
 mod describe;
+mod group;
+mod group_table;
 mod rule;
 mod topic;
 mod topic_table;
 
 pub use broker::{BrokerDefinition, BrokerFacts, check_broker_config};
 pub use broker_table::BROKER_DEFINITIONS;
-pub use describe::{Row, Synonym, describe_broker, describe_cluster_defaults, describe_topic};
+pub use describe::{
+    Row, Synonym, describe_broker, describe_cluster_defaults, describe_group, describe_topic,
+};
+pub use group::{GroupConfig, check_group_configs};
+pub use group_table::{GROUP_DEFINITIONS, GroupDefinition};
 pub use rule::{ConfigType, Rule};
 pub use topic::{
     CleanupPolicy, CompressionType, TimestampType, TopicConfig, check_topic_config,
@@ -24,7 +33,7 @@ pub use topic::{
 pub use topic_table::{Standing, TOPIC_DEFINITIONS, TopicDefinition};
 
 use crate::load::{LoadedSettings, from_kafka};
-use crate::settings::{DEFINITIONS, Settings, check};
+use crate::settings::{DEFINITIONS, Settings, check, contradiction};
 use std::collections::BTreeMap;
 
 /// The configs set on one resource: name to value.
@@ -109,7 +118,9 @@ impl<'a> BrokerLayers<'a> {
                 let Some(text) = text else { continue };
                 let mut changed = effective.clone();
                 let is_read = (definition.set)(&mut changed, &text).is_some();
-                if is_read && check(&changed, definition.key).is_none() {
+                let is_allowed =
+                    check(&changed, definition.key).is_none() && contradiction(&changed).is_none();
+                if is_read && is_allowed {
                     effective = changed;
                 }
             }

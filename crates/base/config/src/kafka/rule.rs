@@ -65,6 +65,8 @@ pub enum Rule {
     OneOf(&'static [&'static str]),
     /// `*`, or `partition:broker` pairs (KIP-73).
     ThrottledReplicas,
+    /// `earliest`, `latest`, or `by_duration:` and a duration as ISO 8601 writes it (KIP-932).
+    OffsetReset,
 }
 
 /// A value read as its type, before rules.
@@ -175,8 +177,46 @@ fn apply(name: &str, rule: Rule, parsed: &Parsed) -> Result<(), String> {
                  [partitionId]:[brokerId],[partitionId]:[brokerId],..."
             ))
         }
+        (Rule::OffsetReset, Parsed::Text(text)) if !is_offset_reset(text) => invalid(
+            "Invalid value `by_duration` must be followed by a duration as ISO 8601 writes it, such \
+             as PT1H; else it must be earliest or latest",
+        ),
         _ => Ok(()),
     }
+}
+
+fn is_offset_reset(text: &str) -> bool {
+    match text.split_once(':') {
+        None => matches!(text.to_ascii_lowercase().as_str(), "earliest" | "latest"),
+        Some((word, duration)) => word.eq_ignore_ascii_case("by_duration") && is_iso(duration),
+    }
+}
+
+/// Whether a text is a duration of ISO 8601 in days, hours, minutes and seconds: `P1DT2H3M4.5S`.
+fn is_iso(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    let Some(rest) = text.strip_prefix('P') else { return false };
+    let (days, time) = rest.split_once('T').map_or((rest, None), |(days, time)| (days, Some(time)));
+    let is_number = |number: &str| {
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        [whole, fraction].iter().all(|part| {
+            !part.is_empty() && part.len() <= 9 && part.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let has_days = days.strip_suffix('D').is_some_and(|n| is_number(n) && !n.contains('.'));
+    if !has_days && !days.is_empty() {
+        return false;
+    }
+    let Some(mut time) = time else { return has_days };
+    let mut any = false;
+    for unit in ['H', 'M', 'S'] {
+        let Some((number, rest)) = time.split_once(unit) else { continue };
+        if !is_number(number) || (unit != 'S' && number.contains('.')) {
+            return false;
+        }
+        (time, any) = (rest, true);
+    }
+    any && time.is_empty()
 }
 
 fn one_of(name: &str, text: &str, allowed: &[&str]) -> Result<(), String> {

@@ -6,8 +6,8 @@ use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
 use crate::record::{ConfigResource, MetadataRecord};
 use jocko_codec::STRING_BYTES_MAX;
 use jocko_config::kafka::{
-    BrokerDefinition, ConfigMap, ConfigType, TOPIC_DEFINITIONS, TopicDefinition,
-    check_broker_config, check_topic_config, check_topic_configs,
+    BrokerDefinition, ConfigMap, ConfigType, GroupDefinition, TOPIC_DEFINITIONS, TopicDefinition,
+    check_broker_config, check_group_configs, check_topic_config, check_topic_configs,
 };
 use jocko_types::{BrokerId, ErrorCode, TopicName};
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 /// Kafka's numbers for types of resources.
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 /// The one config that all brokers must share (KIP-966).
 const MIN_ISR: &str = "min.insync.replicas";
@@ -73,6 +74,8 @@ impl Decider<'_> {
             }
             ConfigResource::Broker(_) => check_broker(before, &after, true)?,
             ConfigResource::Cluster => check_broker(before, &after, false)?,
+            ConfigResource::Group(_) => check_group_configs(&after, &self.layers())
+                .map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?,
         }
         let set = after
             .iter()
@@ -110,6 +113,8 @@ impl Decider<'_> {
                 }
                 Err(_) => invalid(format!("Node id must be an integer, but it is: {name}")),
             },
+            GROUP if name.is_empty() => invalid("Default group resources are not allowed."),
+            GROUP => Ok(ConfigResource::Group(name.to_owned())),
             other => invalid(format!("Unknown resource type {other}")),
         }
     }
@@ -178,6 +183,7 @@ fn shape(resource: &ConfigResource, name: &str) -> Option<(ConfigType, &'static 
             let own = BrokerDefinition::find(name).map(|d| (d.kind, d.default));
             default.map(|d| (d.kind, d.default)).or(own)
         }
+        ConfigResource::Group(_) => GroupDefinition::find(name).map(|d| (d.kind, d.default)),
     }
 }
 
@@ -191,7 +197,7 @@ fn change_list(
     let Some((ConfigType::List, default)) = shape(resource, name) else {
         let verb = if append { "append" } else { "subtract" };
         let message = match resource {
-            ConfigResource::Topic(_) => format!(
+            ConfigResource::Topic(_) | ConfigResource::Group(_) => format!(
                 "Can't {} to key {name} because its type is not LIST.",
                 verb.to_ascii_uppercase()
             ),

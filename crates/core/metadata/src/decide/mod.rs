@@ -6,6 +6,8 @@
 mod assignment;
 mod brokers;
 mod configs;
+mod elections;
+mod features;
 mod partitions;
 mod producer_ids;
 mod replicas;
@@ -18,6 +20,9 @@ use crate::record::{ConfigResource, MetadataRecord};
 use jocko_config::kafka::BrokerLayers;
 use jocko_types::{BrokerEpoch, ErrorCode, Timestamp, Uuid};
 
+use features::METADATA_VERSION;
+
+pub use features::{FEATURES, Feature};
 pub use producer_ids::PRODUCER_ID_BLOCK;
 
 /// The most partitions that one request may create, as in Kafka: what a request asks for costs
@@ -26,10 +31,6 @@ pub const PARTITIONS_PER_REQUEST_MAX: u64 = 10_000;
 
 /// The most records that one request may make, as in Kafka.
 pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
-
-/// The level of Kafka's feature `metadata.version` that stands for release 4.3: what tools read to
-/// learn which Kafka a cluster is.
-pub const METADATA_VERSION: i16 = 30;
 
 /// What a new cluster's log begins with.
 ///
@@ -44,8 +45,8 @@ pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
             last_broker_epoch: BrokerEpoch::new(0),
         },
         MetadataRecord::FeatureLevel {
-            name: "metadata.version".to_owned(),
-            level: METADATA_VERSION,
+            name: METADATA_VERSION.name.to_owned(),
+            level: METADATA_VERSION.max,
         },
         MetadataRecord::Config {
             resource: ConfigResource::Cluster,
@@ -69,6 +70,12 @@ pub fn decide(image: &ClusterImage, cx: &DecideContext<'_>, command: Command) ->
         }
         Command::AlterConfigs { resources, validate_only } => {
             Reply::AlterConfigs(decider.alter_configs(resources, validate_only))
+        }
+        Command::ElectLeaders { election, partitions } => {
+            Reply::ElectLeaders(decider.elect_leaders(election, partitions))
+        }
+        Command::UpdateFeatures { updates, validate_only } => {
+            Reply::UpdateFeatures(decider.update_features(updates, validate_only))
         }
         Command::AllocateProducerIds { broker_id, broker_epoch } => {
             Reply::AllocateProducerIds(decider.allocate_producer_ids(broker_id, broker_epoch))

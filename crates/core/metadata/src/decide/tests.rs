@@ -56,7 +56,7 @@ fn a_cluster_begins_with_its_identity() {
     image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(5)));
     assert_eq!(image.cluster_id(), Some(Uuid::from_bytes([1; 16])));
     assert_eq!(image.created(), Timestamp::from_millis(5));
-    assert_eq!(image.feature("metadata.version"), METADATA_VERSION);
+    assert_eq!(image.feature(METADATA_VERSION.name), METADATA_VERSION.max);
     let cluster = image.configs(&ConfigResource::Cluster);
     assert_eq!(cluster.get("min.insync.replicas").map(String::as_str), Some("1"));
 }
@@ -109,4 +109,56 @@ fn what_no_record_could_hold_is_refused() {
     let Reply::AlterConfigs(answers) = second.reply else { panic!("{:?}", second.reply) };
     let refusal = answers[0].answer.as_ref().expect_err("too long");
     assert_eq!(refusal.code, ErrorCode::InvalidConfig);
+}
+
+#[test]
+fn a_preferred_replica_in_sync_takes_over_when_asked() {
+    let settings = LoadedSettings::default();
+    let now = Timestamp::from_millis(0);
+    let cx = DecideContext { now, seed: [1; 4], settings: &settings };
+    let mut image = ClusterImage::default();
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now));
+    let brokers = [1, 2].map(jocko_types::BrokerId::new);
+    for broker_id in brokers {
+        let disk = u8::try_from(broker_id.get()).expect("small");
+        image.apply(&MetadataRecord::RegisterBroker(crate::Registration {
+            broker_id,
+            broker_epoch: BrokerEpoch::new(disk.into()),
+            incarnation: Uuid::from_bytes([disk; 16]),
+            directory: Uuid::from_bytes([disk; 16]),
+            endpoints: Vec::new(),
+            rack: None,
+            release: String::new(),
+            fenced: false,
+        }));
+    }
+    let topic_id = jocko_types::TopicId::from_bytes([9; 16]);
+    let name = jocko_types::TopicName::new("t").expect("a name");
+    let replication = crate::Replication::Auto;
+    image.apply(&MetadataRecord::Topic { topic_id, name, replication });
+    let partition = jocko_types::PartitionIndex::new(0);
+    let state = crate::PartitionState {
+        replicas: brokers.to_vec(),
+        isr: brokers.to_vec(),
+        leader: Some(brokers[1]),
+        directories: vec![Uuid::ZERO; 2],
+        ..Default::default()
+    };
+    let record = MetadataRecord::Partition { topic_id, partition, state: state.clone() };
+    image.apply(&record);
+    let command =
+        |partitions| Command::ElectLeaders { election: crate::Election::Preferred, partitions };
+    for partitions in [None, Some(vec![("t".to_owned(), partition)])] {
+        let decision = decide(&image, &cx, command(partitions));
+        let Reply::ElectLeaders(answers) = decision.reply else { panic!("{:?}", decision.reply) };
+        assert_eq!(answers, [("t".to_owned(), partition, Ok(()))]);
+        let elected = crate::PartitionState {
+            leader: Some(brokers[0]),
+            leader_epoch: state.leader_epoch.next(),
+            partition_epoch: state.partition_epoch.next(),
+            ..state.clone()
+        };
+        let expected = MetadataRecord::Partition { topic_id, partition, state: elected };
+        assert_eq!(decision.records, [expected]);
+    }
 }

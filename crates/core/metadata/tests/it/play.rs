@@ -9,7 +9,9 @@
 //! create TOPIC [partitions=N] [replication=N] [assign=0:1,2;1:2,1] [CONFIG=VALUE]... [/ TOPIC...] [validate]
 //! delete TOPIC|id:TOPIC|id:UUID...            by name or id
 //! grow TOPIC N [assign=1,2;2,1] [/ ...]       more partitions
-//! alter topic|broker NAME [set|append|subtract C=V] [delete C]... [validate] [replace]
+//! elect preferred|unclean all | TOPIC-PARTITION...
+//! feature NAME LEVEL [up|safe|unsafe] [/ ...] [validate]
+//! alter topic|broker|group NAME [set|append|subtract C=V] [delete C]... [validate] [replace]
 //! producer-ids ID [epoch=N]
 //! setting KEY VALUE                           a setting of the deciding broker
 //! topics | brokers | configs | changes        what there is, and what the last command changed
@@ -19,8 +21,8 @@
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
     Answer, BrokerRegistration, BrokerState, ClusterDelta, Command, ConfigChange, ConfigOp,
-    Endpoint, MetadataRecord, NewPartitions, NewTopic, Partition, ReplicaAssignment, Replication,
-    Reply, TopicRef,
+    Election, Endpoint, FeatureDirection, FeatureUpdate, MetadataRecord, NewPartitions, NewTopic,
+    Partition, ReplicaAssignment, Replication, Reply, TopicRef,
 };
 use jocko_types::{BrokerEpoch, BrokerId, PartitionIndex, TopicId, Uuid};
 use std::fmt::Write;
@@ -116,6 +118,18 @@ fn perform(stage: &mut Stage, line: &str) -> String {
         "alter" => Command::AlterConfigs {
             validate_only: take_flag(&mut words, "validate"),
             resources: words.split(|word| *word == "/").map(config_change).collect(),
+        },
+        "elect" => Command::ElectLeaders {
+            election: match words.remove(0) {
+                "preferred" => Election::Preferred,
+                "unclean" => Election::Unclean,
+                other => panic!("no such election: {other}"),
+            },
+            partitions: (words != ["all"]).then(|| words.iter().map(|w| partition(w)).collect()),
+        },
+        "feature" => Command::UpdateFeatures {
+            validate_only: take_flag(&mut words, "validate"),
+            updates: words.split(|word| *word == "/").map(feature_update).collect(),
         },
         other => panic!("no such command: {other}"),
     };
@@ -242,6 +256,22 @@ fn new_partitions(words: &[&str]) -> NewPartitions {
     }
 }
 
+fn partition(word: &str) -> (String, PartitionIndex) {
+    let (topic, partition) = word.rsplit_once('-').expect("topic-partition");
+    (topic.to_owned(), PartitionIndex::new(partition.parse().expect("a number")))
+}
+
+fn feature_update(words: &[&str]) -> FeatureUpdate {
+    let direction = match words.get(2) {
+        None | Some(&"up") => FeatureDirection::Upgrade,
+        Some(&"safe") => FeatureDirection::SafeDowngrade,
+        Some(&"unsafe") => FeatureDirection::UnsafeDowngrade,
+        Some(other) => FeatureDirection::Unknown(other.parse().expect("a number")),
+    };
+    let level = words[1].parse().expect("a level");
+    FeatureUpdate { name: name(words[0]), level, direction }
+}
+
 fn config_change(words: &[&str]) -> ConfigChange {
     let mut ops = Vec::new();
     let mut rest = words.iter().skip(2);
@@ -264,6 +294,7 @@ fn config_change(words: &[&str]) -> ConfigChange {
     let resource_type = match words[0] {
         "topic" => 2,
         "broker" => 4,
+        "group" => 32,
         other => other.parse().expect("a resource type"),
     };
     let replace = words.contains(&"replace");
@@ -307,6 +338,15 @@ fn said(reply: &Reply) -> String {
                 line(&what, &altered.answer, |resource| format!("altered {resource}"))
             })
             .collect(),
+        Reply::ElectLeaders(partitions) => partitions
+            .iter()
+            .map(|(topic, partition, answer)| {
+                line(&format!("{topic}-{partition}"), answer, |()| "elected".to_owned())
+            })
+            .collect(),
+        Reply::UpdateFeatures(answer) => {
+            line("features", answer, |names| format!("updated {}", names.join(", ")))
+        }
         Reply::AllocateProducerIds(answer) => {
             line("producer ids", answer, |block| format!("{} from {}", block.count, block.first))
         }

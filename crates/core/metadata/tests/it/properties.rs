@@ -3,8 +3,8 @@
 
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
-    BrokerRegistration, Command, ConfigChange, ConfigOp, Endpoint, NewPartitions, NewTopic,
-    ReplicaAssignment, TopicRef, decide_batch, decode_entry, encode_entry,
+    BrokerRegistration, Command, ConfigChange, ConfigOp, Election, Endpoint, NewPartitions,
+    NewTopic, ReplicaAssignment, TopicRef, decide_batch, decode_entry, encode_entry,
 };
 use jocko_types::{BrokerId, PartitionIndex, Timestamp, TopicId, Uuid};
 use proptest::prelude::*;
@@ -86,6 +86,7 @@ fn change() -> impl Strategy<Value = ConfigChange> {
         "cleanup.policy",
         "log.retention.ms",
         "min.insync.replicas",
+        "consumer.session.timeout.ms",
         "nonsense",
     ]);
     let ops = prop::collection::vec((name.prop_map(str::to_owned), op), 0..3);
@@ -93,6 +94,7 @@ fn change() -> impl Strategy<Value = ConfigChange> {
         topic().prop_map(|name| (2, name)),
         prop::sample::select(vec!["", "1", "2", "x"]).prop_map(|name| (4, name.to_owned())),
         Just((8, String::new())),
+        Just((32, "g".to_owned())),
     ];
     (resource, ops, any::<bool>()).prop_map(|((resource_type, resource_name), ops, replace)| {
         ConfigChange { resource_type, resource_name, ops, replace }
@@ -130,6 +132,11 @@ fn act() -> impl Strategy<Value = Act> {
         }),
         2 => prop::collection::vec(change(), 1..3).prop_map(|resources| {
             Act::Ask(Command::AlterConfigs { resources, validate_only: false })
+        }),
+        2 => (any::<bool>(), prop::option::of((topic(), 0..3_i32))).prop_map(|(unclean, one)| {
+            let election = if unclean { Election::Unclean } else { Election::Preferred };
+            let partitions = one.map(|(name, at)| vec![(name, PartitionIndex::new(at))]);
+            Act::Ask(Command::ElectLeaders { election, partitions })
         }),
         3 => registration().prop_map(|broker| Act::Ask(Command::RegisterBroker(broker))),
         5 => (broker(), prop::bool::weighted(0.2)).prop_map(|(id, fence)| Act::Heartbeat(id, fence)),

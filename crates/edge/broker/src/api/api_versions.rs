@@ -4,6 +4,7 @@
 //! we do not know, is answered in version 0 with `UNSUPPORTED_VERSION`, and asks again (KIP-511).
 
 use crate::session::{Answer, Exchange, Session};
+use jocko_metadata::{FEATURES, Feature};
 use jocko_net::Call;
 use jocko_protocol::frame::RequestPrefix;
 use jocko_protocol::rpc::api_versions_request::ApiVersionsRequest;
@@ -13,13 +14,6 @@ use jocko_protocol::rpc::api_versions_response::{
 use jocko_protocol::versions::{ADVERTISED, Advertised};
 use jocko_protocol::{ApiKey, Decode, DecodeError};
 use jocko_types::ErrorCode;
-
-/// The feature whose level tools read to learn which Kafka this is like.
-const METADATA_VERSION: &str = "metadata.version";
-/// Kafka 3.3, the first with its present form of metadata.
-const METADATA_VERSION_MIN: i16 = 7;
-/// Kafka 4.3 (`4.3-IV0`).
-const METADATA_VERSION_MAX: i16 = 30;
 
 pub(crate) fn handle(
     session: &mut Session,
@@ -35,21 +29,12 @@ pub(crate) fn handle(
         };
         return Ok(exchange.answer().now(&refused));
     }
+    let published = session.context.published.load();
     let response = ApiVersionsResponse {
         api_keys: ADVERTISED.iter().map(line).collect(),
-        supported_features: vec![SupportedFeatureKey {
-            name: METADATA_VERSION.to_owned(),
-            min_version: METADATA_VERSION_MIN,
-            max_version: METADATA_VERSION_MAX,
-            ..Default::default()
-        }],
-        finalized_features: vec![FinalizedFeatureKey {
-            name: METADATA_VERSION.to_owned(),
-            max_version_level: METADATA_VERSION_MAX,
-            min_version_level: METADATA_VERSION_MAX,
-            ..Default::default()
-        }],
-        finalized_features_epoch: session.context.published.load().index,
+        supported_features: FEATURES.iter().map(supported).collect(),
+        finalized_features: published.image.features().map(finalized).collect(),
+        finalized_features_epoch: published.index,
         ..Default::default()
     };
     Ok(exchange.answer().now(&response))
@@ -64,6 +49,24 @@ pub(crate) fn refuse_version(prefix: RequestPrefix) -> Call {
         ..Default::default()
     };
     Answer { correlation_id: prefix.correlation_id, version: 0 }.now(&response)
+}
+
+fn supported(feature: &Feature) -> SupportedFeatureKey {
+    SupportedFeatureKey {
+        name: feature.name.to_owned(),
+        min_version: feature.min,
+        max_version: feature.max,
+        ..Default::default()
+    }
+}
+
+fn finalized((name, level): (&str, i16)) -> FinalizedFeatureKey {
+    FinalizedFeatureKey {
+        name: name.to_owned(),
+        max_version_level: level,
+        min_version_level: level,
+        ..Default::default()
+    }
 }
 
 fn line(advertised: &Advertised) -> ApiVersion {

@@ -2,9 +2,9 @@
 
 use crate::context::Context;
 use crate::controller::Undecided;
-use crate::governing::dynamic_configs;
+use crate::governing::layers;
 use crate::session::{Exchange, Session};
-use jocko_config::kafka::{BrokerLayers, describe_topic};
+use jocko_config::kafka::describe_topic;
 use jocko_metadata::{Command, CreatedTopic, NewTopic, Refusal, ReplicaAssignment, Reply};
 use jocko_net::{Call, Outcome};
 use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreateTopicsRequest};
@@ -86,8 +86,7 @@ fn success(
     validate_only: bool,
 ) -> CreatableTopicResult {
     let published = context.published.load();
-    let (broker, cluster) = dynamic_configs(&published.image, context.broker);
-    let layers = BrokerLayers { broker, cluster, settings: &context.settings };
+    let layers = layers(&published.image, context.broker, &context.settings);
     let configs = describe_topic(&created.configs, &layers, None).into_iter().map(|row| {
         CreatableTopicConfigs {
             name: row.name,

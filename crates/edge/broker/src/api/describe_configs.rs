@@ -1,11 +1,12 @@
-//! DescribeConfigs (key 32, versions 1-4): what is set on topics and brokers, where each value
-//! comes from, and what else might have set it.
+//! DescribeConfigs (key 32, versions 1-4): what is set on topics, brokers and groups, where each
+//! value comes from, and what else might have set it.
 
 use crate::context::Context;
-use crate::governing::dynamic_configs;
+use crate::governing::layers;
 use crate::session::{Exchange, Session};
+use jocko_config::ReplicationFactor;
 use jocko_config::kafka::{
-    BrokerFacts, BrokerLayers, Row, describe_broker, describe_cluster_defaults, describe_topic,
+    BrokerFacts, Row, describe_broker, describe_cluster_defaults, describe_group, describe_topic,
 };
 use jocko_metadata::ConfigResource;
 use jocko_net::Call;
@@ -22,6 +23,7 @@ use jocko_types::{ErrorCode, TopicName};
 /// Kinds of resource (`ConfigResource.Type` in Kafka).
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 /// Why a resource was not described.
 struct Refused {
@@ -69,8 +71,7 @@ fn describe(
         resource.configuration_keys.as_ref().map(|keys| keys.iter().map(String::as_str).collect());
     // No keys mean all of them, as null does.
     let wanted = keys.as_deref().filter(|keys| !keys.is_empty());
-    let (broker, cluster) = dynamic_configs(image, context.broker);
-    let layers = BrokerLayers { broker, cluster, settings: &context.settings };
+    let layers = layers(image, context.broker, &context.settings);
     let name = resource.resource_name.as_str();
     match resource.resource_type {
         TOPIC => {
@@ -108,6 +109,11 @@ fn describe(
                 }),
             }
         }
+        GROUP if name.is_empty() => Err(Refused {
+            code: ErrorCode::InvalidRequest,
+            message: "Group name must not be empty".to_owned(),
+        }),
+        GROUP => Ok(describe_group(image.group_configs(name), &layers, wanted)),
         other => Err(Refused {
             code: ErrorCode::InvalidRequest,
             message: format!("resources of type {other} have no configs here"),
@@ -116,16 +122,21 @@ fn describe(
 }
 
 fn facts(context: &Context, (host, port): &(String, u16)) -> BrokerFacts {
+    let settings = context.settings.settings();
     let brokers = context.published.load().image.live_brokers().count();
+    let copies = |set: Option<ReplicationFactor>| {
+        set.map_or_else(|| i16::try_from(brokers.clamp(1, 3)).unwrap_or(1), ReplicationFactor::get)
+    };
     let listeners: Vec<String> =
         context.addresses().iter().map(|address| format!("PLAINTEXT://{address}")).collect();
     BrokerFacts {
         node_id: context.broker,
         listeners: listeners.join(","),
         advertised_listeners: format!("PLAINTEXT://{host}:{port}"),
-        log_dirs: context.settings.settings().node.data_dir.display().to_string(),
+        log_dirs: settings.node.data_dir.display().to_string(),
         threads: u32::try_from(context.fetch_shards.len()).unwrap_or(u32::MAX),
-        default_replication_factor: i16::try_from(brokers.clamp(1, 3)).unwrap_or(1),
+        default_replication_factor: copies(settings.topics.replication.set()),
+        offsets_replication_factor: copies(settings.groups.offsets_replication.set()),
     }
 }
 

@@ -54,6 +54,7 @@ fn broker_facts() -> BrokerFacts {
         log_dirs: "DATA_DIR".to_owned(),
         threads: 2,
         default_replication_factor: 1,
+        offsets_replication_factor: 1,
     }
 }
 
@@ -108,7 +109,6 @@ fn a_broker_is_described_as_kafka_does_but_for_what_differs_in_truth() {
     assert_eq!(
         differing,
         [
-            "group.initial.rebalance.delay.ms value 3000",
             "group.initial.rebalance.delay.ms source DEFAULT_CONFIG",
             "inter.broker.protocol.version only here",
             "jocko.retention.percent only here",
@@ -172,4 +172,28 @@ fn hidden_configs_show_only_where_they_are_set() {
     };
     assert!(!shown(&NO_CONFIGS));
     assert!(shown(&ConfigMap::from([("internal.segment.bytes".to_owned(), "4096".to_owned())])));
+}
+
+#[test]
+fn a_group_is_described_as_kafka_does() {
+    let settings = LoadedSettings::default();
+    let layers = BrokerLayers::of_settings(&settings);
+    let rows = describe_group(&NO_CONFIGS, &layers, None);
+    let ours: Vec<_> = rows.iter().map(as_fact).collect();
+    let theirs: Vec<_> = facts("group").into_values().collect();
+    assert_eq!(ours, theirs);
+    let set = ConfigMap::from([("consumer.session.timeout.ms".to_owned(), " 50000 ".to_owned())]);
+    let rows = describe_group(&set, &layers, Some(&["consumer.session.timeout.ms", "nonsense"]));
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        as_fact(&rows[0])[2..],
+        [
+            "50000",
+            "GROUP_CONFIG",
+            "false",
+            "false",
+            "consumer.session.timeout.ms@GROUP_CONFIG \
+             group.consumer.session.timeout.ms@DEFAULT_CONFIG"
+        ]
+    );
 }
