@@ -23,7 +23,7 @@ use jocko_fetch::{Limits, Sessions};
 use jocko_metadata::{BrokerRegistration, Command, Endpoint, Reply, bootstrap, encode_entry};
 use jocko_net::ports::{Ports, run_on};
 use jocko_net::{ReactorSettings, Reactors, Server};
-use jocko_partition::Partition;
+use jocko_partition::{Effects, Partition, Unclosed, close_together, flush_together};
 use jocko_types::{BrokerEpoch, BrokerId, Uuid};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -42,7 +42,7 @@ pub(crate) struct Running {
     server: Server,
     http: Http,
     housekeeping: tokio::task::JoinHandle<()>,
-    flush_thread: JoinHandle<()>,
+    flush_thread: JoinHandle<FlushPlan>,
     context: Arc<Context>,
     data_dir: SharedDataDir,
     broker_epoch: BrokerEpoch,
@@ -75,7 +75,7 @@ pub(crate) async fn bring_up(
         .unwrap_or(BrokerId::new(1));
     let data_dir = SharedDataDir::new(data_dir);
     let guard = Arc::new(DiskGuard::new(Arc::clone(&disk), &root, &settings));
-    let plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
+    let mut plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
     let published = Arc::new(ArcSwap::from_pointee(Published::default()));
     let hosting = Hosting {
         broker: node_id,
@@ -103,7 +103,7 @@ pub(crate) async fn bring_up(
     let broker_epoch =
         register(&controller, &settings, node_id, cluster_id, identity.directory_id).await?;
     if last_stop.clean.is_none() && !last_stop.created {
-        recover(&published, &ports).await?;
+        plan = recover(&published, &ports, &data_dir, plan).await?;
     }
     let shards = reactors.count();
     let context = Arc::new(Context {
@@ -111,7 +111,6 @@ pub(crate) async fn bring_up(
         published,
         controller,
         clock: Arc::clone(&ports.clock),
-        disk,
         flusher: Flusher::new(),
         guard,
         producer_ids: ProducerIds::new(node_id, broker_epoch),
@@ -187,24 +186,22 @@ impl Running {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }
         self.context.flusher.stop();
-        self.flush_thread.join().map_err(|_| "the flusher panicked".to_owned())?;
+        let mut plan = self.flush_thread.join().map_err(|_| "the flusher panicked".to_owned())?;
         let partitions: Vec<Arc<Partition>> =
             self.context.published.load().partitions.values().cloned().collect();
-        let mut failures = Vec::new();
-        for partition in &partitions {
-            let (closed, effects) = partition.close();
-            self.context.deliver(&effects.released);
-            if let Err(fault) = closed {
-                tracing::error!(partition = %partition.name(), %fault, "log not closed cleanly");
-                failures.push(fault.to_string());
-            }
+        let context = &self.context;
+        let unclosed = close_together(&mut plan, &partitions, |effects| {
+            context.deliver(&effects.released);
+        });
+        for Unclosed { partition, fault } in &unclosed {
+            tracing::error!(partition = %partition.name(), %fault, "log not closed cleanly");
         }
-        let stored = store_checkpoints(&self.context, &self.data_dir);
+        let stored = store_checkpoints(&context.published.load(), &self.data_dir);
         self.reactors.stop();
-        if let Some(first) = failures.first() {
+        if let Some(Unclosed { fault, .. }) = unclosed.first() {
             return Err(format!(
-                "{} logs were not closed cleanly; the first: {first}",
-                failures.len()
+                "{} logs were not closed cleanly; the first: {fault}",
+                unclosed.len()
             ));
         }
         stored.map_err(|fault| fault.to_string())?;
@@ -325,8 +322,15 @@ async fn register(
     Ok(registered.broker_epoch)
 }
 
-/// After an unclean stop every log is opened, and so recovered, before anybody is served.
-async fn recover(published: &ArcSwap<Published>, ports: &Ports) -> Result<(), StartError> {
+/// After an unclean stop every log is opened, and so recovered, before anybody is served. What
+/// they keep is synced for all of them together, and the checkpoints say so: another crash finds
+/// nothing to do again.
+async fn recover(
+    published: &ArcSwap<Published>,
+    ports: &Ports,
+    data_dir: &SharedDataDir,
+    mut plan: FlushPlan,
+) -> Result<FlushPlan, StartError> {
     let partitions: Vec<Arc<Partition>> = published.load().partitions.values().cloned().collect();
     let started = ports.clock.now();
     let count = partitions.len();
@@ -340,7 +344,7 @@ async fn recover(published: &ArcSwap<Published>, ports: &Ports) -> Result<(), St
                 let Some(partition) = partitions.get(at) else { return };
                 if partition.has_files() {
                     // What cannot be opened says so in the log and answers with errors.
-                    let _ = partition.open();
+                    let _ = partition.prepare();
                 }
             }
         })
@@ -351,13 +355,26 @@ async fn recover(published: &ArcSwap<Published>, ports: &Ports) -> Result<(), St
             return Err(StartError::NotReady("recovery did not finish".to_owned()));
         }
     }
+    let (published, data_dir) = (published.load_full(), data_dir.clone());
+    let synced = run_on(&*ports.spawn, move || {
+        // Nobody is served yet, so nobody waits for what this releases.
+        let nobody = |effects: Effects| debug_assert!(effects.released.is_empty());
+        flush_together(&mut plan, published.partitions.values().cloned(), nobody);
+        // A full disk must not stop the start: topics can be deleted then, to make room.
+        if let Err(fault) = store_checkpoints(&published, &data_dir) {
+            tracing::warn!(%fault, "checkpoints were not written; recovery would take longer");
+        }
+        plan
+    });
+    let plan =
+        synced.await.ok_or_else(|| StartError::NotReady("recovery did not finish".to_owned()))?;
     let took = ports.clock.now().since(started);
     tracing::info!(
         partitions = count,
         took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "recovered after an unclean stop"
     );
-    Ok(())
+    Ok(plan)
 }
 
 fn random_uuid() -> Uuid {

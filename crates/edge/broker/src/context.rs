@@ -9,7 +9,6 @@ use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 use arc_swap::ArcSwap;
 use jocko_config::LoadedSettings;
-use jocko_disk::DiskRef;
 use jocko_fetch::Sessions;
 use jocko_net::ports::ClockRef;
 use jocko_net::{Mailboxes, Reactor, Ticket};
@@ -25,7 +24,6 @@ pub(crate) struct Context {
     pub(crate) controller: ControllerHandle,
     pub(crate) settings: Arc<LoadedSettings>,
     pub(crate) clock: ClockRef,
-    pub(crate) disk: DiskRef,
     pub(crate) flusher: Flusher,
     pub(crate) guard: Arc<DiskGuard>,
     pub(crate) producer_ids: ProducerIds,

@@ -4,8 +4,8 @@
 //! producer waits for one sync and a thousand share one (docs/decisions/0005-durable-pipeline.md).
 
 use crate::context::Context;
-use jocko_disk::{DiskFault, FlushPlan, FlushRound};
-use jocko_partition::{Effects, FlushJob, Partition};
+use jocko_disk::FlushPlan;
+use jocko_partition::{Partition, flush_together};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -64,57 +64,19 @@ impl Flusher {
     }
 }
 
-/// One partition's part of a round.
-struct Share {
-    partition: Arc<Partition>,
-    job: FlushJob,
-    files: usize,
-    dirs: usize,
-}
-
-/// Starts the thread. It ends after [`Flusher::stop`], or when the context is gone.
+/// Starts the thread. It ends after [`Flusher::stop`], and hands back the plan for the last round.
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub(crate) fn start(context: Arc<Context>, plan: FlushPlan) -> io::Result<JoinHandle<()>> {
+pub(crate) fn start(context: Arc<Context>, plan: FlushPlan) -> io::Result<JoinHandle<FlushPlan>> {
     std::thread::Builder::new().name("jocko-flush".to_owned()).spawn(move || run(&context, plan))
 }
 
-fn run(context: &Context, mut plan: FlushPlan) {
+fn run(context: &Context, mut plan: FlushPlan) -> FlushPlan {
     while let Some(due) = context.flusher.next_round() {
         let started = context.clock.now();
-        let mut released = Vec::new();
-        let mut round = FlushRound::default();
-        let mut shares = Vec::with_capacity(due.len());
-        for partition in due {
-            let (job, effects) = partition.take_flush();
-            released.extend(effects.released);
-            if let Some(job) = job {
-                let (files, dirs) = (job.files.len(), job.dirs.len());
-                round.files.extend(job.files.iter().cloned());
-                round.dirs.extend(job.dirs.iter().cloned());
-                shares.push(Share { partition, job, files, dirs });
-            }
-        }
-        let flushed = plan.flush(&round);
-        let (mut files, mut dirs) = (flushed.files.into_iter(), flushed.dirs.into_iter());
-        for share in shares {
-            // All of a share's answers are taken, also behind a fault: the next one's follow.
-            let outcomes: Vec<_> =
-                files.by_ref().take(share.files).chain(dirs.by_ref().take(share.dirs)).collect();
-            let outcome = outcomes.into_iter().collect::<Result<(), _>>();
-            released.extend(settle(context, share, outcome).released);
-        }
-        context.deliver(&released);
+        flush_together(&mut plan, due, |effects| context.deliver(&effects.released));
         context.metrics.flush_round(context.clock.now().since(started));
     }
-}
-
-/// Tells a partition what has become of its files.
-fn settle(context: &Context, share: Share, outcome: Result<(), DiskFault>) -> Effects {
-    let Share { partition, mut job, .. } = share;
-    match outcome.and_then(|()| job.store_state_files(context.disk.as_ref())) {
-        Ok(()) => partition.flushed(&job),
-        Err(fault) => partition.flush_failed(&job, fault),
-    }
+    plan
 }

@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::data_dir::SharedDataDir;
+use crate::published::Published;
 use jocko_commitlog::data_dir::DataDirFault;
 use jocko_commitlog::{Checkpoint, Checkpoints, LogFault};
 use jocko_net::ports::{SpawnRef, run_on};
@@ -109,7 +110,7 @@ impl Housekeeping {
     async fn checkpoint(&self) {
         let context = Arc::clone(&self.context);
         let data_dir = self.data_dir.clone();
-        let work = move || store_checkpoints(&context, &data_dir);
+        let work = move || store_checkpoints(&context.published.load(), &data_dir);
         if let Some(Err(fault)) = run_on(&*self.spawn, work).await {
             tracing::warn!(%fault, "checkpoints were not written; recovery would take longer");
         }
@@ -163,10 +164,9 @@ fn retain(context: &Context, partition: &Arc<Partition>) {
 
 /// Writes what recovery would need, and tells the logs that it is written.
 pub(crate) fn store_checkpoints(
-    context: &Context,
+    published: &Published,
     data_dir: &SharedDataDir,
 ) -> Result<(), DataDirFault> {
-    let published = context.published.load();
     let mut checkpoints = Checkpoints::new();
     let mut open = Vec::new();
     for partition in published.partitions.values() {

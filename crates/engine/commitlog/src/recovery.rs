@@ -127,12 +127,31 @@ impl Log {
     /// Opens the log in `dir`, or an empty one if there is no such folder; an empty log has no
     /// files until the first append. Waits for the device.
     ///
-    /// After a clean stop this reads a few small files and opens no segment.
+    /// After a clean stop this reads a few small files and opens no segment. What a recovery kept
+    /// is durable when this returns.
     ///
     /// # Errors
     /// [`LogFault::ForeignTopic`] if the folder is another topic's; [`LogFault::Corrupt`] if
     /// durable data is damaged or gone, in which case nothing was changed; a disk fault.
     pub fn open(
+        disk: DiskRef,
+        dir: &Path,
+        config: LogConfig,
+        context: &OpenContext,
+    ) -> Result<(Self, Recovery)> {
+        let (mut log, report) = Self::prepare(disk, dir, config, context)?;
+        log.sync_recovered()?;
+        Ok((log, report))
+    }
+
+    /// As [`Log::open`], but what a recovery kept is left to the next [`crate::FlushJob`], so that
+    /// many logs can be recovered with one sync. Until that job was taken back
+    /// [`Log::durable_end`] is what was known to be durable before, and what lies after it must
+    /// not be served.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn prepare(
         disk: DiskRef,
         dir: &Path,
         config: LogConfig,
@@ -176,6 +195,7 @@ impl Log {
         let may_be_closed = context.clean || bound.is_none();
         if may_be_closed && log.trust(&context, &mut report)? {
             log.remove_recovery_bound();
+            log.flushing.durable = log.next;
         } else {
             log.recover(&context, &mut report)?;
         }
@@ -185,10 +205,27 @@ impl Log {
             let start = log.log_start;
             log.truncate_fully_and_start_at(start, context.now)?;
         }
-        log.flushing.opened(log.next, context.recovery_point, context.log_start);
+        let durable = log.flushing.durable;
+        log.flushing.opened(durable, context.recovery_point, context.log_start);
         log.close_idle_segments();
         log.check_invariants();
         Ok((log, report))
+    }
+
+    /// Syncs what recovery kept. The small files that are due wait for the first flush.
+    fn sync_recovered(&mut self) -> Result<()> {
+        if !self.flushing.is_recovery_unsynced() {
+            return Ok(());
+        }
+        let Some(job) = self.take_flush()? else { return Ok(()) };
+        for file in &job.files {
+            file.sync_data()?;
+        }
+        for dir in &job.dirs {
+            self.disk.sync_dir(dir)?;
+        }
+        self.flushed(&job);
+        Ok(())
     }
 
     /// Takes over the segments found, without reading them; drops those before the log's start.

@@ -119,6 +119,11 @@ impl Segment {
         }
     }
 
+    /// Both index files, opened if need be, for a sync.
+    pub(crate) fn index_files(&mut self, (disk, dir): At<'_>) -> Result<[FileRef; 2]> {
+        Ok([self.offsets.file(disk, dir)?, self.times.file(disk, dir)?])
+    }
+
     /// Descriptors held.
     pub(crate) fn open_files(&self) -> usize {
         usize::from(self.file.is_some())

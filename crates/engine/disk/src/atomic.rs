@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
-use crate::{Disk, DiskFault, FaultKind, Open, Result};
+use crate::{Disk, DiskFault, FaultKind, FileRef, Open, Result};
 
 /// Replaces the file at `path`, or creates it, so that after a crash it holds either what it held
 /// or `bytes`. When this returns `Ok` it holds `bytes` for good; after an error either is
@@ -17,8 +17,8 @@ use crate::{Disk, DiskFault, FaultKind, Open, Result};
 /// Any fault of the disk. Want of room leaves the old file as it was, and nothing behind.
 pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let (dir, temporary) = beside(path)?;
-    if let Err(fault) = write_whole(disk, &temporary, bytes) {
-        // Best effort: room is needed most when there is none. The next writer starts over anyway.
+    let written = write_unsynced(disk, &temporary, bytes)?;
+    if let Err(fault) = written.sync_data() {
         let _leftover = disk.remove_file(&temporary);
         return Err(fault);
     }
@@ -27,7 +27,7 @@ pub fn write_atomically(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()
 }
 
 /// The folder of `path`, and the name its next version is written under.
-fn beside(path: &Path) -> Result<(&Path, PathBuf)> {
+pub(crate) fn beside(path: &Path) -> Result<(&Path, PathBuf)> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(DiskFault::new("write", path, io::ErrorKind::InvalidInput.into()));
     };
@@ -38,11 +38,20 @@ fn beside(path: &Path) -> Result<(&Path, PathBuf)> {
     Ok((dir, dir.join(name)))
 }
 
-fn write_whole(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
-    let file = disk.open(path, Open::Create)?;
-    file.set_size(0)?;
-    file.write_at(&[IoSlice::new(bytes)], 0)?;
-    file.sync_data()
+/// Writes the next version of a file; what it began is gone after an error.
+pub(crate) fn write_unsynced(disk: &dyn Disk, temporary: &Path, bytes: &[u8]) -> Result<FileRef> {
+    let file = disk.open(temporary, Open::Create)?;
+    let written = file.set_size(0).and_then(|()| file.write_at(&[IoSlice::new(bytes)], 0));
+    match written {
+        Ok(()) => Ok(file),
+        Err(fault) => {
+            drop(file);
+            // Best effort: room is needed most when there is none. The next writer starts over
+            // anyway.
+            let _leftover = disk.remove_file(temporary);
+            Err(fault)
+        }
+    }
 }
 
 /// Reads a whole file of at most `bytes_max` bytes; `None` if there is none.

@@ -5,9 +5,11 @@
 //! commit and the device flush once for all of them (figures: docs/decisions/0005). Whoever calls
 //! this, and when, is the flusher's business: this knows no threads and no logs.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::atomic::{beside, write_unsynced};
 use crate::{DiskFault, DiskRef, FaultKind, FileRef, Result};
 
 /// From this many files and folders on, one sync of the file system is cheaper than one each.
@@ -96,6 +98,53 @@ impl FlushPlan {
             self.whole = false;
         }
         flushed
+    }
+
+    /// Replaces small files as [`write_atomically`](crate::write_atomically) does each, with two
+    /// rounds for all of them: the new bytes are durable before the first rename, the names
+    /// when this returns. Answers in the order of `files`, whose paths must differ.
+    ///
+    /// Holds a descriptor per file meanwhile.
+    pub fn replace(&mut self, files: &[(&Path, &[u8])]) -> Vec<Result<()>> {
+        let mut round = FlushRound::default();
+        let written: Vec<Result<PathBuf>> = files
+            .iter()
+            .map(|(path, bytes)| {
+                let (_, temporary) = beside(path)?;
+                round.files.push(write_unsynced(self.disk.as_ref(), &temporary, bytes)?);
+                Ok(temporary)
+            })
+            .collect();
+        let mut synced = self.flush(&round).files.into_iter();
+        let renamed: Vec<Result<&Path>> = files
+            .iter()
+            .zip(written)
+            .map(|((path, _), written)| {
+                let temporary = written?;
+                let renamed = synced
+                    .next()
+                    .unwrap_or(Ok(()))
+                    .and_then(|()| self.disk.rename(&temporary, path))
+                    .and_then(|()| beside(path));
+                if renamed.is_err() {
+                    // Best effort: the next writer starts over anyway.
+                    let _leftover = self.disk.remove_file(&temporary);
+                }
+                renamed.map(|(dir, _)| dir)
+            })
+            .collect();
+        let mut dirs: Vec<PathBuf> = renamed.iter().flatten().map(PathBuf::from).collect();
+        dirs.sort();
+        dirs.dedup();
+        let round = FlushRound { files: Vec::new(), dirs };
+        let synced = self.flush(&round).dirs;
+        let outcomes: BTreeMap<&Path, Result<()>> =
+            round.dirs.iter().map(PathBuf::as_path).zip(synced).collect();
+        let answer = |dir: &Path| match outcomes.get(dir) {
+            Some(Err(fault)) => Err(again(fault)),
+            _ => Ok(()),
+        };
+        renamed.into_iter().map(|renamed| renamed.and_then(answer)).collect()
     }
 
     /// A folder that is gone has no names to make durable: its log was deleted meanwhile, which is

@@ -122,6 +122,13 @@ impl MemDisk {
         self.shared.state().operations
     }
 
+    /// How many of [`MemDisk::operations`] were syncs, of a file, a folder or the file system: what
+    /// a real device takes its time for.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.shared.state().syncs
+    }
+
     /// The changes made so far that no sync has covered.
     #[must_use]
     pub fn unsynced(&self) -> usize {

@@ -17,6 +17,7 @@ mod offsets;
 mod partition;
 mod produce;
 mod read;
+mod together;
 mod upkeep;
 
 pub use jocko_commitlog::{
@@ -27,6 +28,7 @@ pub use offsets::Listed;
 pub use partition::{Effects, Governed, Home, Partition, Standing, Traffic};
 pub use produce::{Appended, Progress, Refused};
 pub use read::{Diverging, Read, ReadOutcome, View};
+pub use together::{Unclosed, close_together, flush_together};
 pub use upkeep::Upkeep;
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use jocko_replica::{
     Assignment, Durability, Input, LogEnds, Policy, Released, Replica, Role, Ticket,
 };
 use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -122,6 +122,14 @@ pub(crate) struct Open {
     pub(crate) awaiting: Upkeep,
 }
 
+/// [`Log::open`] or [`Log::prepare`].
+type OpenLog = fn(
+    DiskRef,
+    &Path,
+    LogConfig,
+    &OpenContext,
+) -> Result<(Log, jocko_commitlog::Recovery), LogFault>;
+
 impl Partition {
     /// A partition that has not touched the disk yet.
     #[must_use]
@@ -209,6 +217,23 @@ impl Partition {
         })
     }
 
+    /// As [`Partition::open`], but what a recovery kept is left to the next flush, so that many
+    /// partitions share one ([`crate::flush_together`]). Nobody may be served before that.
+    ///
+    /// # Errors
+    /// As [`Partition::open`].
+    pub fn prepare(&self) -> Result<(), LogFault> {
+        let mut state = self.lock();
+        if let State::Closed(pending) = &mut *state {
+            let pending = pending.take();
+            *state = self.open_log(pending, Log::prepare);
+        }
+        match &*state {
+            State::Unusable(fault) => Err(fault.clone()),
+            State::Closed(_) | State::Open(_) | State::Gone(_) => Ok(()),
+        }
+    }
+
     /// Whether the log is open.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -264,7 +289,7 @@ impl Partition {
         let mut state = self.lock();
         if let State::Closed(pending) = &mut *state {
             let pending = pending.take();
-            *state = self.open_log(pending);
+            *state = self.open_log(pending, Log::open);
         }
         match &mut *state {
             State::Open(open) => Ok(work(open)),
@@ -315,9 +340,9 @@ impl Partition {
         }
     }
 
-    fn open_log(&self, pending: Option<Assignment>) -> State {
+    fn open_log(&self, pending: Option<Assignment>, open: OpenLog) -> State {
         let governed = self.governed.load();
-        let opened = Log::open(
+        let opened = open(
             Arc::clone(&self.home.disk),
             &self.home.dir,
             governed.log.clone(),

@@ -7,6 +7,7 @@ mod crash;
 mod faults;
 mod reading;
 mod retention;
+mod together;
 
 use crate::{
     Acks, Appended, Assignment, Durability, Effects, Governed, Home, LogConfig, OpenContext,

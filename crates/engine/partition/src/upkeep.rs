@@ -20,6 +20,9 @@ pub struct Upkeep {
     pub expired_producers: usize,
 }
 
+/// A log that is being closed, and the job that ends its files, if there is anything to do.
+pub(crate) type Closing = (Log, Option<FlushJob>);
+
 impl Partition {
     /// What must be synced so that all appended so far is durable. Also leaves the flusher's line:
     /// what is appended from now on lines up anew.
@@ -110,19 +113,24 @@ impl Partition {
     /// An error means that this stop is not clean for this log; the effects are to be carried out
     /// either way.
     pub fn close(&self) -> (Result<(), LogFault>, Effects) {
-        let (log, effects) = self.retire(ErrorCode::NotLeaderOrFollower);
-        let Some(mut log) = log else { return (Ok(()), effects) };
-        let closed = self.close_log(&mut log);
-        self.closed_at(&log);
+        let (closing, effects) = self.begin_close();
+        let closed = closing.and_then(|closing| {
+            let Some((mut log, Some(mut job))) = closing else { return Ok(()) };
+            job.run(self.home().disk.as_ref())?;
+            log.flushed(&job);
+            self.closed_at(&log);
+            Ok(())
+        });
         (closed, effects)
     }
 
-    fn close_log(&self, log: &mut Log) -> Result<(), LogFault> {
-        if let Some(mut job) = log.close()? {
-            job.run(self.home().disk.as_ref())?;
-            log.flushed(&job);
-        }
-        Ok(())
+    /// The first half of [`Partition::close`]: yields the log, with the job that ends it, if any.
+    pub(crate) fn begin_close(&self) -> (Result<Option<Closing>, LogFault>, Effects) {
+        let (log, effects) = self.retire(ErrorCode::NotLeaderOrFollower);
+        let Some(mut log) = log else { return (Ok(None), effects) };
+        let closing = log.close();
+        self.closed_at(&log);
+        (closing.map(|job| Some((log, job))), effects)
     }
 
     /// Ends the partition because its topic is deleted; its files are the caller's to move away.

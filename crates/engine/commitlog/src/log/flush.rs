@@ -74,6 +74,27 @@ impl FlushJob {
         self.state_stored = true;
         Ok(())
     }
+
+    /// Takes note of what became of the state files, one answer each, for whoever writes those of
+    /// many logs at once. Want of room is no fault, as above.
+    ///
+    /// # Errors
+    /// The first other fault, for [`Log::flush_failed`].
+    pub fn state_files_written(
+        &mut self,
+        outcomes: impl IntoIterator<Item = std::result::Result<(), DiskFault>>,
+    ) -> std::result::Result<(), DiskFault> {
+        let mut all_stored = true;
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => {}
+                Err(fault) if fault.kind() == FaultKind::NoSpace => all_stored = false,
+                Err(fault) => return Err(fault),
+            }
+        }
+        self.state_stored = all_stored;
+        Ok(())
+    }
 }
 
 /// What is and what is not durable yet.
@@ -92,6 +113,8 @@ pub(crate) struct Flushing {
     changes: u64,
     names_changed: u64,
     folder_changed: u64,
+    /// Recovery rewrote the indexes of the active segment, too.
+    recovered: u64,
     changes_synced: u64,
     state_files: Vec<StateFile>,
     /// A note in the folder lowers the recovery point that the checkpoint holds.
@@ -113,17 +136,24 @@ impl Flushing {
             changes: 0,
             names_changed: 0,
             folder_changed: 0,
+            recovered: 0,
             changes_synced: 0,
             state_files: Vec::new(),
             bound_is_written: false,
         }
     }
 
-    /// The log was opened: all that it holds is durable.
-    pub(crate) fn opened(&mut self, end: Offset, checkpointed: Offset, checkpointed_start: Offset) {
-        self.durable = end;
+    /// The log was opened, and is durable up to `durable`.
+    pub(crate) fn opened(
+        &mut self,
+        durable: Offset,
+        checkpointed: Offset,
+        checkpointed_start: Offset,
+    ) {
+        self.durable = durable;
         // Epochs that recovery read from the log must be read again until they are written.
-        self.recovery_point = if self.covers_epochs() { end } else { checkpointed.min(end) };
+        let is_settled = self.covers_epochs() && !self.is_recovery_unsynced();
+        self.recovery_point = if is_settled { durable } else { checkpointed.min(durable) };
         self.checkpointed = checkpointed;
         self.checkpointed_start = checkpointed_start;
     }
@@ -148,6 +178,17 @@ impl Flushing {
         self.changes += 1;
         self.folder_changed = self.changes;
         self.names_changed = self.changes;
+    }
+
+    /// Recovery changed files, in a folder that may itself be as new as what it holds.
+    pub(crate) const fn note_recovered(&mut self) {
+        self.note_folder();
+        self.recovered = self.changes;
+    }
+
+    /// Whether what recovery kept still waits for a sync.
+    pub(crate) const fn is_recovery_unsynced(&self) -> bool {
+        self.recovered > self.changes_synced
     }
 
     /// A small file is due; it replaces an older version that was not written yet.
@@ -272,10 +313,12 @@ impl Log {
             if segment.indexes_unsynced && !active {
                 segment.store_indexes(at)?;
                 if segment.indexes_are_stored() {
-                    files.push(segment.offsets.file(at.0, at.1)?);
-                    files.push(segment.times.file(at.0, at.1)?);
+                    files.extend(segment.index_files(at)?);
                     indexed.push(segment.base);
                 }
+            }
+            if active && self.flushing.is_recovery_unsynced() && segment.indexes_are_stored() {
+                files.extend(segment.index_files(at)?);
             }
         }
         Ok((files, indexed))
@@ -351,9 +394,7 @@ impl Log {
         }
         let Some((segment, at)) = self.active() else { return self.take_flush() };
         let sealed = segment.seal(at).and_then(|()| segment.load_first_timestamp(at));
-        let index_files = sealed.and_then(|()| {
-            Ok([segment.offsets.file(at.0, at.1)?, segment.times.file(at.0, at.1)?])
-        });
+        let index_files = sealed.and_then(|()| segment.index_files(at));
         let index_files = self.or_latch(index_files)?;
         // Its sidecar is what the next start believes, so the rest must be there.
         if self.segments.last().is_some_and(crate::segment::Segment::indexes_are_stored) {

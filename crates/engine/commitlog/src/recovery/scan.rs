@@ -62,7 +62,7 @@ impl Log {
             return Err(self.corrupt_end(recovery_point));
         }
         self.rebuild_missing_indexes(first, report)?;
-        self.sync_recovered(first)?;
+        self.end_scan(first, recovery_point)?;
         self.epochs.truncate_end(self.next);
         self.epochs.truncate_start(self.log_start);
         if self.epochs != epochs {
@@ -191,30 +191,36 @@ impl Log {
         Ok(())
     }
 
-    /// What recovery keeps is made durable before anybody reads it.
-    fn sync_recovered(&mut self, first: usize) -> Result<()> {
+    /// Ends the indexes of what was scanned, and notes that all of it is due for a sync.
+    ///
+    /// Many segments are synced here and now, but for the last, so that their files need not all
+    /// stay open until then.
+    fn end_scan(&mut self, first: usize, recovery_point: Offset) -> Result<()> {
         let count = self.segments.len();
+        let kept_open = self.config.open_segments_max.max(1).saturating_add(1);
+        self.flushing.durable = recovery_point.max(self.log_start).min(self.next);
         for place in first..count {
             let Some((segment, at)) = self.segment(place) else { break };
-            if place + 1 < count {
-                segment.seal(at)?
-            } else {
-                segment.store_indexes(at)?
+            if place + 1 == count {
+                segment.store_indexes(at)?;
+                break;
             }
-            segment.file(at)?.sync_data()?;
-            if segment.indexes_are_stored() {
-                segment.offsets.file(at.0, at.1)?.sync_data()?;
-                segment.times.file(at.0, at.1)?.sync_data()?;
+            segment.seal(at)?;
+            if count - place > kept_open && segment.indexes_are_stored() {
+                segment.file(at)?.sync_data()?;
+                for file in segment.index_files(at)? {
+                    file.sync_data()?;
+                }
+                segment.indexes_unsynced = false;
+                let (base, next) = (segment.base, segment.next);
+                if self.flushing.durable >= base {
+                    self.flushing.durable = self.flushing.durable.max(next);
+                }
+                self.touch(place);
             }
-            segment.indexes_unsynced = false;
-            self.touch(place);
         }
-        self.disk.sync_dir(&self.dir)?;
-        // The folder itself may be as new as what it holds.
-        match self.dir.parent() {
-            Some(parent) => Ok(self.disk.sync_dir(parent)?),
-            None => Ok(()),
-        }
+        self.flushing.note_recovered();
+        Ok(())
     }
 }
 

@@ -181,3 +181,55 @@ fn real_files_are_flushed_both_ways() {
         assert_eq!(plan.flush(&round).faults(), 0);
     }
 }
+
+#[test]
+fn small_files_are_replaced_whole_whenever_the_power_goes() {
+    let small = |n: usize| Path::new(DIR).join(n.to_string()).join("small");
+    for supported in [true, false] {
+        let start = MemDisk::with_dir(DIR);
+        start.set_syncfs_supported(supported);
+        for n in 0..5 {
+            start.create_dir_all(&Path::new(DIR).join(n.to_string())).unwrap();
+        }
+        start.write_back();
+        let covered = CrashPoints::on(&start).run(
+            |disk, promised: &mut u8| {
+                let mut plan = FlushPlan::new(DiskRef::clone(disk), PathBuf::from(DIR))?;
+                for generation in 1..3 {
+                    let paths: Vec<PathBuf> = (0..5).map(small).collect();
+                    let bytes = [generation; 50];
+                    let files: Vec<(&Path, &[u8])> =
+                        paths.iter().map(|path| (path.as_path(), &bytes[..])).collect();
+                    plan.replace(&files).into_iter().collect::<Result<()>>()?;
+                    *promised = generation;
+                }
+                Ok::<(), DiskFault>(())
+            },
+            |after, promised| {
+                for n in 0..5 {
+                    let found = after.mem().contents(small(n)).unwrap_or(vec![0; 50]);
+                    assert_eq!(found.len(), 50);
+                    assert!(found.iter().all(|byte| *byte == found[0]));
+                    assert!(found[0] == *promised || found[0] == *promised + 1, "{found:?}");
+                }
+            },
+        );
+        assert!(covered.points > 20, "{covered:?}");
+    }
+}
+
+#[test]
+fn replacing_tells_of_each_file_and_leaves_no_drafts_of_those_that_failed() {
+    let disk = MemDisk::with_dir(DIR);
+    let mut plan = plan(&disk.shared());
+    let paths: Vec<PathBuf> = (0..3).map(path).collect();
+    let files: Vec<(&Path, &[u8])> =
+        paths.iter().map(|path| (path.as_path(), &b"small"[..])).collect();
+    disk.inject(Inject::new(Operation::Write, "0.log.tmp").no_space());
+    disk.inject(Inject::new(Operation::Rename, "1.log.tmp"));
+    let outcomes = plan.replace(&files);
+    assert!(outcomes[0].as_ref().is_err_and(|fault| fault.kind() == FaultKind::NoSpace));
+    assert!(outcomes[1].is_err() && outcomes[2].is_ok());
+    let names: Vec<_> = disk.files().into_iter().map(|(path, _)| path).collect();
+    assert_eq!(names, [path(2)]);
+}

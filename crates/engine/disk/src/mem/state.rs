@@ -112,6 +112,8 @@ pub(super) struct State {
     pub(super) capacity: Option<u64>,
     pub(super) used_blocks: u64,
     pub(super) operations: u64,
+    /// Those of them that were syncs.
+    pub(super) syncs: u64,
     pub(super) power: Power,
     /// The write during which the power went.
     pub(super) cut_write: Option<(Ino, DataChange)>,
@@ -134,6 +136,7 @@ impl Default for State {
             capacity: None,
             used_blocks: 0,
             operations: 0,
+            syncs: 0,
             power: Power::default(),
             cut_write: None,
             injections: Vec::new(),
@@ -180,6 +183,8 @@ impl State {
         }
         self.power.left = self.power.left.map(|left| left - 1);
         self.operations += 1;
+        // A file, a folder or the file system: all three verbs begin so.
+        self.syncs += u64::from(verb.starts_with("sync"));
         Ok(())
     }
 
