@@ -253,9 +253,9 @@ fn produce() -> Command {
             Arg::new("acks")
                 .long("acks")
                 .value_name("ACKS")
-                .value_parser(["all", "1"])
+                .value_parser(["all", "1", "0"])
                 .default_value("all")
-                .help("When a batch counts as written"),
+                .help("When a batch counts as written: on disk, appended, or sent"),
         )
         .arg(
             Arg::new("tombstone")

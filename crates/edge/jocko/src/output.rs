@@ -17,6 +17,18 @@ pub(crate) fn say(words: impl Display) -> Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{words}")?)
 }
 
+/// Whether whoever read the output has gone away, which a command that waits would else notice only
+/// when it has something to write.
+pub(crate) fn reader_has_gone() -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = std::io::stdout();
+    // Errors are told unasked.
+    let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut watched, Some(&now)).is_ok()
+        && watched[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
+}
+
 /// Prints a value as JSON.
 pub(crate) fn json(value: &Value) -> Result<()> {
     say(format_args!("{value:#}"))

@@ -99,10 +99,10 @@ async fn plan(matches: &ArgMatches, client: &mut Client) -> Result<Plan> {
         headers,
         encoding: Encoding::new(codec),
         empty_is_null: matches.get_flag("tombstone"),
-        acks: if matches.get_one::<String>("acks").is_some_and(|acks| acks == "1") {
-            1
-        } else {
-            -1
+        acks: match matches.get_one::<String>("acks").map(String::as_str) {
+            Some("0") => 0,
+            Some("1") => 1,
+            _ => -1,
         },
         json: wants_json(matches),
     })

@@ -169,6 +169,21 @@ impl Broker {
         out.lines().map(str::to_owned).collect()
     }
 
+    /// The first line of a command that goes on, and how it ends when nobody reads its output any
+    /// more, as with `| head -1`.
+    pub(crate) fn head(&self, arguments: &[&str]) -> Ran {
+        let mut child = self.command(arguments).spawn().unwrap();
+        let mut out = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut out).unwrap();
+        let err = read_all(child.stderr.take().unwrap());
+        let ended = wait_until(DEADLINE, || Ok(child.try_wait()?.is_some()));
+        if ended.is_err() {
+            child.kill().unwrap();
+        }
+        let code = child.wait().unwrap().code().unwrap_or(-1);
+        Ran { code, out, err: text(err) }
+    }
+
     /// Starts a command that goes on, and passes its lines on.
     pub(crate) fn follow(&self, arguments: &[&str]) -> Follow {
         let mut child = self.command(arguments).stderr(Stdio::null()).spawn().unwrap();

@@ -30,10 +30,14 @@ fn every_codec_and_acks_mode_writes() {
         let broker = Broker::with(&["--storage-durability", durability]);
         let mut expect = Vec::new();
         for codec in ["none", "gzip", "snappy", "lz4", "zstd"] {
-            for acks in ["all", "1"] {
+            for acks in ["all", "1", "0"] {
                 let line = format!("{codec} {acks} {}", "x".repeat(1_000));
                 broker.produce(&["t", "-z", codec, "--acks", acks], &format!("{line}\n{line}\n"));
                 expect.extend([line.clone(), line]);
+                // Nobody says when a batch with acks=0 is there, and the next must come after it.
+                if acks == "0" {
+                    wait_until(DEADLINE, || Ok(broker.values("t").len() == expect.len())).unwrap();
+                }
             }
         }
         // acks=1 does not wait for the disk, without which fsync mode shows nothing.
@@ -92,6 +96,65 @@ fn what_comes_later_is_followed() {
     .unwrap();
     assert!(seen.unwrap().starts_with("after "));
     assert!(tail.ends_well(), "the count was reached");
+}
+
+#[test]
+fn many_partitions_are_read_as_one() {
+    let broker = Broker::start();
+    broker.ok(&["topic", "create", "wide", "-p", "60"]);
+    let lines: String = (0..600).map(|number| format!("k{number}:{number}\n")).collect();
+    broker.produce(&["wide", "-K", ":"], &lines);
+    let read = broker.ok(&["consume", "wide", "-o", "start", "-n", "600", "-f", "%p %o %v\n"]);
+    let mut next = [0; 60];
+    for line in read.lines() {
+        let words: Vec<usize> = line.split(' ').map(|word| word.parse().unwrap()).collect();
+        let [partition, offset, _] = words[..] else { panic!("{line}") };
+        assert_eq!(offset, next[partition], "each partition in its order");
+        next[partition] += 1;
+    }
+    assert_eq!(next.iter().sum::<usize>(), 600);
+
+    // A tail sees what comes to any of them, whoever is quiet.
+    let tail = broker.follow(&["consume", "wide", "-o", "-0", "-n", "40"]);
+    let mut sent = 0;
+    let mut seen = Vec::new();
+    wait_until(DEADLINE, || {
+        broker.produce(&["wide", "-p", &(sent % 60).to_string()], "later\n");
+        sent += 1;
+        seen.extend(tail.lines.try_iter());
+        Ok(seen.len() >= 40)
+    })
+    .unwrap();
+    assert!(tail.ends_well());
+}
+
+#[test]
+fn an_offset_that_some_partitions_have_reached_is_no_mistake() {
+    let broker = Broker::start();
+    broker.ok(&["topic", "create", "t", "-p", "3"]);
+    broker.produce(&["t", "-p", "0"], "a\n");
+    broker.produce(&["t", "-p", "2"], "c\nd\ne\n");
+    assert_eq!(broker.ok(&["consume", "t", "-o", "2", "-e"]), "e\n");
+    assert_eq!(broker.ok(&["consume", "t", "-o", "1:99", "-e"]), "d\ne\n");
+    assert_eq!(broker.ok(&["consume", "t", "-o", "1", "-e", "-p", "2,2"]), "d\ne\n");
+    broker
+        .run(&["consume", "t", "-o", "9", "-n", "1"])
+        .fails(1, &["every partition ends before offset 9", "3", "-o end"]);
+
+    // The others are followed from that offset on, not from their ends.
+    let follow = broker.follow(&["consume", "t", "-o", "2", "-n", "2"]);
+    assert_eq!(follow.lines.recv_timeout(DEADLINE).unwrap(), "e", "it has begun");
+    broker.produce(&["t", "-p", "0"], "passed over\nwanted\n");
+    assert_eq!(follow.lines.recv_timeout(DEADLINE).unwrap(), "wanted");
+    assert!(follow.ends_well());
+}
+
+#[test]
+fn a_reader_who_leaves_ends_a_command_that_waits() {
+    let broker = Broker::start();
+    broker.produce(&["t"], "a\nb\nc\n");
+    // Nothing more is written, so only the closed pipe can tell.
+    assert_eq!(broker.head(&["consume", "t", "-o", "start"]).ok(), "a\n");
 }
 
 #[test]
