@@ -137,6 +137,12 @@ impl Attributes {
         self.with(Self::CONTROL, on)
     }
 
+    /// The same bits with the bit of the delete horizon set or cleared (KIP-534).
+    #[must_use]
+    pub const fn with_delete_horizon(self, on: bool) -> Self {
+        self.with(Self::DELETE_HORIZON, on)
+    }
+
     const fn with(self, bit: u16, on: bool) -> Self {
         if on { Self(self.0 | bit) } else { Self(self.0 & !bit) }
     }

@@ -10,6 +10,7 @@
 //! - [`AssignedPrefix`] and [`patch_assigned`] put base offset and leader epoch where they belong.
 //! - [`Records`] gives a client the records of a fetched buffer; [`find_by_timestamp`] serves
 //!   ListOffsets.
+//! - [`RetainScratch`] leaves records out of a batch, as the log cleaner does.
 //! - [`BatchBuilder`] writes batches; [`crc32c`] and [`Crc32c`] are the checksum used everywhere.
 //!
 //! Everything here reads bytes from outside: no indexing, no panic, no allocation by a claimed
@@ -34,6 +35,7 @@ mod header;
 mod prepare;
 mod record;
 mod records;
+mod retain;
 mod validate;
 mod varint;
 mod view;
@@ -53,5 +55,6 @@ pub use header::{
 pub use prepare::{Compression, PreparedBatch, Rewrite, prepare};
 pub use record::{Header, Headers, RecordIter, RecordView};
 pub use records::{FetchedRecord, Records, TimestampOffset, find_by_timestamp};
+pub use retain::{RetainScratch, Retained, emptied_batch};
 pub use validate::{AppendRules, Checked, Origin, check};
 pub use view::{BatchView, peek_batch_bytes};
