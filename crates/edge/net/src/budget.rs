@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use jocko_types::Now;
+
 /// A shared allowance in bytes. Growth is refused when it is used up; refused callers are woken
 /// when something is given back.
 #[derive(Debug)]
@@ -15,8 +17,8 @@ pub(crate) struct Budget {
     /// How many wakers wait: asked on each release, so that releases stay one atomic without
     /// pressure.
     waiting: AtomicUsize,
-    /// Half frames that hold memory and wait for no more, on all reactors, as of their last sweeps.
-    receiving: AtomicUsize,
+    /// How half frames stood at the last sweep of each reactor.
+    standings: Mutex<Vec<Standing>>,
     wakers: Mutex<Vec<Waker>>,
 }
 
@@ -26,7 +28,7 @@ impl Budget {
             bytes_max,
             used: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
-            receiving: AtomicUsize::new(0),
+            standings: Mutex::default(),
             wakers: Mutex::new(Vec::new()),
         })
     }
@@ -47,14 +49,31 @@ impl Budget {
         self.waiting.load(Ordering::Acquire) > 0 && self.used() > 0
     }
 
-    /// Notes how many half frames arrive on one reactor; how many do on all.
-    pub(crate) fn note_receiving(&self, before: usize, now: usize) -> usize {
-        if before == now {
-            return self.receiving.load(Ordering::Acquire);
+    /// A place for what one reactor notes.
+    pub(crate) fn take_seat(&self) -> usize {
+        let mut standings = self.standings();
+        standings.push(Standing::default());
+        standings.len() - 1
+    }
+
+    /// Notes how the half frames of the reactor with that seat stand; how those of all do.
+    pub(crate) fn note(&self, seat: usize, now: Standing) -> Standing {
+        let mut standings = self.standings();
+        if let Some(standing) = standings.get_mut(seat) {
+            *standing = now;
         }
-        let sum = self.receiving.fetch_add(now, Ordering::AcqRel) + now;
-        self.receiving.fetch_sub(before, Ordering::AcqRel);
-        sum - before
+        standings.iter().fold(Standing::default(), |sum, each| sum.plus(*each))
+    }
+
+    fn standings(&self) -> MutexGuard<'_, Vec<Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is in use is held by half frames that wait for more, so that nothing will be
+    /// given back: an eighth may be anything else.
+    pub(crate) fn is_deadlocked(&self, standing: Standing) -> bool {
+        let used = self.used();
+        standing.receiving == 0 && used > 0 && standing.stuck_bytes >= used - used / 8
     }
 
     /// Wakes `waker` at the next release.
@@ -85,6 +104,27 @@ impl Budget {
     }
 }
 
+/// How half frames that hold shared memory stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Standing {
+    /// How many wait for no more memory.
+    pub(crate) receiving: usize,
+    /// What the others hold, in bytes.
+    pub(crate) stuck_bytes: usize,
+    /// When the oldest of those others began.
+    pub(crate) stuck_since: Option<Now>,
+}
+
+impl Standing {
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            receiving: self.receiving + other.receiving,
+            stuck_bytes: self.stuck_bytes + other.stuck_bytes,
+            stuck_since: self.stuck_since.into_iter().chain(other.stuck_since).min(),
+        }
+    }
+}
+
 /// What one holder has taken from a [`Budget`]; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
@@ -95,6 +135,11 @@ pub(crate) struct Charge {
 impl Charge {
     pub(crate) fn none(budget: &Arc<Budget>) -> Self {
         Self { budget: Arc::clone(budget), bytes: 0 }
+    }
+
+    /// Bytes taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Raises to `bytes` if the budget has room; true if it did or if no more was asked for.

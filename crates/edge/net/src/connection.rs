@@ -17,14 +17,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BufMut;
 use futures_util::future::LocalBoxFuture;
 use jocko_types::Now;
-use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
 
 use crate::budget::Charge;
-use crate::frames::{Frames, beyond_allowance};
+use crate::frames::{Frames, RoomFault, beyond_allowance};
 use crate::metrics::{self, CloseReason};
 use crate::output::{Flush, Output};
 use crate::ports::BoxStream;
@@ -112,7 +110,7 @@ impl<S: Service> Connection<S> {
             reactor: reactor.clone(),
             vitals: Rc::clone(vitals),
             settings: Arc::clone(&vitals.settings),
-            frames: Frames::new(Charge::none(&reactor.local.budget)),
+            frames: Frames::new(Charge::none(&reactor.local.budget), &reactor.local.buffers),
             pending: VecDeque::new(),
             overlapping: false,
             output: Output::default(),
@@ -363,11 +361,9 @@ impl<S: Service> Connection<S> {
         let room = match self.room(cx)? {
             Some(0) => return Ok(Read::Nothing),
             Some(room) => room,
-            None => return Ok(Read::NoMemory),
+            None => return self.watch(cx),
         };
-        let mut buffer = self.frames.buffer().limit(room);
-        let read = pin!(self.stream.read_buf(&mut buffer)).poll(cx);
-        match read {
+        match self.frames.poll_fill(cx, &mut *self.stream, room) {
             Poll::Pending => Ok(Read::Nothing),
             Poll::Ready(Err(error)) => Err(broken(&error)),
             Poll::Ready(Ok(0)) => {
@@ -382,6 +378,27 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Notices, while there is no memory to read into, that the rest of the frame will never come:
+    /// what is held for it goes back at once.
+    fn watch(&mut self, cx: &mut Context<'_>) -> Result<Read, End> {
+        match self.stream.poll_hang_up(cx) {
+            Poll::Pending => Ok(Read::NoMemory),
+            Poll::Ready(Err(error)) => Err(broken(&error)),
+            // The peer sends no more, but all that it asked is here and may still be answered.
+            Poll::Ready(Ok(unread))
+                if self.frames.may_have_next(self.frame_bytes_max(), unread) =>
+            {
+                Ok(Read::NoMemory)
+            }
+            Poll::Ready(Ok(_)) => {
+                self.frames.abandon();
+                self.eof = true;
+                self.give_up_waiting();
+                Ok(Read::Nothing)
+            }
+        }
+    }
+
     /// Room to read into, or `None` when memory has run out; then the task is woken when some
     /// is given back.
     fn room(&mut self, cx: &mut Context<'_>) -> Result<Option<usize>, End> {
@@ -391,7 +408,10 @@ impl<S: Service> Connection<S> {
             match room {
                 Ok(Some(room)) => return Ok(Some(room)),
                 // Frames at fault are met when it is their turn.
-                Err(_) => return Ok(Some(0)),
+                Err(RoomFault::Size(_)) => return Ok(Some(0)),
+                Err(fault @ RoomFault::System(_)) => {
+                    return Err(End::new(CloseReason::Memory, fault.to_string()));
+                }
                 // Asked again once the waker is in place: memory may have come back in between.
                 Ok(None) if attempt == 0 => self.reactor.local.budget.wait(cx.waker()),
                 Ok(None) => {}
@@ -428,8 +448,10 @@ impl<S: Service> Connection<S> {
                 paused: std::time::Duration::ZERO,
                 paused_since: self.paused.then_some(now),
                 received: 0,
+                held: 0,
             });
             half.received = self.frames.len();
+            half.held = self.frames.held();
             half
         });
         self.vitals.half_frame.set(half);

@@ -3,11 +3,20 @@
 //! Small frames are slices of one buffer that the reactor lends to the connection being polled;
 //! large ones get a buffer of their own, so that they are received in place and their memory
 //! returns when they are dropped. A claimed size is checked before anything is done with it, and
-//! never allocated: a buffer grows as bytes arrive, to at most four times what has come.
+//! never believed: memory is used and counted as bytes arrive, and no more address space is set
+//! aside than 2 MiB or four times what has come.
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::budget::Charge;
+use crate::buffers::{Buffer, Buffers};
 use crate::reactor::SCRATCH_BYTES;
 use crate::settings::ReactorSettings;
 
@@ -15,8 +24,11 @@ use crate::settings::ReactorSettings;
 pub(crate) const PREFIX_BYTES: usize = 4;
 /// The smallest request: api key, version, correlation id.
 pub(crate) const FRAME_BYTES_MIN: usize = 8;
-/// How much larger than what has arrived a buffer may be.
+/// How much larger than what has arrived a buffer above [`EXPECTED_BYTES_MAX`] may be. Its pages
+/// are in memory only as far as they were filled.
 const GROWTH: usize = 4;
+/// How much of a huge frame is asked of the budget at a time.
+const STEP_BYTES: usize = 256 * 1024;
 /// The largest buffer that is made ready because the previous frame was that large. Batches of
 /// the largest default size (1 MiB and a header) fit.
 const EXPECTED_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -33,47 +45,79 @@ pub(crate) struct SizeFault {
     pub(crate) max: usize,
 }
 
-/// Where the bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+/// Why there is no room to read into.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RoomFault {
+    /// The frame is at fault; met when it is its turn.
+    #[error(transparent)]
+    Size(#[from] SizeFault),
+    /// The system gives no memory.
+    #[error("no memory for a frame: {0}")]
+    System(#[from] io::Error),
+}
+
+/// The bytes that are here, by where they are.
+#[derive(Debug)]
+enum Hold {
     /// In a buffer as large as they are, until more is read.
-    Leftover,
-    /// Behind a frame that was cut off and may still be in use, in the same buffer.
-    Behind,
+    Leftover(BytesMut),
     /// In the reactor's buffer.
-    Scratch,
+    Scratch(BytesMut),
+    /// Behind a frame that was cut off and may still be in use, in the same buffer.
+    Behind(Bytes),
     /// In a buffer of their own that becomes the frame.
-    Own,
+    Own(Buffer),
 }
 
 /// Cuts frames out of what is read.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    buffer: BytesMut,
-    place: Place,
+    hold: Hold,
     /// The size of the last frame, prefix included, if it had a buffer of its own: the next is
     /// probably as large and can be received without moving its beginning.
     expected: usize,
     charge: Charge,
+    /// How far a buffer of its own may be filled with what has been charged.
+    admitted: usize,
+    buffers: Arc<Buffers>,
 }
 
 impl Frames {
-    pub(crate) fn new(charge: Charge) -> Self {
-        Self { buffer: BytesMut::new(), place: Place::Leftover, expected: 0, charge }
+    pub(crate) fn new(charge: Charge, buffers: &Arc<Buffers>) -> Self {
+        Self {
+            hold: Hold::Leftover(BytesMut::new()),
+            expected: 0,
+            charge,
+            admitted: 0,
+            buffers: Arc::clone(buffers),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.hold {
+            Hold::Leftover(bytes) | Hold::Scratch(bytes) => bytes,
+            Hold::Behind(bytes) => bytes,
+            Hold::Own(buffer) => buffer.as_ref(),
+        }
     }
 
     /// Bytes received and not yet cut into frames.
     pub(crate) fn len(&self) -> usize {
-        self.buffer.len()
+        self.bytes().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.buffer.is_empty()
+        self.bytes().is_empty()
+    }
+
+    /// Shared memory held for what is here, in bytes.
+    pub(crate) fn held(&self) -> usize {
+        self.charge.bytes()
     }
 
     /// The size of the next frame with its prefix, once the prefix is here.
     fn total(&self, max: usize) -> Result<Option<usize>, SizeFault> {
-        let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() else {
+        let Some(prefix) = self.bytes().first_chunk::<PREFIX_BYTES>() else {
             return Ok(None);
         };
         let size = i32::from_be_bytes(*prefix);
@@ -85,17 +129,33 @@ impl Frames {
 
     /// The beginning of the next frame, once enough of it is here to know what it asks.
     pub(crate) fn head(&self) -> Option<&[u8]> {
-        let head = self.buffer.get(PREFIX_BYTES..)?;
+        let head = self.bytes().get(PREFIX_BYTES..)?;
         (head.len() >= FRAME_BYTES_MIN).then_some(head)
     }
 
     /// Whether the next frame is here whole (or is at fault).
     pub(crate) fn has_next(&self, max: usize) -> bool {
         match self.total(max) {
-            Ok(Some(total)) => self.buffer.len() >= total,
+            Ok(Some(total)) => self.len() >= total,
             Ok(None) => false,
             Err(_) => true,
         }
+    }
+
+    /// Whether the next frame could be whole if only `more` bytes followed.
+    pub(crate) fn may_have_next(&self, max: usize, more: usize) -> bool {
+        match self.total(max) {
+            Ok(Some(total)) => self.len().saturating_add(more) >= total,
+            Ok(None) => self.len().saturating_add(more) >= PREFIX_BYTES + FRAME_BYTES_MIN,
+            Err(_) => true,
+        }
+    }
+
+    /// Forgets what is here, and gives its memory back.
+    pub(crate) fn abandon(&mut self) {
+        self.hold = Hold::Leftover(BytesMut::new());
+        self.expected = 0;
+        self.charge.set(0);
     }
 
     /// Cuts the next frame off, if it is here whole.
@@ -103,21 +163,29 @@ impl Frames {
         &mut self,
         max: usize,
     ) -> Result<Option<(Bytes, Option<Charge>)>, SizeFault> {
-        let Some(total) = self.total(max)? else {
+        let Some(total) = self.total(max)?.filter(|total| self.len() >= *total) else {
             return Ok(None);
         };
-        if self.buffer.len() < total {
-            return Ok(None);
-        }
-        self.buffer.advance(PREFIX_BYTES);
-        let frame = self.buffer.split_to(total - PREFIX_BYTES).freeze();
-        if self.place == Place::Own {
-            self.place = Place::Behind;
-            self.expected = if total > SCRATCH_BYTES { total.min(EXPECTED_BYTES_MAX) } else { 0 };
-            return Ok(Some((frame, Some(self.charge.split()))));
-        }
         self.expected = 0;
-        Ok(Some((frame, None)))
+        let frame = match &mut self.hold {
+            Hold::Leftover(bytes) | Hold::Scratch(bytes) => bytes.split_to(total).freeze(),
+            Hold::Behind(bytes) => bytes.split_to(total),
+            Hold::Own(_) => return Ok(Some(self.next_own(total))),
+        };
+        Ok(Some((frame.slice(PREFIX_BYTES..), None)))
+    }
+
+    /// Makes a frame of the buffer that was filled for it.
+    fn next_own(&mut self, total: usize) -> (Bytes, Option<Charge>) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Leftover(BytesMut::new()));
+        let Hold::Own(buffer) = hold else { unreachable!("the caller has looked") };
+        let mut rest = Bytes::from_owner(buffer);
+        let frame = rest.split_to(total);
+        self.hold = Hold::Behind(rest);
+        if total > SCRATCH_BYTES {
+            self.expected = total.min(EXPECTED_BYTES_MAX);
+        }
+        (frame.slice(PREFIX_BYTES..), Some(self.charge.split()))
     }
 
     /// Makes room to read into, taking the reactor's buffer from `lend` if it fits; how many
@@ -126,74 +194,148 @@ impl Frames {
         &mut self,
         max: usize,
         lend: impl FnOnce() -> BytesMut,
-    ) -> Result<Option<usize>, SizeFault> {
-        let len = self.buffer.len();
+    ) -> Result<Option<usize>, RoomFault> {
+        let len = self.len();
+        let total = self.total(max)?;
+        let is_own = matches!(self.hold, Hold::Own(_));
         // A frame that is here whole and may not start yet is read past like a small one.
-        let total = self.total(max)?.filter(|total| *total > len || self.place != Place::Own);
-        let own = self.place == Place::Own && (total.is_some() || len < PREFIX_BYTES);
-        if own {
-            let end = self.buffer.capacity().min(total.unwrap_or(usize::MAX));
-            if len < end {
-                return Ok(Some(end - len));
-            }
+        match total.filter(|total| *total > len) {
+            Some(total) if total > SCRATCH_BYTES || is_own => return self.room_for(total),
+            None if is_own && len < PREFIX_BYTES => return Ok(Some(self.admitted - len)),
+            _ => {}
         }
-        if let Some(total) = total.filter(|total| *total > len && (*total > SCRATCH_BYTES || own)) {
-            let bytes = total.min((len * GROWTH).max(SCRATCH_BYTES));
-            return Ok(self.move_to_own(bytes, total).then(|| bytes - len));
+        if len == 0 && self.expected > 0 && self.expect()? {
+            return Ok(Some(self.admitted));
         }
-        if self.buffer.is_empty() && self.place != Place::Scratch && self.expected > 0 {
-            let bytes = self.expected;
-            if self.move_to_own(bytes, bytes) {
-                return Ok(Some(bytes));
-            }
-        }
-        if self.place != Place::Scratch {
+        if !matches!(self.hold, Hold::Scratch(_)) {
             let mut scratch = lend();
             scratch.clear();
             scratch.reserve(SCRATCH_BYTES);
-            scratch.extend_from_slice(&self.buffer);
-            self.buffer = scratch;
-            self.place = Place::Scratch;
+            scratch.extend_from_slice(self.bytes());
+            self.hold = Hold::Scratch(scratch);
             self.charge.set(0);
         }
-        // Within the scratch buffer: moves the rest to its front when the end is near.
+        let Hold::Scratch(scratch) = &mut self.hold else { unreachable!("just made so") };
+        // Moves the rest to the front of the buffer when its end is near.
         let wanted = total.unwrap_or(SCRATCH_BYTES / 4).saturating_sub(len);
-        self.buffer.reserve(wanted.max(1));
-        Ok(Some(self.buffer.capacity() - len))
+        scratch.reserve(wanted.max(1));
+        Ok(Some(scratch.capacity() - len))
     }
 
-    /// Moves what is here to a buffer of its own of `bytes`, if the budget has them.
-    fn move_to_own(&mut self, bytes: usize, total: usize) -> bool {
-        let spare = if total > HUGE_BYTES { 4 } else { usize::MAX };
-        if !self.charge.try_raise_within(beyond_allowance(bytes), spare) {
-            return false;
+    /// Makes ready for a frame as large as the last one; false if there is no memory for it.
+    fn expect(&mut self) -> Result<bool, RoomFault> {
+        let bytes = self.expected;
+        if !self.charge.try_raise_within(beyond_allowance(bytes), usize::MAX) {
+            return Ok(false);
         }
-        let mut own = BytesMut::with_capacity(bytes);
-        own.extend_from_slice(&self.buffer);
-        self.buffer = own;
-        self.place = Place::Own;
-        true
+        self.hold = Hold::Own(self.buffers.warm(bytes)?);
+        self.admitted = bytes;
+        Ok(true)
     }
 
-    /// The buffer to read into; call after [`Frames::room`].
-    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.buffer
+    /// Room for more of a frame of `total` bytes in a buffer of its own.
+    fn room_for(&mut self, total: usize) -> Result<Option<usize>, RoomFault> {
+        let len = self.len();
+        let has = match &self.hold {
+            Hold::Own(buffer) => buffer.capacity(),
+            Hold::Leftover(_) | Hold::Scratch(_) | Hold::Behind(_) => 0,
+        };
+        if len < has && len < self.admitted {
+            return Ok(Some(self.admitted.min(has).min(total) - len));
+        }
+        let capacity = if len < has { has } else { capacity_for(total, len) };
+        // What is moved from one mapping to the next is there twice for a moment.
+        let twice = if has > 0 && capacity > has { len } else { 0 };
+        let end = capacity.min(total).min(step_end(total, len));
+        let spare = if total > HUGE_BYTES { 4 } else { usize::MAX };
+        if !self.charge.try_raise_within(beyond_allowance(end + twice), spare) {
+            return Ok(None);
+        }
+        if capacity > has {
+            self.move_to_own(capacity)?;
+        }
+        self.charge.set(beyond_allowance(end));
+        self.admitted = end;
+        Ok(Some(end - len))
+    }
+
+    /// Moves what is here to a buffer of its own for `bytes` bytes.
+    fn move_to_own(&mut self, bytes: usize) -> io::Result<()> {
+        let mut own = self.buffers.fresh(bytes)?;
+        own.extend(self.bytes());
+        self.hold = Hold::Own(own);
+        Ok(())
+    }
+
+    /// Reads at most `room` bytes; call after [`Frames::room`].
+    pub(crate) fn poll_fill<R: AsyncRead + Unpin + ?Sized>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stream: &mut R,
+        room: usize,
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.hold {
+            Hold::Leftover(bytes) | Hold::Scratch(bytes) => {
+                let mut bytes = bytes.limit(room);
+                pin!(stream.read_buf(&mut bytes)).poll(cx)
+            }
+            Hold::Behind(_) => unreachable!("there is no room behind a frame"),
+            Hold::Own(buffer) => {
+                let mut spare = ReadBuf::new(buffer.spare(room));
+                ready!(Pin::new(&mut stream).poll_read(cx, &mut spare))?;
+                let came = spare.filled().len();
+                buffer.advance(came);
+                Poll::Ready(Ok(came))
+            }
+        }
     }
 
     /// Gives the reactor's buffer back and lets go of what is larger than its contents.
     pub(crate) fn settle(&mut self, give: impl FnOnce(BytesMut)) {
-        let kept = match self.place {
-            Place::Leftover => return,
-            Place::Own if !self.buffer.is_empty() => return,
+        match &self.hold {
+            Hold::Leftover(_) => return,
+            Hold::Own(buffer) if !buffer.as_ref().is_empty() => return,
+            // What is behind a frame may be large, and begins a frame that is.
+            Hold::Behind(bytes) if bytes.len() > SCRATCH_BYTES => {
+                let (len, bytes) = (bytes.len(), bytes.len().max(EXPECTED_BYTES_MAX));
+                if self.move_to_own(bytes).is_ok() {
+                    self.charge.set(beyond_allowance(len));
+                    self.admitted = len;
+                    return;
+                }
+            }
             // `Own` and empty was made ready for a frame of which nothing came.
-            Place::Own | Place::Behind | Place::Scratch => BytesMut::from(&self.buffer[..]),
-        };
-        self.charge.set(beyond_allowance(kept.len()));
-        let buffer = std::mem::replace(&mut self.buffer, kept);
-        if self.place == Place::Scratch {
-            give(buffer);
+            Hold::Own(_) | Hold::Behind(_) | Hold::Scratch(_) => {}
         }
-        self.place = Place::Leftover;
+        let kept = BytesMut::from(self.bytes());
+        self.charge.set(beyond_allowance(kept.len()));
+        if let Hold::Scratch(lent) = std::mem::replace(&mut self.hold, Hold::Leftover(kept)) {
+            give(lent);
+        }
+    }
+}
+
+/// The size of the next buffer for a frame of `total` bytes of which `len` are here: the frame's,
+/// or a quarter of it, or a quarter of that ... So a move always leaves most of the frame to come,
+/// and needs no more memory for a moment than half of it.
+fn capacity_for(total: usize, len: usize) -> usize {
+    let mut capacity = total;
+    while capacity > EXPECTED_BYTES_MAX && capacity / GROWTH > len {
+        capacity /= GROWTH;
+    }
+    capacity
+}
+
+/// How far a frame of `total` bytes is received next, before more is asked of the budget. First
+/// what nobody counts. Then all of a frame of ordinary size, so that such frames never hold memory
+/// and wait for each other; but only steps of a huge one, whose claim would keep out others.
+fn step_end(total: usize, len: usize) -> usize {
+    if len < ReactorSettings::ALLOWANCE_BYTES {
+        total.min(ReactorSettings::ALLOWANCE_BYTES)
+    } else if total <= HUGE_BYTES {
+        total
+    } else {
+        total.min(len + STEP_BYTES)
     }
 }
 

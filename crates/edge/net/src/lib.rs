@@ -15,6 +15,7 @@
 #![warn(missing_docs)]
 
 mod budget;
+mod buffers;
 mod connection;
 mod frames;
 mod mailbox;

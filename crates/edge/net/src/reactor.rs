@@ -19,6 +19,7 @@ use jocko_types::{Now, Timestamp};
 use tokio::sync::{Notify, mpsc};
 
 use crate::budget::Budget;
+use crate::buffers::Buffers;
 use crate::mailbox::{Mailbox, Ticket, Waiter, Waiters};
 use crate::metrics::{Counters, Totals};
 use crate::ports::{Ports, run_on};
@@ -46,6 +47,7 @@ pub(crate) struct Local {
     pub(crate) waiters: Rc<Waiters>,
     pub(crate) table: Table,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) buffers: Arc<Buffers>,
     /// Lent to whichever connection is being polled, so that idle ones hold no buffer.
     scratch: RefCell<Option<BytesMut>>,
     joined: Notify,
@@ -226,8 +228,10 @@ impl Reactors {
 
     fn prepare(settings: &ReactorSettings, ports: &Ports) -> (Self, Vec<Seed>) {
         let budget = Budget::new(settings.memory_bytes_max);
-        let seeds: Vec<Seed> =
-            (0..settings.threads()).map(|number| Seed::new(number, ports, &budget)).collect();
+        let buffers = Arc::default();
+        let seeds: Vec<Seed> = (0..settings.threads())
+            .map(|number| Seed::new(number, ports, &budget, &buffers))
+            .collect();
         let reactors = Self {
             handles: seeds.iter().map(|seed| seed.handle.clone()).collect(),
             ports: ports.clone(),
@@ -321,11 +325,12 @@ struct Seed {
     handle: ReactorHandle,
     ports: Ports,
     budget: Arc<Budget>,
+    buffers: Arc<Buffers>,
     errands: mpsc::Receiver<Errand>,
 }
 
 impl Seed {
-    fn new(number: usize, ports: &Ports, budget: &Arc<Budget>) -> Self {
+    fn new(number: usize, ports: &Ports, budget: &Arc<Budget>, buffers: &Arc<Buffers>) -> Self {
         let counters = Arc::new(Counters::default());
         let (sender, errands) = mpsc::channel(ERRANDS_MAX);
         let short = u16::try_from(number).expect("threads() keeps to REACTORS_MAX");
@@ -340,12 +345,13 @@ impl Seed {
             },
             ports: ports.clone(),
             budget: Arc::clone(budget),
+            buffers: Arc::clone(buffers),
             errands,
         }
     }
 
     async fn run(self) {
-        let Self { handle, ports, budget, mut errands } = self;
+        let Self { handle, ports, budget, buffers, mut errands } = self;
         let stop = Arc::clone(&handle.stop);
         let reactor = Reactor {
             local: Rc::new(Local {
@@ -354,6 +360,7 @@ impl Seed {
                 ports,
                 table: Table::default(),
                 budget,
+                buffers,
                 scratch: RefCell::new(None),
                 joined: Notify::new(),
             }),

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use jocko_types::Now;
 
-use crate::budget::Budget;
-use crate::frames::beyond_allowance;
+use crate::budget::{Budget, Standing};
 use crate::metrics::CloseReason;
 use crate::settings::ConnectionSettings;
 
@@ -20,6 +19,10 @@ const STUCK_PART: usize = 8;
 
 /// How many deadlines a frame waits for memory while others, who have some, make progress.
 const PATIENCE: u32 = 4;
+
+/// How long all memory may be held by frames that wait for each other before some are given up.
+/// Their peers are not asked: one that has left may look alive as long as we do not read.
+const DEADLOCK_MAX: Duration = Duration::from_secs(1);
 
 /// The state of one connection as its deadlines see it.
 #[derive(Debug)]
@@ -55,12 +58,21 @@ pub(crate) struct HalfFrame {
     pub(crate) paused_since: Option<Now>,
     /// Bytes received of it.
     pub(crate) received: usize,
+    /// Shared memory it holds, in bytes.
+    pub(crate) held: usize,
 }
 
 impl HalfFrame {
-    /// Whether it holds shared memory and is not waiting for more.
-    fn holds_and_moves(&self) -> bool {
-        self.paused_since.is_none() && beyond_allowance(self.received) > 0
+    fn standing(&self) -> Standing {
+        match self.paused_since {
+            _ if self.held == 0 => Standing::default(),
+            None => Standing { receiving: 1, ..Standing::default() },
+            Some(_) => Standing {
+                stuck_bytes: self.held,
+                stuck_since: Some(self.began),
+                ..Standing::default()
+            },
+        }
     }
 }
 
@@ -127,8 +139,8 @@ impl Vitals {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     entries: RefCell<Vec<Rc<Vitals>>>,
-    /// Half frames that were arriving at the last sweep.
-    receiving: Cell<usize>,
+    /// Its seat at the budget, once it has swept.
+    seat: Cell<Option<usize>>,
 }
 
 impl Table {
@@ -161,30 +173,40 @@ impl Table {
 
     /// Ends what has overstayed. Under memory pressure, when every large half frame of every
     /// reactor waits for memory that the others hold, also the oldest eighth of those past their
-    /// plain deadline: nothing else would ever move.
+    /// plain deadline, or of all if nothing else holds memory: nothing would ever move.
     pub(crate) fn sweep(&self, now: Now, budget: &Budget) {
         let under_pressure = budget.under_pressure();
         let entries = self.entries.borrow();
-        let mut receiving = 0;
+        let mut here = Standing::default();
         for each in entries.iter() {
             if let Some(reason) = each.overdue(now, under_pressure) {
                 each.end(reason);
             }
-            let half = each.half_frame.get();
-            receiving += usize::from(half.is_some_and(|half| half.holds_and_moves()));
+            if let Some(half) = each.half_frame.get() {
+                here = here.plus(half.standing());
+            }
         }
-        let everywhere = budget.note_receiving(self.receiving.replace(receiving), receiving);
+        let seat = self.seat.get().unwrap_or_else(|| budget.take_seat());
+        self.seat.set(Some(seat));
+        let everywhere = budget.note(seat, here);
         if !under_pressure {
             return;
         }
         // Whoever still receives will give memory back; but not for ever is that worth waiting.
-        let patience = if everywhere > 0 { PATIENCE } else { 1 };
+        let patience = if everywhere.receiving > 0 { PATIENCE } else { 1 };
+        // One reactor at a time gives up frames then: the one with the oldest.
+        let deadlocked =
+            budget.is_deadlocked(everywhere) && here.stuck_since == everywhere.stuck_since;
+        let is_stuck = |half: &HalfFrame, settings: &ConnectionSettings| {
+            let Some(since) = half.paused_since else { return false };
+            now.since(half.began) > settings.frame_deadline * patience
+                || (deadlocked && half.held > 0 && now.since(since) >= DEADLOCK_MAX)
+        };
         let mut stuck: Vec<_> = entries
             .iter()
             .filter_map(|each| each.half_frame.get().map(|half| (half, each)))
-            .filter(|(half, _)| half.paused_since.is_some())
+            .filter(|(half, each)| is_stuck(half, &each.settings))
             .map(|(half, each)| (half.began, each))
-            .filter(|(began, each)| now.since(*began) > each.settings.frame_deadline * patience)
             .collect();
         stuck.sort_by_key(|(began, _)| *began);
         for (_, vitals) in stuck.iter().take(stuck.len().div_ceil(STUCK_PART)) {

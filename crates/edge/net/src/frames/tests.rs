@@ -1,9 +1,15 @@
 //! Frames come out as they went in however reads cut them, and memory follows what has come.
 
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use proptest::prelude::*;
 
-use super::{FRAME_BYTES_MIN, Frames, GROWTH, PREFIX_BYTES, SizeFault};
+use super::{
+    EXPECTED_BYTES_MAX, FRAME_BYTES_MIN, Frames, GROWTH, Hold, PREFIX_BYTES, STEP_BYTES, SizeFault,
+    beyond_allowance,
+};
 use crate::budget::{Budget, Charge};
 use crate::reactor::SCRATCH_BYTES;
 
@@ -25,7 +31,11 @@ struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     fn new(budget: usize, rest: &'a [u8]) -> Self {
-        Self { rest, scratch: None, frames: Frames::new(Charge::none(&Budget::new(budget))) }
+        Self {
+            rest,
+            scratch: None,
+            frames: Frames::new(Charge::none(&Budget::new(budget)), &Arc::default()),
+        }
     }
 
     /// Reads up to `chunk` bytes; false if there was no memory or nothing to read.
@@ -37,7 +47,7 @@ impl<'a> Feed<'a> {
         };
         let bytes = room.min(chunk).min(self.rest.len());
         let (now, later) = self.rest.split_at(bytes);
-        self.frames.buffer().put_slice(now);
+        fill(&mut self.frames, now, room);
         self.rest = later;
         bytes > 0
     }
@@ -49,6 +59,24 @@ impl<'a> Feed<'a> {
     fn settle(&mut self) {
         let scratch = &mut self.scratch;
         self.frames.settle(|lent| *scratch = Some(lent));
+    }
+}
+
+/// Reads all of `bytes`, for which there is room.
+fn fill(frames: &mut Frames, mut bytes: &[u8], room: usize) {
+    let wanted = bytes.len();
+    let mut cx = Context::from_waker(Waker::noop());
+    let Poll::Ready(read) = frames.poll_fill(&mut cx, &mut bytes, room) else {
+        panic!("a slice is always ready");
+    };
+    assert_eq!(read.unwrap(), wanted);
+}
+
+fn capacity(frames: &Frames) -> usize {
+    match &frames.hold {
+        Hold::Leftover(bytes) | Hold::Scratch(bytes) => bytes.capacity(),
+        Hold::Behind(bytes) => bytes.len(),
+        Hold::Own(buffer) => buffer.capacity(),
     }
 }
 
@@ -118,7 +146,7 @@ proptest! {
                 break;
             }
             let (now, later) = feed.rest.split_at(bytes);
-            feed.frames.buffer().put_slice(now);
+            fill(&mut feed.frames, now, 7);
             feed.rest = later;
             while let Ok(Some(_)) = feed.frames.next(1000) {}
         }
@@ -138,17 +166,46 @@ fn sizes_out_of_bounds_are_refused_with_what_was_sent() {
 }
 
 #[test]
-fn a_claimed_size_is_not_allocated() {
-    let stream = frame(MAX, 0);
-    let mut feed = Feed::new(64 * 1024 * 1024, &stream);
+fn memory_follows_what_has_come_and_not_what_was_claimed() {
+    let stream = frame(40 * 1024 * 1024, 0);
+    let budget = Budget::new(64 * 1024 * 1024);
+    let mut feed = Feed::new(0, &stream);
+    feed.frames = Frames::new(Charge::none(&budget), &Arc::default());
     let mut received = 0;
-    while feed.read(10_000) {
-        received += 10_000;
-        let capacity = feed.frames.buffer.capacity();
-        let allowed = (received * GROWTH).max(SCRATCH_BYTES) + SCRATCH_BYTES;
-        assert!(capacity <= allowed, "{capacity} bytes for {received} received");
+    while received < stream.len() {
+        let room = feed.frames.room(stream.len(), BytesMut::new).unwrap().unwrap();
+        let bytes = room.min(100_000).min(feed.rest.len());
+        let (now, later) = feed.rest.split_at(bytes);
+        fill(&mut feed.frames, now, room);
+        feed.rest = later;
+        received += bytes;
+        assert!(budget.used() <= received + STEP_BYTES, "{} of {received}", budget.used());
+        let allowed = (received * GROWTH).max(EXPECTED_BYTES_MAX) + SCRATCH_BYTES;
+        let capacity = capacity(&feed.frames);
+        assert!(capacity <= allowed, "room for {capacity} bytes, {received} received");
     }
-    assert_eq!(feed.cut().len(), 1);
+    let (frame, charge) = feed.frames.next(stream.len()).unwrap().unwrap();
+    assert!(frame == stream[PREFIX_BYTES..]);
+    feed.settle();
+    assert_eq!(budget.used(), beyond_allowance(stream.len()), "counted until it is dropped");
+    drop(charge);
+    assert_eq!(budget.used(), 0);
+}
+
+#[test]
+fn what_is_abandoned_is_given_back() {
+    let stream = frame(1_000_000, 0);
+    let budget = Budget::new(64 * 1024 * 1024);
+    let mut feed = Feed::new(0, &stream[..500_000]);
+    feed.frames = Frames::new(Charge::none(&budget), &Arc::default());
+    while feed.read(usize::MAX) {}
+    assert!(budget.used() > 400_000);
+    let rows = [(0, false), (500_003, false), (500_004, true), (usize::MAX, true)];
+    for (more, may) in rows {
+        assert_eq!(feed.frames.may_have_next(MAX, more), may, "{more} more");
+    }
+    feed.frames.abandon();
+    assert_eq!((budget.used(), feed.frames.len()), (0, 0));
 }
 
 #[test]
@@ -178,5 +235,5 @@ fn a_settled_connection_holds_no_more_than_it_has_received() {
     while feed.read(usize::MAX) {}
     feed.settle();
     assert_eq!(feed.frames.len(), 9);
-    assert!(feed.frames.buffer.capacity() <= 64);
+    assert!(capacity(&feed.frames) <= 64);
 }

@@ -9,6 +9,9 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 
 use super::net::{BoxListener, BoxStream, Connect, Listener, Net, SocketOptions};
+use stream::MemoryStream;
+
+mod stream;
 
 /// Bytes in flight per direction of a connection, as a socket buffer would hold.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -73,7 +76,7 @@ impl MemoryNet {
         let Some(listener) = shared.listeners.get(&address) else {
             return Err(io::ErrorKind::ConnectionRefused.into());
         };
-        let (near, far) = tokio::io::duplex(BUFFER_BYTES);
+        let (near, far) = MemoryStream::pair(BUFFER_BYTES);
         listener
             .try_send((Box::new(far), own))
             .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))?;

@@ -50,6 +50,13 @@ pub trait Stream: AsyncRead + AsyncWrite + Debug + Send + Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready when the peer sends no more than what waits here to be read: how many bytes that is.
+    /// Notices a peer that leaves without reading what it sent before. An error says that the
+    /// connection is broken; a stream that cannot tell is never ready.
+    fn poll_hang_up(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
     /// This end's address, where the network has such; asked before the stream is first polled.
     fn local_address(&self) -> Option<SocketAddr> {
         None

@@ -1,11 +1,14 @@
 //! The Net port over TCP.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use futures_util::future::BoxFuture;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
@@ -36,7 +39,7 @@ impl Net for TcpNet {
             let socket = tokio::net::TcpSocket::from_std_stream(socket.into());
             let stream = socket.connect(address).await?;
             stream.set_nodelay(true)?;
-            Ok(Box::new(TcpStream(Joined::Tokio(stream))) as BoxStream)
+            Ok(Box::new(TcpStream::Joined(Joined::Tokio(stream))) as BoxStream)
         })
     }
 }
@@ -135,13 +138,50 @@ impl Listener for TcpListener {
         if self.loopback_congestion {
             set_congestion(&socket, &Congestion::Auto, peer);
         }
-        let stream = TcpStream(Joined::Std(socket.into()));
+        let stream = TcpStream::Joined(Joined::Std(socket.into()));
         Poll::Ready(Ok((Box::new(stream), peer)))
     }
 }
 
-#[derive(Debug)]
-struct TcpStream(Joined<std::net::TcpStream, tokio::net::TcpStream>);
+enum TcpStream {
+    Joined(Joined<std::net::TcpStream, tokio::net::TcpStream>),
+    /// Nobody reads or writes, and the peer's end is watched. The watch must outlive the polls
+    /// of it, so it shares the socket; whoever reads or writes ends it first.
+    Watched(Arc<tokio::net::TcpStream>, BoxFuture<'static, io::Result<()>>),
+}
+
+impl TcpStream {
+    /// The socket, to be read or written.
+    fn get(&mut self) -> io::Result<&mut tokio::net::TcpStream> {
+        if let Self::Watched(..) = self
+            && let Self::Watched(socket, watch) =
+                std::mem::replace(self, Self::Joined(Joined::Lost))
+        {
+            drop(watch);
+            let socket = Arc::into_inner(socket).expect("only the watch shared it");
+            *self = Self::Joined(Joined::Tokio(socket));
+        }
+        match self {
+            Self::Joined(joined) => joined.get(),
+            Self::Watched(..) => unreachable!("the watch has just ended"),
+        }
+    }
+
+    /// The socket as it is now.
+    fn peek(&self) -> Option<&tokio::net::TcpStream> {
+        match self {
+            Self::Joined(Joined::Tokio(socket)) => Some(socket),
+            Self::Watched(socket, _) => Some(socket),
+            Self::Joined(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TcpStream").field(&self.peek()).finish()
+    }
+}
 
 impl AsyncRead for TcpStream {
     fn poll_read(
@@ -149,7 +189,7 @@ impl AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.0.get()?).poll_read(cx, buf)
+        Pin::new(self.get()?).poll_read(cx, buf)
     }
 }
 
@@ -159,7 +199,7 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get()?).poll_write(cx, bytes)
+        Pin::new(self.get()?).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -167,7 +207,7 @@ impl AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(self.0.get()?).poll_write_vectored(cx, pieces)
+        Pin::new(self.get()?).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -179,21 +219,44 @@ impl AsyncWrite for TcpStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.0.get()?).poll_shutdown(cx)
+        Pin::new(self.get()?).poll_shutdown(cx)
     }
 }
 
 impl Stream for TcpStream {
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.get()?.poll_read_ready(cx)
+        self.get()?.poll_read_ready(cx)
+    }
+
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Self::Joined(joined) = self {
+            joined.get()?;
+            let Self::Joined(Joined::Tokio(socket)) =
+                std::mem::replace(self, Self::Joined(Joined::Lost))
+            else {
+                unreachable!("it has just joined");
+            };
+            let socket = Arc::new(socket);
+            let watched = Arc::clone(&socket);
+            let watch = Box::pin(async move { sys::hung_up(&watched).await });
+            *self = Self::Watched(socket, watch);
+        }
+        let Self::Watched(_, watch) = self else { unreachable!("it is watched now") };
+        ready!(watch.as_mut().poll(cx))?;
+        // A finished watch must not be polled again.
+        let socket = self.get()?;
+        if let Some(error) = socket.take_error()? {
+            return Poll::Ready(Err(error));
+        }
+        let unread = rustix::io::ioctl_fionread(socket)?;
+        Poll::Ready(Ok(usize::try_from(unread).unwrap_or(usize::MAX)))
     }
 
     fn local_address(&self) -> Option<SocketAddr> {
-        match &self.0 {
-            Joined::Std(stream) => stream.local_addr().ok(),
-            Joined::Tokio(stream) => stream.local_addr().ok(),
-            Joined::Lost => None,
+        if let Self::Joined(Joined::Std(stream)) = self {
+            return stream.local_addr().ok();
         }
+        self.peek().and_then(|stream| stream.local_addr().ok())
     }
 
     fn sends_files(&self) -> bool {
@@ -221,7 +284,7 @@ impl TcpStream {
         cx: &mut Context<'_>,
         mut call: impl FnMut(&tokio::net::TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        let socket = self.0.get()?;
+        let socket = self.get()?;
         loop {
             ready!(socket.poll_write_ready(cx))?;
             match socket.try_io(Interest::WRITABLE, || call(socket)) {

@@ -3,6 +3,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use memmap2::MmapMut;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 /// Files pass through this process.
 pub(crate) const SENDS_FILES: bool = false;
@@ -26,3 +31,18 @@ pub(crate) fn send_more(_socket: impl AsFd, _bytes: &[u8]) -> io::Result<usize> 
 pub(crate) fn set_congestion(_socket: impl AsFd, _name: &str) -> io::Result<()> {
     Ok(())
 }
+
+/// How often a socket with unread bytes is asked whether its peer has left.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Waits until the peer of `socket` sends no more, unread bytes or not.
+pub(crate) async fn hung_up(socket: &TcpStream) -> io::Result<()> {
+    // Told at once while bytes wait; asking costs no system call.
+    while !socket.ready(Interest::READABLE).await?.is_read_closed() {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+    Ok(())
+}
+
+/// Does nothing: page sizes stay the system's choice.
+pub(crate) fn keep_pages_small(_map: &MmapMut) {}

@@ -29,7 +29,13 @@ fn half(began: u64, received: usize, paused_since: Option<u64>) -> HalfFrame {
         paused: Duration::ZERO,
         paused_since: paused_since.map(at),
         received,
+        held: 0,
     }
+}
+
+/// The same, holding so many bytes of shared memory.
+fn holding(held: usize, half: HalfFrame) -> HalfFrame {
+    HalfFrame { held, ..half }
 }
 
 /// A budget that somebody waits for.
@@ -87,7 +93,7 @@ fn frames_wait_longer_while_others_make_progress_also_on_other_reactors() {
     let (budget, _charge) = pressed();
     let (table, elsewhere) = (Table::default(), Table::default());
     let stuck = connection(&table, Some(half(0, 1_000_000, Some(1))));
-    connection(&elsewhere, Some(half(90, 1_000_000, None)));
+    connection(&elsewhere, Some(holding(100, half(90, 1_000_000, None))));
     // A small frame holds nothing that others wait for.
     connection(&table, Some(half(99, 100, None)));
     elsewhere.sweep(at(100), &budget);
@@ -95,6 +101,42 @@ fn frames_wait_longer_while_others_make_progress_also_on_other_reactors() {
     assert_eq!(stuck.kill.take(), None);
     table.sweep(at(121), &budget);
     assert_eq!(stuck.kill.take(), Some(CloseReason::Memory), "but not for ever");
+}
+
+#[test]
+fn frames_that_hold_all_memory_and_wait_for_more_are_given_up_soon() {
+    let rows = [
+        // held by each of 16 of 1000 used, paused since, others receive, how many are given up
+        (60, 8, false, 2),
+        (0, 8, false, 0),
+        (50, 8, false, 0),
+        (60, 10, false, 0),
+        (60, 8, true, 0),
+    ];
+    for (held, paused_since, others, wanted) in rows {
+        let (budget, _charge) = pressed();
+        let (table, elsewhere) = (Table::default(), Table::default());
+        let stuck: Vec<_> = (0..16)
+            .map(|_| connection(&table, Some(holding(held, half(8, 100, Some(paused_since))))))
+            .collect();
+        connection(&elsewhere, others.then(|| holding(1, half(9, 1, None))));
+        elsewhere.sweep(at(10), &budget);
+        table.sweep(at(10), &budget);
+        let ended = stuck.iter().filter(|each| each.kill.get().is_some()).count();
+        assert_eq!(ended, wanted, "{held} held, paused since {paused_since}, {others}");
+    }
+}
+
+#[test]
+fn the_reactor_with_the_oldest_frame_gives_up_first() {
+    let (budget, _charge) = pressed();
+    let (older, newer) = (Table::default(), Table::default());
+    let stuck = |table, began| connection(table, Some(holding(500, half(began, 1, Some(5)))));
+    let (first, second) = (stuck(&older, 1), stuck(&newer, 2));
+    older.sweep(at(5), &budget);
+    newer.sweep(at(6), &budget);
+    older.sweep(at(6), &budget);
+    assert_eq!((first.kill.take(), second.kill.take()), (Some(CloseReason::Memory), None));
 }
 
 #[test]

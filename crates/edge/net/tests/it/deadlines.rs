@@ -66,18 +66,47 @@ fn an_idle_connection_ends_after_its_deadline_and_not_while_it_waits() {
 
 #[test]
 fn a_peer_that_reads_no_replies_is_closed_on() {
+    let patience = [None, Some(2), Some(300)];
+    for seconds in patience {
+        simulate(async move {
+            let setup = Setup::connection(|settings| {
+                if let Some(seconds) = seconds {
+                    settings.write_stall_max = Duration::from_secs(seconds);
+                }
+            });
+            let limit = setup.server.connection.write_stall_max;
+            let world = World::simulated(setup);
+            let mut client = world.client().await;
+            for _ in 0..20 {
+                client.send(op::BIG, 64).await;
+            }
+            tokio::time::sleep(limit - Duration::from_secs(1)).await;
+            assert_eq!(world.reactors.totals().open, 1, "{limit:?}");
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            let totals = world.reactors.totals();
+            assert_eq!(totals.closed_for(CloseReason::WriteStalled), 1, "{limit:?}");
+            assert_eq!((totals.open, totals.memory_bytes), (0, 0));
+        });
+    }
+}
+
+#[test]
+fn every_byte_taken_gives_a_peer_another_write_deadline() {
     simulate(async {
-        let world = World::simulated(Setup::default());
+        let limit = Duration::from_secs(10);
+        let world = World::simulated(Setup::connection(|each| each.write_stall_max = limit));
         let mut client = world.client().await;
         for _ in 0..20 {
             client.send(op::BIG, 64).await;
         }
-        tokio::time::sleep(Duration::from_secs(29)).await;
-        assert_eq!(world.reactors.totals().open, 1);
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        let totals = world.reactors.totals();
-        assert_eq!(totals.closed_for(CloseReason::WriteStalled), 1);
-        assert_eq!((totals.open, totals.memory_bytes), (0, 0));
+        // A reply each eight seconds, then none.
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            assert_eq!(client.reply().await.unwrap().len(), 65_536);
+        }
+        let stopped = Instant::now();
+        crate::harness::until_later(|| world.reactors.totals().open == 0).await;
+        assert_about(stopped.elapsed(), 10);
     });
 }
 

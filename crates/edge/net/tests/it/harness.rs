@@ -309,6 +309,17 @@ pub(crate) async fn settle() {
     }
 }
 
+/// Lets time pass until `done`.
+pub(crate) async fn until_later(done: impl Fn() -> bool) {
+    for _ in 0..100_000 {
+        if done() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("never happened");
+}
+
 /// Yields until `done`.
 pub(crate) async fn until(done: impl Fn() -> bool) {
     let turns = Rc::new(Cell::new(0_u64));

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use jocko_net::CloseReason;
 
-use crate::harness::{Client, Setup, World, op, request, settle, simulate};
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Client, Setup, World, live, op, request, settle, simulate, until};
 
 #[test]
 fn frame_sizes_out_of_bounds_end_the_connection_at_once() {
@@ -90,7 +92,6 @@ fn slow_loris_connections_end_and_harm_nobody() {
         let drip = request(op::ECHO, 1, 100);
         for (turn, byte) in drip.iter().take(6).enumerate() {
             for client in &mut slow {
-                use tokio::io::AsyncWriteExt;
                 // Those already closed on refuse it.
                 let _ = client.stream.write_all(&[*byte]).await;
             }
@@ -112,7 +113,7 @@ fn half_sent_frames_cost_no_more_than_the_budget() {
         let budget = 4 * 1024 * 1024;
         let world = World::simulated(Setup::default().memory(budget));
         let mut half_sent = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..30 {
             let mut client = world.client().await;
             // 3 MB frames, of which 200 kB come (the pipe takes them whether or not they are read).
             let frame = request(op::ECHO, 1, 3_000_000);
@@ -126,16 +127,136 @@ fn half_sent_frames_cost_no_more_than_the_budget() {
         // Small requests have an allowance of their own.
         let mut small = world.client().await;
         small.echo(1, 30_000).await;
-        // A large one gets its turn once the half frames have met their deadline.
+        // A large one gets its turn once half frames that wait for each other were given up.
         let started = tokio::time::Instant::now();
         let mut large: Client = world.client().await;
         large.echo(2, 2_900_000).await;
         let waited = started.elapsed();
-        assert!(waited < Duration::from_secs(300), "{waited:?}");
+        assert!(waited < Duration::from_secs(120), "{waited:?}");
         small.echo(3, 60_000).await;
         drop((half_sent, small, large));
         world.all_ended().await;
         assert_eq!(world.reactors.totals().memory_bytes, 0, "all of it came back");
+    });
+}
+
+/// Senders of frames, all at once and too many for the memory; how many were answered and how
+/// many given up, and how long it took.
+async fn compete(senders: u16, payload: usize, memory: usize) -> (u64, u64, Duration) {
+    let world = World::simulated(Setup::default().memory(memory));
+    let mut tasks = Vec::new();
+    for key in 0..senders {
+        let mut client = world.client().await;
+        tasks.push(tokio::task::spawn_local(async move {
+            let sent = client.stream.write_all(&request(op::ECHO, key, payload)).await;
+            sent.is_ok() && client.key().await == Some(key)
+        }));
+    }
+    let started = tokio::time::Instant::now();
+    let mut answered = 0;
+    for task in tasks {
+        answered += u64::from(task.await.unwrap());
+    }
+    let given_up = world.reactors.totals().closed_for(CloseReason::Memory);
+    (answered, given_up, started.elapsed())
+}
+
+#[test]
+fn frames_of_ordinary_size_take_turns() {
+    simulate(async {
+        for payload in [100_000, 700_000, 1_900_000] {
+            let (answered, given_up, took) = compete(40, payload, 4 * 1024 * 1024).await;
+            assert_eq!((answered, given_up, took), (40, 0, Duration::ZERO), "{payload}");
+        }
+    });
+}
+
+#[test]
+fn huge_frames_that_only_wait_for_each_other_are_not_left_to_their_deadline() {
+    simulate(async {
+        let (answered, given_up, took) = compete(20, 2_500_000, 8 * 1024 * 1024).await;
+        assert_eq!(answered + given_up, 20);
+        assert!(given_up > 0, "they did wait for each other");
+        assert!(answered >= 1, "{answered} answered, {given_up} given up");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    });
+}
+
+/// Frames of 3 MB that take all of a budget of 4 MiB, and one more of which `sent` bytes have come
+/// in part, the rest waiting in the socket.
+async fn starved(world: &World, sent: usize) -> (Vec<Client>, Client) {
+    let frame = request(op::ECHO, 1, 3_000_000);
+    let mut holding = Vec::new();
+    while world.reactors.totals().memory_pauses == 0 {
+        let mut client = world.client().await;
+        client.raw(&frame[..100_000]).await;
+        // Each in turn, so that the last one is the first to find no memory.
+        for _ in 0..1_000 {
+            settle().await;
+            if world.reactors.totals().memory_pauses > 0 {
+                break;
+            }
+        }
+        holding.push(client);
+    }
+    let mut paused = world.client().await;
+    paused.raw(&request(op::ECHO, 9, 200_000 - 8)[..sent]).await;
+    settle().await;
+    (holding, paused)
+}
+
+#[test]
+fn a_peer_that_leaves_while_its_frame_waits_for_memory_is_noticed_at_once() {
+    simulate(async {
+        let world = World::simulated(Setup::default().memory(4 * 1024 * 1024));
+        let (holding, paused) = starved(&world, 150_000).await;
+        let open = world.server.as_ref().unwrap().connections();
+        let started = tokio::time::Instant::now();
+        drop(paused);
+        until(|| world.server.as_ref().unwrap().connections() < open).await;
+        drop(holding);
+        world.all_ended().await;
+        assert_eq!(started.elapsed(), Duration::ZERO, "no deadline was needed");
+        let totals = world.reactors.totals();
+        assert_eq!(totals.closed_for(CloseReason::Disconnected), open as u64);
+        assert_eq!(totals.memory_bytes, 0);
+    });
+}
+
+#[test]
+fn a_paused_peer_that_has_sent_its_whole_frame_and_no_more_is_answered() {
+    simulate(async {
+        let world = World::simulated(Setup::default().memory(4 * 1024 * 1024));
+        let (holding, mut paused) = starved(&world, 200_004).await;
+        paused.stream.shutdown().await.unwrap();
+        settle().await;
+        drop(holding);
+        assert_eq!(paused.key().await, Some(9));
+        assert!(paused.ended().await);
+    });
+}
+
+#[test]
+fn real_peers_that_leave_while_paused_are_noticed_at_once() {
+    live(async {
+        let mut setup = Setup::default().memory(4 * 1024 * 1024);
+        setup.reactors.count = 1;
+        let world = World::real(setup);
+        let frame = request(op::ECHO, 1, 3_000_000);
+        let mut half_sent = Vec::new();
+        for _ in 0..20 {
+            let mut client = world.client().await;
+            // As much as the sockets take: what the broker does not read waits in them.
+            let send = client.stream.write_all(&frame[..700_000]);
+            let _ = tokio::time::timeout(Duration::from_millis(20), send).await;
+            half_sent.push(client);
+        }
+        until(|| world.reactors.totals().memory_pauses >= 10).await;
+        let left = std::time::Instant::now();
+        drop(half_sent);
+        world.all_ended().await;
+        assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+        assert_eq!(world.reactors.totals().memory_bytes, 0);
     });
 }
 
