@@ -3,222 +3,267 @@
 //!
 //! Machines differ and are shared: the ratios mean something, the absolutes little.
 
+mod footprint;
+mod process;
+mod raw;
+mod speed;
+mod topics;
+
 use crate::{jocko, kafka};
 use anyhow::{Context, Result, bail, ensure};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const RECORD_BYTES: u64 = 1_024;
-const ROUNDS: usize = 3;
+const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [--topics N]
+  footprint  size, time to the first connection, memory and CPU at rest
+  topics     many topics created, memory with them, clean stop, restart, restart after kill -9
+  produce    Kafka's load generator, page cache against page cache
+  consume    the same records read back
+  durable    produce, on disk before the answer";
 
-/// One broker under measurement.
-struct Side {
-    name: &'static str,
-    address: String,
-    pid: u32,
+/// What can be measured apart from the rest.
+const PARTS: [&str; 5] = ["footprint", "topics", "produce", "consume", "durable"];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Options {
+    /// Some of [`PARTS`].
+    only: Vec<String>,
+    /// How many records each round writes, where the disk is not waited for.
+    records: u64,
+    /// How many topics are created.
+    topics: usize,
 }
 
-/// What one run of a client cost.
-#[derive(Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    broker_cpu: Duration,
-    bytes: u64,
-}
-
-impl Cost {
-    fn megabytes_per_second(self) -> f64 {
-        self.bytes as f64 / 1e6 / self.wall.as_secs_f64()
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options {
+        only: PARTS.iter().map(|&part| part.to_owned()).collect(),
+        records: 1_000_000,
+        topics: 1_000,
+    };
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let value = arguments.next().with_context(|| format!("{argument} has no value\n{USAGE}"));
+        match argument.as_str() {
+            "--only" => options.only = value?.split(',').map(str::to_owned).collect(),
+            "--records" => options.records = value?.parse().context("--records N")?,
+            "--topics" => options.topics = value?.parse().context("--topics N")?,
+            _ => bail!("{USAGE}"),
+        }
     }
-
-    fn cpu_seconds_per_gigabyte(self) -> f64 {
-        self.broker_cpu.as_secs_f64() / (self.bytes as f64 / 1e9)
+    for part in &options.only {
+        ensure!(PARTS.contains(&part.as_str()), "there is no part {part}\n{USAGE}");
     }
+    ensure!(options.records > 0 && options.topics > 0, "nothing comes of nothing\n{USAGE}");
+    Ok(options)
 }
 
-/// Runs the whole comparison; `records` is how many each round writes.
+/// Runs the comparison, or the parts of it that are asked for.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
+    let options = parse(arguments)?;
+    let wants = |part: &str| options.only.iter().any(|only| only == part);
     if let Some(missing) = kafka::absent() {
         bail!("the comparison {missing}");
     }
-    ensure!(kafka::on_path("kcat"), "the comparison needs kcat (Debian: apt-get install kcat)");
-    let records = match arguments {
-        [] => 400_000,
-        [flag, count] if flag == "--records" => count.parse().context("--records N")?,
-        _ => bail!("usage: cargo xtask bench [--records N]"),
-    };
+    if wants("consume") {
+        ensure!(kafka::on_path("kcat"), "reading back needs kcat (Debian: apt-get install kcat)");
+    }
     let folder = root.join("target/bench");
     // Left over from a run that was cut short.
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    footprint(root, &folder)?;
-    say("== produce and consume, page cache against page cache (jocko relaxed, Kafka's default)");
-    compare(root, &folder.join("relaxed"), records, &["--storage-durability", "relaxed"], &[])?;
-    say("== produce, on disk before the answer (jocko's default, Kafka with flush.messages=1)");
-    let flush = [("log.flush.interval.messages".to_owned(), "1".to_owned())];
-    compare(root, &folder.join("fsync"), records / 8, &[], &flush)?;
+    if wants("footprint") {
+        say("== footprint");
+        footprint::run(root, &folder.join("footprint"))?;
+    }
+    if wants("topics") {
+        say(&format!("== {} topics", options.topics));
+        topics::run(root, &folder.join("topics"), options.topics)?;
+    }
+    if wants("produce") || wants("consume") {
+        say("== page cache against page cache (jocko relaxed, Kafka as it comes)");
+        let load = speed::Load {
+            records: options.records,
+            jocko_arguments: &["--storage-durability", "relaxed"],
+            kafka_overrides: &[],
+            shows: &|what| wants(what),
+            reads_back: wants("consume"),
+        };
+        speed::run(root, &folder.join("relaxed"), &load)?;
+    }
+    if wants("durable") {
+        say("== on disk before the answer (jocko as it comes, Kafka with flush.messages=1)");
+        let load = speed::Load {
+            // Kafka writes some twenty megabytes a second this way.
+            records: (options.records / 8).max(1),
+            jocko_arguments: &[],
+            kafka_overrides: &[("log.flush.interval.messages", "1")],
+            shows: &|what| what == "produce",
+            reads_back: false,
+        };
+        speed::run(root, &folder.join("durable"), &load)?;
+    }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
 
-/// Size, time to ready, idle memory and idle CPU of both.
-fn footprint(root: &Path, folder: &Path) -> Result<()> {
-    say("== footprint");
-    let binary = jocko::release_binary(root)?;
-    say(&format!("jocko binary {:.1} MB", std::fs::metadata(&binary)?.len() as f64 / 1e6));
-    let mut starts = Vec::new();
-    for round in 0..5 {
-        let options = jocko::Options::new(folder.join(format!("start-{round}")));
-        let started = Instant::now();
-        let broker = jocko::Jocko::start(root, &options)?;
-        starts.push(started.elapsed());
-        broker.stop()?;
+/// The two that are compared, in the order in which they are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Jocko,
+    Kafka,
+}
+
+const BOTH: [Kind; 2] = [Kind::Jocko, Kind::Kafka];
+
+/// How to start one of them, again and again on the same files.
+#[derive(Debug, Clone)]
+struct Plan {
+    kind: Kind,
+    root: PathBuf,
+    data_dir: PathBuf,
+    /// Of jocko.
+    arguments: Vec<String>,
+    /// Of Kafka.
+    overrides: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// One with its files under `folder`, as it comes.
+    fn new(kind: Kind, root: &Path, folder: &Path) -> Self {
+        Self {
+            kind,
+            root: root.to_owned(),
+            data_dir: folder.join(kind.name()),
+            arguments: Vec::new(),
+            overrides: Vec::new(),
+        }
     }
-    starts.sort_unstable();
-    let broker = jocko::Jocko::start(root, &jocko::Options::new(folder.join("idle")))?;
-    report_idle("jocko", starts[starts.len() / 2], broker.pid())?;
-    broker.stop()?;
-    let started = Instant::now();
-    let broker = kafka::Kafka::start(root, &kafka::Options::new(folder.join("idle-kafka")))?;
-    report_idle("kafka", started.elapsed(), broker.pid())?;
-    broker.stop()
-}
 
-fn report_idle(name: &str, ready: Duration, pid: u32) -> Result<()> {
-    // Let start-up work end before the quiet is measured.
-    std::thread::park_timeout(Duration::from_secs(3));
-    let before = cpu_time(pid)?;
-    std::thread::park_timeout(Duration::from_secs(10));
-    let cpu = cpu_time(pid)? - before;
-    say(&format!(
-        "{name}: start to first connection {:.0} ms, idle memory {:.1} MB, idle CPU {:.2} %",
-        ready.as_secs_f64() * 1e3,
-        resident_bytes(pid)? as f64 / 1e6,
-        cpu.as_secs_f64() * 10.0
-    ));
-    Ok(())
-}
-
-/// Both brokers up at once, one working at a time.
-fn compare(
-    root: &Path,
-    folder: &Path,
-    records: u64,
-    jocko_arguments: &[&str],
-    kafka_overrides: &[(String, String)],
-) -> Result<()> {
-    let mut options = jocko::Options::new(folder.join("jocko"));
-    options.arguments = jocko_arguments.iter().map(|&argument| argument.to_owned()).collect();
-    let jocko = jocko::Jocko::start(root, &options)?;
-    let mut options = kafka::Options::new(folder.join("kafka"));
-    options.overrides = kafka_overrides.to_vec();
-    let kafka = kafka::Kafka::start(root, &options)?;
-    let sides = [
-        Side { name: "jocko", address: jocko.bootstrap(), pid: jocko.pid() },
-        Side { name: "kafka", address: kafka.bootstrap(), pid: kafka.pid() },
-    ];
-    let mut produced = [Vec::new(), Vec::new()];
-    let mut consumed = [Vec::new(), Vec::new()];
-    for round in 0..=ROUNDS {
-        for (at, side) in sides.iter().enumerate() {
-            let topic = format!("bench-{round}");
-            let cost = measure(side, records, || produce(root, side, &topic, records))?;
-            // The first round warms both up: classes are loaded, pages are there.
-            if round > 0 {
-                produced[at].push(cost);
+    /// Starts it and waits for the first connection.
+    fn start(&self) -> Result<Side> {
+        match self.kind {
+            Kind::Jocko => {
+                let mut options = jocko::Options::new(&self.data_dir);
+                options.arguments.clone_from(&self.arguments);
+                jocko::Jocko::start(&self.root, &options).map(Side::Jocko)
             }
-            let cost = measure(side, records, || consume(side, &topic, records))?;
-            if round > 0 {
-                consumed[at].push(cost);
+            Kind::Kafka => {
+                let mut options = kafka::Options::new(&self.data_dir);
+                options.overrides.clone_from(&self.overrides);
+                kafka::Kafka::start(&self.root, &options).map(Side::Kafka)
             }
         }
     }
-    report("produce", &sides, &mut produced);
-    report("consume", &sides, &mut consumed);
-    jocko.stop()?;
-    kafka.stop()
 }
 
-fn measure(side: &Side, records: u64, work: impl FnOnce() -> Result<()>) -> Result<Cost> {
-    let (before, started) = (cpu_time(side.pid)?, Instant::now());
-    work().with_context(|| side.name)?;
-    let wall = started.elapsed();
-    Ok(Cost { wall, broker_cpu: cpu_time(side.pid)? - before, bytes: records * RECORD_BYTES })
-}
-
-/// Kafka's own load generator.
-fn produce(root: &Path, side: &Side, topic: &str, records: u64) -> Result<()> {
-    let output = kafka::tool(root, "org.apache.kafka.tools.ProducerPerformance")?
-        .args(["--topic", topic, "--num-records", &records.to_string()])
-        .args(["--record-size", &RECORD_BYTES.to_string(), "--throughput", "-1"])
-        .args(["--producer-props", &format!("bootstrap.servers={}", side.address)])
-        .args(["acks=all", "linger.ms=5", "batch.size=16384"])
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let summary = text.lines().last().unwrap_or_default();
-    ensure!(
-        output.status.success() && summary.contains("records sent"),
-        "ProducerPerformance: {text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    say(&format!("    {} {summary}", side.name));
-    Ok(())
-}
-
-fn consume(side: &Side, topic: &str, records: u64) -> Result<()> {
-    let status = Command::new("kcat")
-        .args(["-b", &side.address, "-C", "-q", "-t", topic, "-p", "0", "-o", "beginning"])
-        .args(["-c", &records.to_string(), "-f", "%o\n"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .context("kcat")?;
-    ensure!(status.success(), "kcat ended with {status}");
-    Ok(())
-}
-
-fn report(what: &str, sides: &[Side; 2], costs: &mut [Vec<Cost>; 2]) {
-    let mut medians = [0.0; 4];
-    for (at, side) in sides.iter().enumerate() {
-        let speed = median(costs[at].iter().map(|cost| cost.megabytes_per_second()));
-        let cpu = median(costs[at].iter().map(|cost| cost.cpu_seconds_per_gigabyte()));
-        say(&format!("{what} {}: {speed:.0} MB/s, {cpu:.2} broker CPU s/GB", side.name));
-        (medians[at * 2], medians[at * 2 + 1]) = (speed, cpu);
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Jocko => "jocko",
+            Self::Kafka => "kafka",
+        }
     }
-    let [jocko_speed, jocko_cpu, kafka_speed, kafka_cpu] = medians;
+}
+
+/// A running broker.
+enum Side {
+    Jocko(jocko::Jocko),
+    Kafka(kafka::Kafka),
+}
+
+impl Side {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Jocko(_) => Kind::Jocko.name(),
+            Self::Kafka(_) => Kind::Kafka.name(),
+        }
+    }
+
+    fn address(&self) -> String {
+        match self {
+            Self::Jocko(broker) => broker.bootstrap(),
+            Self::Kafka(broker) => broker.bootstrap(),
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Jocko(broker) => broker.pid(),
+            Self::Kafka(broker) => broker.pid(),
+        }
+    }
+
+    /// From the start of its process to the first connection that it took.
+    fn ready_in(&self) -> Duration {
+        match self {
+            Self::Jocko(broker) => broker.ready_in(),
+            Self::Kafka(broker) => broker.ready_in(),
+        }
+    }
+
+    /// Stops it cleanly; how long that took.
+    fn stop(self) -> Result<Duration> {
+        let started = Instant::now();
+        match self {
+            Self::Jocko(broker) => broker.stop()?,
+            Self::Kafka(broker) => broker.stop()?,
+        }
+        Ok(started.elapsed())
+    }
+}
+
+/// Prints a figure of both and their ratio.
+fn tell(what: &str, unit: &str, [jocko, kafka]: [f64; 2]) {
+    let places = usize::from(jocko.min(kafka) < 100.0) + usize::from(jocko.min(kafka) < 10.0);
     say(&format!(
-        "{what}: jocko is {:.2} times as fast, at {:.2} of the CPU (medians of {ROUNDS}, client start-up included)",
-        jocko_speed / kafka_speed,
-        jocko_cpu / kafka_cpu
+        "  {what:<34} jocko {jocko:>10.places$} {unit:<4}  kafka {kafka:>10.places$} {unit:<4}  ratio {}",
+        significant(jocko / kafka)
     ));
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
+/// A ratio with as many places as say something.
+fn significant(ratio: f64) -> String {
+    if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
+}
+
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// User plus system time of a process so far.
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("is it Linux?")?;
-    let (_, fields) = stat.rsplit_once(')').context("stat without a name")?;
-    let ticks = |at: usize| -> Result<u64> {
-        fields.split_whitespace().nth(at).context("stat is short")?.parse().context("ticks")
-    };
-    // The kernel counts in hundredths of a second towards user space.
-    Ok(Duration::from_millis((ticks(11)? + ticks(12)?) * 10))
-}
-
-fn resident_bytes(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kilobytes: u64 = line.split_whitespace().next().context("no number")?.parse()?;
-    Ok(kilobytes * 1_024)
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 #[allow(clippy::print_stdout, reason = "a command line tool speaks on standard output")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn parts_are_chosen() {
+        assert_eq!(parsed("").unwrap().only, PARTS);
+        let options = parsed("--only topics,produce --records 5 --topics 7").unwrap();
+        assert_eq!(options.only, ["topics", "produce"]);
+        assert_eq!((options.records, options.topics), (5, 7));
+        for wrong in ["--only speed", "--only", "--records", "--records x", "--topics 0", "fast"] {
+            assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_middle_one_counts() {
+        assert!((median([3.0, 1.0, 100.0]) - 3.0).abs() < f64::EPSILON);
+        assert!(median([]).is_nan());
+    }
 }

@@ -5,7 +5,8 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 const START_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
@@ -33,6 +34,7 @@ impl Options {
 pub(crate) struct Jocko {
     child: Child,
     port: u16,
+    ready_in: Duration,
 }
 
 impl Jocko {
@@ -46,22 +48,27 @@ impl Jocko {
         fs::create_dir_all(parent)?;
         let log = options.data_dir.with_extension("log");
         let log_file = fs::File::options().create(true).append(true).open(&log)?;
-        let child = kafka::guarded(&release_binary(root)?.display().to_string())
+        let http_port = kafka::free_port()?;
+        let binary = release_binary(root)?;
+        // From here on only the broker's own time counts.
+        let started = Instant::now();
+        let child = kafka::guarded(&binary.display().to_string())
             .arg("start")
             .arg("--data-dir")
             .arg(&options.data_dir)
             .args(["--listen-kafka", &format!("127.0.0.1:{port}")])
-            .args(["--listen-http", &format!("127.0.0.1:{}", kafka::free_port()?)])
+            .args(["--listen-http", &format!("127.0.0.1:{http_port}")])
             .args(&options.arguments)
             .stdin(Stdio::null())
             .stdout(log_file.try_clone()?)
             .stderr(log_file)
             .spawn()
             .context("cannot start jocko")?;
-        let mut jocko = Self { child, port };
+        let mut jocko = Self { child, port, ready_in: Duration::ZERO };
         if let Err(reason) = kafka::wait_for_port(&mut jocko.child, port, START_MAX) {
             bail!("jocko did not start: {reason}\n{}", kafka::tail(&log));
         }
+        jocko.ready_in = started.elapsed();
         Ok(jocko)
     }
 
@@ -73,6 +80,11 @@ impl Jocko {
     /// The process id, for measuring.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// From the start of the process to the first connection.
+    pub(crate) fn ready_in(&self) -> Duration {
+        self.ready_in
     }
 
     /// Asks for a clean stop and waits for it.
@@ -92,8 +104,13 @@ impl Drop for Jocko {
     }
 }
 
-/// The release binary, built if it is not current.
+/// The release binary, built if it is not current: once, so that a run measures one binary however
+/// the sources change under it.
 pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(binary) = BUILT.get() {
+        return Ok(binary.clone());
+    }
     let status = Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet", "-p", "jocko"])
         .current_dir(root)
@@ -101,5 +118,5 @@ pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
     anyhow::ensure!(status.success(), "cargo build --release -p jocko failed");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/jocko"))
+    Ok(BUILT.get_or_init(|| target.join("release/jocko")).clone())
 }

@@ -16,6 +16,8 @@ use anyhow::{Context, Result, bail};
 const START_MAX: Duration = Duration::from_secs(60);
 /// A clean stop writes snapshots and checkpoints; a killed one costs the next start a recovery.
 const STOP_MAX: Duration = Duration::from_secs(30);
+/// How often a process is looked at. Fine, since start and stop are measured by it.
+const POLL: Duration = Duration::from_millis(1);
 
 /// How to start a broker.
 #[derive(Debug, Clone)]
@@ -42,6 +44,7 @@ impl Options {
 pub(crate) struct Kafka {
     child: Child,
     port: u16,
+    ready_in: Duration,
 }
 
 impl Kafka {
@@ -62,6 +65,7 @@ impl Kafka {
         let log = options.data_dir.join("server.log");
         let log_file = fs::File::create(&log)?;
         let heap = options.heap_mib;
+        let started = Instant::now();
         let child = guarded("java")
             .args([format!("-Xms{heap}m"), format!("-Xmx{heap}m")])
             .args(["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-cp", &jars, "kafka.Kafka"])
@@ -71,10 +75,11 @@ impl Kafka {
             .stderr(log_file)
             .spawn()
             .context("cannot start java")?;
-        let mut kafka = Self { child, port };
+        let mut kafka = Self { child, port, ready_in: Duration::ZERO };
         if let Err(reason) = wait_for_port(&mut kafka.child, port, START_MAX) {
             bail!("Kafka did not start: {reason}\n{}", tail(&log));
         }
+        kafka.ready_in = started.elapsed();
         Ok(kafka)
     }
 
@@ -86,6 +91,11 @@ impl Kafka {
     /// The process id, for measuring.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// From the start of the process to the first connection.
+    pub(crate) fn ready_in(&self) -> Duration {
+        self.ready_in
     }
 
     /// Asks for a clean stop and waits for it.
@@ -246,7 +256,7 @@ pub(crate) fn wait_for_port(child: &mut Child, port: u16, limit: Duration) -> Re
         if Instant::now() > deadline {
             bail!("it did not listen on port {port} within {} s", limit.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(POLL);
     }
 }
 
@@ -264,7 +274,7 @@ pub(crate) fn terminate(child: &mut Child, limit: Duration) -> Result<()> {
             child.wait()?;
             bail!("still running {} s after SIGTERM", limit.as_secs());
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(POLL);
     }
     Ok(())
 }

@@ -44,7 +44,7 @@ fn root() -> std::path::PathBuf {
 }
 
 const MENU: &str = "commands:
-  bench [--records N] jocko and a real Kafka side by side
+  bench [--only PART] jocko and a real Kafka side by side: start, memory, topics, speed
   check               the fast part of ci: format, tidy, generated code, lints, tests
   ci [--require-all]  everything; absent foreign toolchains are skipped, or fail it
   codegen [--check]   write the protocol code from schema/, or only say whether it is current

@@ -52,32 +52,66 @@ pub(crate) fn fuzz(root: &Path, arguments: &[String]) -> Result<()> {
             other => bail!("unknown option {other}"),
         }
     }
-    require(&["+nightly", "--version"], "rustup toolchain install nightly")?;
-    require(&["+nightly", "fuzz", "--version"], "cargo install cargo-fuzz")?;
+    if let Some(missing) = missing_for_fuzzing() {
+        bail!("fuzzing needs {missing}");
+    }
     let targets = targets(root)?;
     let chosen: Vec<&String> =
         targets.iter().filter(|target| wanted.is_none_or(|wanted| *target == wanted)).collect();
     ensure!(!chosen.is_empty(), "there is no such target; there are {}", targets.join(", "));
     for target in chosen {
-        println!("fuzz: {target} for {seconds} s");
-        let status = Command::new("cargo")
-            .args(["+nightly", "fuzz", "run", target, "--"])
-            .arg(format!("-max_total_time={seconds}"))
-            .arg("-print_final_stats=1")
-            .current_dir(root)
-            .status()?;
-        ensure!(status.success(), "{target} found something: see fuzz/artifacts/{target}");
+        println!("{target}: {}", fuzz_one(root, target, seconds)?);
     }
     Ok(())
 }
 
-/// Checks that a tool is there, or says in one line how to get it.
-fn require(arguments: &[&str], cure: &str) -> Result<()> {
-    let mut command = Command::new("cargo");
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let is_there = command.status().is_ok_and(|status| status.success());
-    ensure!(is_there, "cargo {} does not work here; get it with: {cure}", arguments.join(" "));
-    Ok(())
+/// Builds a target, then runs it; what it did, in words.
+fn fuzz_one(root: &Path, target: &str, seconds: u64) -> Result<String> {
+    let fuzz = |verb: &str| {
+        let mut command = Command::new("cargo");
+        command.args(["+nightly", "fuzz", verb, target]).current_dir(root).stdin(Stdio::null());
+        command
+    };
+    // The first build takes minutes: its progress is shown.
+    ensure!(fuzz("build").status()?.success(), "{target} does not build");
+    let output = fuzz("run")
+        .arg("--")
+        .arg(format!("-max_total_time={seconds}"))
+        .arg("-print_final_stats=1")
+        .output()?;
+    // Thousands of lines, of which a good run leaves two numbers.
+    let told = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let lines: Vec<&str> = told.lines().collect();
+        let end = lines[lines.len().saturating_sub(40)..].join("\n");
+        bail!("{end}\n{target} found something: see fuzz/artifacts/{target}");
+    }
+    let executions = statistic(&told, "number_of_executed_units").context("no statistics")?;
+    let a_second = statistic(&told, "average_exec_per_sec").unwrap_or_default();
+    Ok(format!("{executions} executions in {seconds} s ({a_second} a second), no crash"))
+}
+
+/// A number of the fuzzer's final statistics: `stat::number_of_executed_units: 178273`.
+fn statistic(told: &str, name: &str) -> Option<u64> {
+    let mut statistics = told.lines().filter_map(|line| line.strip_prefix("stat::"));
+    statistics.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
+}
+
+/// What is not there, and how to get it, in one line.
+fn missing_for_fuzzing() -> Option<String> {
+    let works = |arguments: &[&str]| {
+        let mut command = Command::new("cargo");
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !works(&["+nightly", "--version"]) {
+        return Some(
+            "nightly Rust by rustup: rustup toolchain install nightly && cargo install cargo-fuzz"
+                .to_owned(),
+        );
+    }
+    (!works(&["+nightly", "fuzz", "--version"]))
+        .then(|| "cargo-fuzz: cargo install cargo-fuzz".to_owned())
 }
 
 /// The targets by their files.
@@ -91,4 +125,18 @@ fn targets(root: &Path) -> Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::statistic;
+
+    #[test]
+    fn statistics_are_found_among_much_else() {
+        let told =
+            "#1 NEW cov: 3\nstat::number_of_executed_units: 178273\nstat::peak_rss_mb:   5\n";
+        assert_eq!(statistic(told, "number_of_executed_units"), Some(178_273));
+        assert_eq!(statistic(told, "peak_rss_mb"), Some(5));
+        assert_eq!(statistic(told, "peak_rss"), None);
+    }
 }

@@ -1,0 +1,168 @@
+//! Throughput and CPU: Kafka's own load generator writes, kcat reads back. Both brokers are up, one
+//! works at a time, and who goes first changes from round to round.
+
+use super::process::cpu_time;
+use super::raw::Client;
+use super::{BOTH, Plan, Side, median, say};
+use crate::kafka;
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const RECORD_BYTES: u64 = 1_024;
+const ROUNDS: usize = 3;
+
+/// What is measured.
+pub(super) struct Load<'a> {
+    /// How many records each round writes.
+    pub(super) records: u64,
+    pub(super) jocko_arguments: &'a [&'a str],
+    pub(super) kafka_overrides: &'a [(&'a str, &'a str)],
+    /// Whether the figures of "produce" or "consume" are wanted.
+    pub(super) shows: &'a dyn Fn(&str) -> bool,
+    pub(super) reads_back: bool,
+}
+
+/// What one run of a client cost.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cost {
+    /// What the client says of itself, its start and its warm-up left out; none if it is silent.
+    told_records_per_second: Option<f64>,
+    wall: Duration,
+    broker_cpu: Duration,
+    bytes: u64,
+}
+
+impl Cost {
+    fn megabytes_per_second(self) -> f64 {
+        self.bytes as f64 / 1e6 / self.wall.as_secs_f64()
+    }
+
+    fn cpu_seconds_per_gigabyte(self) -> f64 {
+        self.broker_cpu.as_secs_f64() / (self.bytes as f64 / 1e9)
+    }
+}
+
+pub(super) fn run(root: &Path, folder: &Path, load: &Load<'_>) -> Result<()> {
+    let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+    let sides = BOTH.map(|kind| {
+        let mut plan = Plan::new(kind, root, folder);
+        plan.arguments = load.jocko_arguments.iter().map(|&part| part.to_owned()).collect();
+        plan.overrides = load.kafka_overrides.iter().map(owned).collect();
+        plan.start()
+    });
+    let [jocko, kafka] = sides;
+    let sides = [jocko?, kafka?];
+    let mut produced = [Vec::new(), Vec::new()];
+    let mut consumed = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        // The first round warms both up: classes are compiled, files are there.
+        let is_warm_up = round == 0;
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for at in order {
+            let (produce, consume) = one_round(root, &sides[at], &format!("round-{round}"), load)?;
+            if !is_warm_up {
+                produced[at].push(produce);
+                consumed[at].push(consume);
+            }
+        }
+    }
+    if (load.shows)("produce") {
+        report("produce", &produced);
+    }
+    if (load.shows)("consume") {
+        report("consume", &consumed);
+    }
+    let [jocko, kafka] = sides;
+    jocko.stop()?;
+    kafka.stop()?;
+    Ok(())
+}
+
+/// Writes a topic, reads it back if that is asked for, and makes room again.
+fn one_round(root: &Path, side: &Side, topic: &str, load: &Load<'_>) -> Result<(Cost, Cost)> {
+    let mut client = Client::open(&side.address())?;
+    client.create_topics(&[topic.to_owned()], &[("file.delete.delay.ms", "1000")])?;
+    let bytes = load.records * RECORD_BYTES;
+    let produced = measure(side, bytes, || produce(root, side, topic, load.records).map(Some))?;
+    let consumed = if load.reads_back {
+        measure(side, bytes, || consume(side, topic, load.records).map(|()| None))?
+    } else {
+        Cost::default()
+    };
+    client.delete_topic(topic)?;
+    Ok((produced, consumed))
+}
+
+fn measure(side: &Side, bytes: u64, work: impl FnOnce() -> Result<Option<f64>>) -> Result<Cost> {
+    let (before, started) = (cpu_time(side.pid())?, Instant::now());
+    let told_records_per_second = work().with_context(|| side.name())?;
+    let wall = started.elapsed();
+    let broker_cpu = cpu_time(side.pid())? - before;
+    Ok(Cost { told_records_per_second, wall, broker_cpu, bytes })
+}
+
+/// Kafka's own load generator; what it says of its steady state, in records a second.
+fn produce(root: &Path, side: &Side, topic: &str, records: u64) -> Result<f64> {
+    let output = kafka::tool(root, "org.apache.kafka.tools.ProducerPerformance")?
+        .args(["--bootstrap-server", &side.address(), "--topic", topic])
+        .args(["--num-records", &records.to_string(), "--throughput", "-1"])
+        .args(["--record-size", &RECORD_BYTES.to_string()])
+        .args(["--warmup-records", &(records / 4).to_string()])
+        .args(["--command-property", "acks=all", "linger.ms=5", "batch.size=16384"])
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let told = text.lines().rev().find_map(records_per_second);
+    let summary = text.lines().last().unwrap_or_default();
+    say(&format!("    {} {summary}", side.name()));
+    told.filter(|_| output.status.success()).with_context(|| {
+        format!("ProducerPerformance: {text}{}", String::from_utf8_lossy(&output.stderr))
+    })
+}
+
+/// Of a line such as `750000 records sent, 150000.0 records/sec (146.48 MB/sec), ...`.
+fn records_per_second(line: &str) -> Option<f64> {
+    let (before, _) = line.split_once(" records/sec")?;
+    before.rsplit(' ').next()?.parse().ok()
+}
+
+fn consume(side: &Side, topic: &str, records: u64) -> Result<()> {
+    let status = Command::new("kcat")
+        .args(["-b", &side.address(), "-C", "-q", "-t", topic, "-p", "0", "-o", "beginning"])
+        .args(["-c", &records.to_string(), "-f", "%o\n"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("kcat")?;
+    ensure!(status.success(), "kcat ended with {status}");
+    Ok(())
+}
+
+fn report(what: &str, costs: &[Vec<Cost>; 2]) {
+    let both = |figure: fn(Cost) -> Option<f64>| {
+        [0, 1].map(|at| median(costs[at].iter().filter_map(|cost| figure(*cost))))
+    };
+    let figures = [
+        ("MB/s, wall clock", both(|cost| Some(cost.megabytes_per_second()))),
+        ("records/s, as the tool tells", both(|cost| cost.told_records_per_second)),
+        ("broker CPU s/GB", both(|cost| Some(cost.cpu_seconds_per_gigabyte()))),
+    ];
+    for (figure, values) in figures {
+        if values.iter().all(|value| value.is_finite()) {
+            super::tell(&format!("{what}, {figure}"), "", values);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tools_figure_is_found() {
+        let line = "750000 records sent, 150375.9 records/sec (146.85 MB/sec), 1.2 ms avg latency";
+        assert_eq!(records_per_second(line), Some(150_375.9));
+        assert_eq!(records_per_second("nothing of the kind"), None);
+    }
+}
