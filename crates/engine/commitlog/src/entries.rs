@@ -46,6 +46,16 @@ impl<const N: usize> Entries<N> {
         }
     }
 
+    /// A copy for lookups without the log's lock.
+    pub(crate) fn lent(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            written: self.written,
+            pending: self.pending.clone(),
+            cut_due: self.cut_due,
+        }
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.written + u32::try_from(self.pending.len()).unwrap_or(u32::MAX)
     }

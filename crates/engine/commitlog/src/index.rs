@@ -37,6 +37,11 @@ impl OffsetIndex {
         Self { base, entries: Entries::with_file_size(file_bytes) }
     }
 
+    /// A copy for lookups without the log's lock.
+    pub(crate) fn lent(&self) -> Self {
+        Self { base: self.base, entries: self.entries.lent() }
+    }
+
     pub(crate) fn size_bytes(&self) -> u64 {
         self.entries.size_bytes()
     }

@@ -55,8 +55,8 @@ pub use epochs::{EpochEnd, EpochStart};
 pub use fault::{LogFault, Result};
 pub use log::{
     AppendOutcome, AppendedBatch, AssignedOutcome, FlushJob, Log, LogSlice, ReadOutcome,
-    ReadRequest, StartOutcome, StateFile, TimestampFound,
+    ReadRequest, StartOutcome, StateFile, TimestampFound, TimestampSearch,
 };
 pub use read::{Cold, Patience};
 pub use recovery::{Cut, OpenContext, Recovery, read_topic_id};
-pub use retention::{Expired, remove_files};
+pub use retention::{Expired, Removal};

@@ -8,12 +8,14 @@ mod append;
 mod flush;
 mod lookup;
 mod reading;
+mod search;
 mod truncate;
 
 pub use append::{AppendOutcome, AppendedBatch, AssignedOutcome};
 pub use flush::{FlushJob, StateFile};
 pub use lookup::TimestampFound;
 pub use reading::{LogSlice, ReadOutcome, ReadRequest};
+pub use search::TimestampSearch;
 pub use truncate::StartOutcome;
 
 use crate::config::LogConfig;
@@ -53,6 +55,8 @@ pub struct Log {
     pub(crate) folder_exists: bool,
     /// Snapshots were written since old ones were last looked for.
     pub(crate) snapshots_due: bool,
+    /// Counts what takes records or files away: a search without the lock is void after it.
+    pub(crate) shape: u64,
 }
 
 impl Log {
@@ -82,6 +86,7 @@ impl Log {
             latched: None,
             folder_exists: false,
             snapshots_due: true,
+            shape: 0,
         }
     }
 

@@ -87,6 +87,8 @@ struct Folder {
     segments: BTreeMap<Offset, Sizes>,
     leftovers: Vec<PathBuf>,
     has_bound: bool,
+    /// It holds what only a flush writes, after the names of all segments so far were durable.
+    was_flushed: bool,
 }
 
 impl Folder {
@@ -103,12 +105,18 @@ impl Folder {
                 folder.leftovers.push(dir.join(name));
             } else if name == names::BOUND {
                 folder.has_bound = true;
+            } else if name == names::EPOCHS || name == names::METADATA {
+                folder.was_flushed = true;
             } else if let Some((base, kind)) = names::parse(name) {
                 let sizes = match kind {
                     Kind::Log => &mut folder.segments.entry(base).or_default().log,
                     Kind::Index => &mut folder.segments.entry(base).or_default().index,
                     Kind::TimeIndex => &mut folder.segments.entry(base).or_default().time_index,
-                    Kind::TxnIndex | Kind::Snapshot | Kind::Sidecar => continue,
+                    Kind::TxnIndex => continue,
+                    Kind::Snapshot | Kind::Sidecar => {
+                        folder.was_flushed = true;
+                        continue;
+                    }
                 };
                 *sizes = Some(entry.len);
             }
@@ -159,7 +167,7 @@ impl Log {
     ) -> Result<(Self, Recovery)> {
         let mut report = Recovery::default();
         let mut log = Self::blank(disk, dir, config, context.topic_id, context.log_start);
-        let Some(folder) = Folder::read(log.disk.as_ref(), dir)? else {
+        let Some(mut folder) = Folder::read(log.disk.as_ref(), dir)? else {
             check_nothing_is_missing(dir, context)?;
             return Ok((log, report));
         };
@@ -188,6 +196,9 @@ impl Log {
         log.flushing.bound_is_written = bound.is_some();
         for path in &folder.leftovers {
             remove(log.disk.as_ref(), path)?;
+        }
+        if bound.is_none() {
+            log.drop_headless(&mut folder, &context, &mut report)?;
         }
         log.adopt(&folder, &context)?;
         // A clean stop's checkpoint is newer than any note about a cut. After a crash of the broker,
@@ -225,6 +236,36 @@ impl Log {
             self.disk.sync_dir(dir)?;
         }
         self.flushed(&job);
+        Ok(())
+    }
+
+    /// Drops the segments of a log that was never flushed if the first one's name was lost with the
+    /// power while later ones' were not: a tail without its head is no state the log ever was in.
+    /// Where anything says that a flush, which syncs the names first, has ended, or that the log
+    /// was durable anywhere, a missing head means something else, and nothing is touched (DR6).
+    fn drop_headless(
+        &mut self,
+        folder: &mut Folder,
+        context: &OpenContext,
+        report: &mut Recovery,
+    ) -> Result<()> {
+        let Some(first) = folder.segments.keys().next().copied() else { return Ok(()) };
+        let was_durable =
+            context.clean || folder.was_flushed || context.recovery_point > context.log_start;
+        if was_durable || first <= context.log_start {
+            return Ok(());
+        }
+        let segments = std::mem::take(&mut folder.segments);
+        for base in segments.keys() {
+            self.trash.remove_now(self.disk.as_ref(), &self.dir, *base)?;
+        }
+        report.cut = Some(Cut {
+            path: names::path(&self.dir, first, Kind::Log),
+            position: 0,
+            offset: context.log_start,
+            bytes: segments.values().filter_map(|sizes| sizes.log).sum(),
+            reason: "the segments before it were lost, and none was ever flushed".to_owned(),
+        });
         Ok(())
     }
 

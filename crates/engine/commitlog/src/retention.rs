@@ -5,7 +5,7 @@
 //! from lost data (DR5, DR6).
 
 use crate::config::millis;
-use crate::fault::Result;
+use crate::fault::{LogFault, Result};
 use crate::log::Log;
 use crate::names::{self, Kind};
 use jocko_disk::{Disk, FaultKind};
@@ -80,12 +80,46 @@ pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the files that [`Log::take_deleted`] yielded.
-///
-/// # Errors
-/// A disk fault. The files may stay: the next start removes them.
-pub fn remove_files(disk: &dyn Disk, files: &[PathBuf]) -> Result<()> {
-    files.iter().try_for_each(|path| remove(disk, path))
+/// What [`Log::take_deleted`] left to remove, without the log.
+#[derive(Debug, Default)]
+#[must_use = "the files stay until the next start"]
+pub struct Removal {
+    /// Bytes of the segments that were renamed just now.
+    pub renamed_bytes: u64,
+    files: Vec<PathBuf>,
+    /// The folder, if producer snapshots were written since old ones were last looked for.
+    snapshots_in: Option<PathBuf>,
+}
+
+impl Removal {
+    /// Removes the files. Needs no lock, and may take long.
+    ///
+    /// # Errors
+    /// A disk fault, for [`Log::removal_failed`]. The files may stay: the next start removes them.
+    pub fn run(&self, disk: &dyn Disk) -> Result<()> {
+        self.files.iter().try_for_each(|path| remove(disk, path))?;
+        self.snapshots_in.as_ref().map_or(Ok(()), |dir| remove_old_snapshots(disk, dir))
+    }
+}
+
+/// Keeps the newest producer snapshots.
+fn remove_old_snapshots(disk: &dyn Disk, dir: &Path) -> Result<()> {
+    let files = match crate::recovery::snapshot_files(disk, dir) {
+        // The partition was deleted meanwhile.
+        Err(LogFault::Disk(fault)) if fault.kind() == FaultKind::NotFound => return Ok(()),
+        listed => listed?,
+    };
+    let mut offsets: Vec<Offset> = files.iter().map(|(offset, _)| *offset).collect();
+    offsets.dedup();
+    let Some(oldest_kept) = offsets.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied() else {
+        return Ok(());
+    };
+    for (offset, path) in files {
+        if offset < oldest_kept {
+            remove(disk, &path)?;
+        }
+    }
+    Ok(())
 }
 
 impl Log {
@@ -179,25 +213,31 @@ impl Log {
     /// # Errors
     /// The latch; a disk fault, which latches.
     pub fn remove_deleted(&mut self, now: Timestamp) -> Result<u64> {
-        let (bytes, due) = self.take_deleted(now)?;
-        let removed = remove_files(self.disk.as_ref(), &due);
+        let removal = self.take_deleted(now)?;
+        let removed = removal.run(self.disk.as_ref());
         self.or_latch(removed)?;
-        Ok(bytes)
+        Ok(removal.renamed_bytes)
     }
 
-    /// The first half of [`Log::remove_deleted`]: renames, and yields the files that are due for
-    /// [`remove_files`], which needs no lock. Removing a large file can take long. Whoever loses
-    /// the list leaves the files to the next start.
+    /// The first half of [`Log::remove_deleted`]: renames, and yields what is due for removal,
+    /// which needs no lock: removing a large file can take long. At the end of time
+    /// (`i64::MAX`) everything is due. Whoever loses the answer leaves the files to the next start.
     ///
     /// # Errors
     /// The latch; a disk fault, which latches.
-    pub fn take_deleted(&mut self, now: Timestamp) -> Result<(u64, Vec<PathBuf>)> {
+    pub fn take_deleted(&mut self, now: Timestamp) -> Result<Removal> {
         self.check_latch()?;
         let taken = self.take_deleted_now(now);
         self.or_latch(taken)
     }
 
-    fn take_deleted_now(&mut self, now: Timestamp) -> Result<(u64, Vec<PathBuf>)> {
+    /// Takes note that [`Removal::run`] failed: the disk is not well, so the log is closed to
+    /// writes (DR2).
+    pub fn removal_failed(&mut self, fault: &LogFault) {
+        self.latch(fault);
+    }
+
+    fn take_deleted_now(&mut self, now: Timestamp) -> Result<Removal> {
         let limit = self.flushing.checkpointed_start.min(self.log_start);
         let mut bytes = 0;
         let due = Timestamp::from_millis(now.as_millis().saturating_add(self.delete_delay_ms()));
@@ -210,36 +250,19 @@ impl Log {
             let base = first.base;
             self.trash.rename(disk.as_ref(), &dir, base, due)?;
             self.segments.remove(0);
+            self.shape += 1;
             self.flushing.note_names();
         }
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.trash.files)
             .into_iter()
             .partition(|(due, _): &(Timestamp, PathBuf)| *due <= now);
         self.trash.files = kept;
-        if std::mem::take(&mut self.snapshots_due) {
-            self.remove_old_snapshots()?;
-        }
-        Ok((bytes, gone.into_iter().map(|(_, path)| path).collect()))
-    }
-
-    /// Keeps the newest producer snapshots.
-    fn remove_old_snapshots(&mut self) -> Result<()> {
-        if !self.folder_exists {
-            return Ok(());
-        }
-        let (disk, dir) = self.at();
-        let files = crate::recovery::snapshot_files(disk.as_ref(), &dir)?;
-        let mut offsets: Vec<Offset> = files.iter().map(|(offset, _)| *offset).collect();
-        offsets.dedup();
-        let Some(oldest_kept) = offsets.iter().rev().nth(SNAPSHOTS_KEPT - 1).copied() else {
-            return Ok(());
-        };
-        for (offset, path) in files {
-            if offset < oldest_kept {
-                remove(disk.as_ref(), &path)?;
-            }
-        }
-        Ok(())
+        let is_due = std::mem::take(&mut self.snapshots_due) && self.folder_exists;
+        Ok(Removal {
+            renamed_bytes: bytes,
+            files: gone.into_iter().map(|(_, path)| path).collect(),
+            snapshots_in: is_due.then_some(dir),
+        })
     }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Segment {
     pub(crate) indexes_unsynced: bool,
     /// An index file was missing when the segment was found.
     pub(crate) lacks_index: bool,
+    /// A copy for a search without the log's lock, which must not write.
+    is_lent: bool,
 }
 
 /// A batch about to be written, with its offsets assigned.
@@ -69,6 +71,7 @@ impl Segment {
             bytes_since_entry: 0,
             indexes_unsynced: false,
             lacks_index: false,
+            is_lent: false,
         }
     }
 
@@ -86,6 +89,24 @@ impl Segment {
             times: TimeIndex::new(base, time_bytes),
             reached: (size == 0).then_some(None),
             ..Self::empty(base, now)
+        }
+    }
+
+    /// A copy for a search without the log's lock.
+    pub(crate) fn lent(&self) -> Self {
+        Self {
+            offsets: self.offsets.lent(),
+            times: self.times.lent(),
+            file: self.file.clone(),
+            is_lent: true,
+            ..*self
+        }
+    }
+
+    /// Takes over what a search has learned with a copy of this segment.
+    pub(crate) fn learn(&mut self, copy: &Self) {
+        if self.reached.is_none() && self.base == copy.base && self.size == copy.size {
+            self.reached = copy.reached;
         }
     }
 
@@ -366,6 +387,15 @@ impl Segment {
 
     /// Writes both indexes anew from the headers of the log, durably.
     pub(crate) fn rebuild_indexes(&mut self, at: At<'_>) -> Result<()> {
+        if self.is_lent {
+            // Whoever holds the lock meets the same damage, and mends it.
+            return Err(LogFault::Corrupt {
+                path: names::path(at.1, self.base, Kind::Index),
+                position: 0,
+                offset: self.base,
+                reason: "the index does not fit the log".to_owned(),
+            });
+        }
         let (size, next) = (self.size, self.next);
         let mut walk = Walk::new(self.file(at)?, 0, size, Patience::Wait);
         let mut anew = Self::empty(self.base, self.opened_at);

@@ -39,6 +39,11 @@ impl TimeIndex {
         Self { base, entries: Entries::with_file_size(file_bytes), last: None }
     }
 
+    /// A copy for lookups without the log's lock.
+    pub(crate) fn lent(&self) -> Self {
+        Self { base: self.base, entries: self.entries.lent(), last: self.last }
+    }
+
     pub(crate) fn size_bytes(&self) -> u64 {
         self.entries.size_bytes()
     }

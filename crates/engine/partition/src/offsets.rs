@@ -1,9 +1,12 @@
 //! Questions about offsets: ListOffsets and OffsetForLeaderEpoch.
 
 use crate::partition::Partition;
-use jocko_commitlog::{EpochEnd, LogFault, TimestampFound};
+use jocko_commitlog::{EpochEnd, Log, LogFault, TimestampFound, TimestampSearch};
 use jocko_replica::Refusal;
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
+
+/// Searches without the lock before one is made under it.
+const UNLOCKED_TRIES: usize = 3;
 
 /// An offset that was asked for, as ListOffsets answers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +56,8 @@ impl Partition {
         })?
     }
 
-    /// The first committed record with a timestamp of at least `target`. May wait for the device
-    /// and unpacks a batch: for workers.
+    /// The first committed record with a timestamp of at least `target`. May wait for the device,
+    /// without the lock, and unpacks a batch: for workers.
     ///
     /// # Errors
     /// The answer for the client.
@@ -63,11 +66,11 @@ impl Partition {
         known: Option<LeaderEpoch>,
         target: Timestamp,
     ) -> Result<Listed, ErrorCode> {
-        self.with_open(|open| {
-            open.replica.admit_read(known).map_err(|Refusal(error)| error)?;
-            let upper = open.replica.high_watermark();
-            self.listed(open.log.offset_for_timestamp(target, upper))
-        })?
+        self.search(
+            known,
+            |search| search.first_at(target),
+            |log, upper| log.offset_for_timestamp(target, upper),
+        )
     }
 
     /// The committed record with the largest timestamp (KIP-734). For workers, as above.
@@ -75,10 +78,31 @@ impl Partition {
     /// # Errors
     /// The answer for the client.
     pub fn at_max_timestamp(&self, known: Option<LeaderEpoch>) -> Result<Listed, ErrorCode> {
+        self.search(known, TimestampSearch::largest, Log::max_timestamp)
+    }
+
+    /// Searches without the lock, which others want. A search that met damage, or whose log was
+    /// cut again and again meanwhile, is made under the lock, where damage is mended or told.
+    fn search(
+        &self,
+        known: Option<LeaderEpoch>,
+        unlocked: impl Fn(&mut TimestampSearch) -> Result<Option<TimestampFound>, LogFault>,
+        locked: impl FnOnce(&mut Log, Offset) -> Result<Option<TimestampFound>, LogFault>,
+    ) -> Result<Listed, ErrorCode> {
+        for _ in 0..UNLOCKED_TRIES {
+            let mut search = self.with_open(|open| {
+                open.replica.admit_read(known).map_err(|Refusal(error)| error)?;
+                Ok(open.log.search(open.replica.high_watermark()))
+            })??;
+            let Ok(found) = unlocked(&mut search) else { break };
+            if self.with_open(|open| open.log.confirm(&search))? {
+                return self.listed(Ok(found));
+            }
+        }
         self.with_open(|open| {
             open.replica.admit_read(known).map_err(|Refusal(error)| error)?;
             let upper = open.replica.high_watermark();
-            self.listed(open.log.max_timestamp(upper))
+            self.listed(locked(&mut open.log, upper))
         })?
     }
 

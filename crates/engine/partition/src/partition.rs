@@ -380,6 +380,11 @@ impl Partition {
         State::Open(Box::new(open))
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_locked(&self) -> bool {
+        self.state.try_lock().is_err()
+    }
+
     /// A panic under the lock may have left the log half changed: the process must not go on from
     /// there, and recovery at its next start will sort it out.
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,6 +8,7 @@ mod faults;
 mod reading;
 mod retention;
 mod together;
+mod unlocked;
 
 use crate::{
     Acks, Appended, Assignment, Durability, Effects, Governed, Home, LogConfig, OpenContext,

@@ -1,7 +1,7 @@
 //! What happens to a partition without a client asking: flushes, retention, closing, deletion.
 
 use crate::partition::{Effects, Open, Partition};
-use jocko_commitlog::{FlushJob, Log, LogFault};
+use jocko_commitlog::{FlushJob, Log, LogFault, Removal};
 use jocko_disk::DiskFault;
 use jocko_replica::Input;
 use jocko_types::{ErrorCode, Offset, Timestamp};
@@ -83,15 +83,58 @@ impl Partition {
         let done = self.if_open(|open| {
             let was_latched = open.log.latched().is_some();
             match open.upkeep(now) {
-                Ok(upkeep) => {
+                Ok(done) => {
                     let trimmed = Input::Trimmed { start: open.log.log_start() };
-                    (Ok(upkeep), open.step(trimmed))
+                    (Ok(done), open.step(trimmed))
                 }
                 Err(fault) if was_latched => (Err(fault), Effects::default()),
                 Err(fault) => (Err(fault), open.step(STORAGE_FAILED)),
             }
         });
-        done.unwrap_or_else(|| (Ok(Upkeep::default()), Effects::default()))
+        match done {
+            None => (Ok(Upkeep::default()), Effects::default()),
+            Some((Err(fault), effects)) => (Err(fault), effects),
+            Some((Ok((upkeep, removal)), effects)) => {
+                let (removed, failed) = self.remove(&removal);
+                (removed.map(|()| upkeep), effects.and(failed))
+            }
+        }
+    }
+
+    /// Removes the files of dropped segments whose start a checkpoint holds, without the delay that
+    /// readers are granted: the disk is full. For workers.
+    ///
+    /// As for [`Partition::upkeep`].
+    pub fn make_room(&self) -> (Result<(), LogFault>, Effects) {
+        let taken = self.if_open(|open| {
+            if let Some(fault) = open.log.latched() {
+                return (Err(fault), Effects::default());
+            }
+            match open.log.take_deleted(Timestamp::from_millis(i64::MAX)) {
+                Ok(removal) => {
+                    open.awaiting = Upkeep::default();
+                    (Ok(removal), Effects::default())
+                }
+                Err(fault) => (Err(fault), open.step(STORAGE_FAILED)),
+            }
+        });
+        match taken {
+            None => (Ok(()), Effects::default()),
+            Some((Err(fault), effects)) => (Err(fault), effects),
+            Some((Ok(removal), _)) => self.remove(&removal),
+        }
+    }
+
+    /// Removes files, with the lock free: a large one can take long.
+    fn remove(&self, removal: &Removal) -> (Result<(), LogFault>, Effects) {
+        let Err(fault) = removal.run(self.home().disk.as_ref()) else {
+            return (Ok(()), Effects::default());
+        };
+        let failed = self.if_open(|open| {
+            open.log.removal_failed(&fault);
+            open.step(STORAGE_FAILED)
+        });
+        (Err(fault), failed.unwrap_or_default())
     }
 
     /// What the data directory's checkpoints should say: the recovery point and the log's start.
@@ -140,10 +183,10 @@ impl Partition {
 }
 
 impl Open {
-    fn upkeep(&mut self, now: Timestamp) -> Result<Upkeep, LogFault> {
+    fn upkeep(&mut self, now: Timestamp) -> Result<(Upkeep, Removal), LogFault> {
         let expired = self.log.expire(now, self.replica.high_watermark())?;
         let segments = self.log.segment_count();
-        let removed_bytes = self.log.remove_deleted(now)?;
+        let removal = self.log.take_deleted(now)?;
         let removed_segments = segments.saturating_sub(self.log.segment_count());
         // The log tells all that awaits removal; what did so last time was counted then.
         let upkeep = Upkeep {
@@ -152,10 +195,10 @@ impl Open {
             expired_producers: expired.producers,
         };
         self.awaiting = Upkeep {
-            dropped_bytes: expired.bytes.saturating_sub(removed_bytes),
+            dropped_bytes: expired.bytes.saturating_sub(removal.renamed_bytes),
             dropped_segments: expired.segments.saturating_sub(removed_segments),
             expired_producers: 0,
         };
-        Ok(upkeep)
+        Ok((upkeep, removal))
     }
 }

@@ -30,7 +30,8 @@ fn waited<T>(read: std::result::Result<T, Miss>) -> Result<T> {
 
 impl Log {
     /// The first record with a timestamp of at least `target`, if it lies below `upper`. Waits for
-    /// the device, and unpacks one batch.
+    /// the device, and unpacks one batch. [`Log::search`] does it without the lock, but does not
+    /// mend a damaged index, as this does.
     ///
     /// # Errors
     /// A disk fault, or damage that the search met.
@@ -39,63 +40,23 @@ impl Log {
         target: Timestamp,
         upper: Offset,
     ) -> Result<Option<TimestampFound>> {
-        let log_start = self.log_start;
-        let first = self.segment_of(log_start).unwrap_or(0);
-        for place in first..self.segments.len() {
-            let Some((segment, at)) = self.segment(place) else { break };
-            if segment.base >= upper {
-                break;
-            }
-            let reached = segment.reached(at)?;
-            let found = match reached {
-                Some(reached) if reached.timestamp >= target => {
-                    find_in(segment, at, target, log_start)?
-                }
-                _ => None,
-            };
-            self.touch(place);
-            if let Some(found) = found {
-                return Ok(Some(found).filter(|found| found.offset < upper));
-            }
-        }
-        Ok(None)
+        let (first, log_start) = (self.first_live(), self.log_start);
+        first_at(self, (first, log_start, upper), target)
     }
 
-    /// The first record with the largest timestamp of all below `upper` (KIP-734). Waits for the
-    /// device, and unpacks one batch.
+    /// The first record with the largest timestamp of all below `upper` (KIP-734). Otherwise as
+    /// [`Log::offset_for_timestamp`].
     ///
     /// # Errors
     /// A disk fault, or damage that the search met.
     pub fn max_timestamp(&mut self, upper: Offset) -> Result<Option<TimestampFound>> {
-        let log_start = self.log_start;
-        let mut best: Option<(usize, Reached)> = None;
-        for place in 0..self.segments.len() {
-            let sealed_next = self.segments.get(place + 1).map(|next| next.base);
-            let Some((segment, at)) = self.segment(place) else { break };
-            if segment.base >= upper {
-                break;
-            }
-            let next = sealed_next.unwrap_or(segment.next);
-            let reached = if segment.base < log_start {
-                reached_between(segment, at, log_start, upper)?
-            } else if next <= upper {
-                segment.reached(at)?
-            } else {
-                reached_before(segment, at, upper)?
-            };
-            self.touch(place);
-            if let Some(reached) = reached
-                && best.is_none_or(|(_, before)| reached.timestamp > before.timestamp)
-            {
-                best = Some((place, reached));
-            }
-        }
-        let Some((place, reached)) = best else { return Ok(None) };
-        let Some((segment, at)) = self.segment(place) else { return Ok(None) };
-        let met = waited(segment.locate(at, reached.last_offset, Patience::Wait))?;
-        let Some(met) = met else { return Ok(None) };
-        let file = segment.file(at)?;
-        look_into(&file, &met, reached.timestamp, log_start)
+        let (first, log_start) = (self.first_live(), self.log_start);
+        largest(self, (first, log_start, upper))
+    }
+
+    /// The place of the segment that holds the log's start.
+    pub(super) fn first_live(&self) -> usize {
+        self.segment_of(self.log_start).unwrap_or(0)
     }
 
     /// Checks framing, order and checksums of the batches from `from` on, at most about
@@ -129,6 +90,96 @@ impl Log {
         }
         Ok(Some(from).filter(|from| *from < durable))
     }
+}
+
+/// The segments that a search walks: those of a log, or copies of them.
+pub(super) trait Segments {
+    /// The segment at `place` and where its files are.
+    fn at(&mut self, place: usize) -> Option<(&mut Segment, At<'_>)>;
+    /// Where the segment at `place` begins.
+    fn base(&self, place: usize) -> Option<Offset>;
+    /// The search is done with that segment for now.
+    fn leave(&mut self, place: usize);
+}
+
+impl Segments for Log {
+    fn at(&mut self, place: usize) -> Option<(&mut Segment, At<'_>)> {
+        self.segment(place)
+    }
+
+    fn base(&self, place: usize) -> Option<Offset> {
+        self.segments.get(place).map(|segment| segment.base)
+    }
+
+    fn leave(&mut self, place: usize) {
+        self.touch(place);
+    }
+}
+
+/// The first record from the segment at `first` on with a timestamp of at least `target`, within
+/// `log_start..upper`.
+pub(super) fn first_at(
+    segments: &mut impl Segments,
+    (first, log_start, upper): (usize, Offset, Offset),
+    target: Timestamp,
+) -> Result<Option<TimestampFound>> {
+    let mut place = first;
+    while let Some((segment, at)) = segments.at(place) {
+        if segment.base >= upper {
+            break;
+        }
+        let reached = segment.reached(at)?;
+        let found = match reached {
+            Some(reached) if reached.timestamp >= target => {
+                find_in(segment, at, target, log_start)?
+            }
+            _ => None,
+        };
+        segments.leave(place);
+        if let Some(found) = found {
+            return Ok(Some(found).filter(|found| found.offset < upper));
+        }
+        place += 1;
+    }
+    Ok(None)
+}
+
+/// The first record with the largest timestamp from the segment at `first` on, within
+/// `log_start..upper`.
+pub(super) fn largest(
+    segments: &mut impl Segments,
+    (first, log_start, upper): (usize, Offset, Offset),
+) -> Result<Option<TimestampFound>> {
+    let mut best: Option<(usize, Reached)> = None;
+    let mut place = first;
+    loop {
+        let sealed_next = segments.base(place + 1);
+        let Some((segment, at)) = segments.at(place) else { break };
+        if segment.base >= upper {
+            break;
+        }
+        let next = sealed_next.unwrap_or(segment.next);
+        let reached = if segment.base < log_start {
+            reached_between(segment, at, log_start, upper)?
+        } else if next <= upper {
+            segment.reached(at)?
+        } else {
+            reached_before(segment, at, upper)?
+        };
+        segments.leave(place);
+        if let Some(reached) = reached
+            && best.is_none_or(|(_, before)| reached.timestamp > before.timestamp)
+        {
+            best = Some((place, reached));
+        }
+        place += 1;
+    }
+    let Some((place, reached)) = best else { return Ok(None) };
+    let Some((segment, at)) = segments.at(place) else { return Ok(None) };
+    let met = waited(segment.locate(at, reached.last_offset, Patience::Wait))?;
+    let Some(met) = met else { return Ok(None) };
+    let file = segment.file(at)?;
+    look_into(&file, &met, reached.timestamp, log_start)
 }
 
 impl Log {

@@ -54,6 +54,7 @@ impl Log {
             return Ok(end);
         }
         let had_producers = !self.producers.is_empty();
+        self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
         if end < self.flushing.checkpointed {
             self.write_recovery_bound(end)?;
@@ -93,6 +94,7 @@ impl Log {
     }
 
     fn start_over_at(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
         if self.folder_exists {
             // Were this lost half-way, what is left of the old segments would not join the new
