@@ -1,0 +1,4 @@
+//! Bytes as Kafka writes them, and what any bytes do.
+
+use super::*;
+use proptest::prelude::*;
