@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgAction, Command, value_parser};
 use jocko_config::DEFINITIONS;
+use std::str::FromStr;
 
 /// The whole command line.
 pub(crate) fn command() -> Command {
@@ -108,8 +109,6 @@ fn start() -> Command {
 fn topic() -> Command {
     Command::new("topic")
         .about("Creates, lists, describes and deletes topics")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommand(topic_create())
         .subcommand(
             Command::new("list")
@@ -164,7 +163,8 @@ fn topic_create() -> Command {
                 .short('p')
                 .long("partitions")
                 .value_name("N")
-                .value_parser(value_parser!(i32).range(1..))
+                .allow_negative_numbers(true)
+                .value_parser(positive::<i32>)
                 .help("How many partitions [default: the cluster's topics.partitions]"),
         )
         .arg(
@@ -173,14 +173,16 @@ fn topic_create() -> Command {
                 .long("replication")
                 .visible_alias("replication-factor")
                 .value_name("N")
-                .value_parser(value_parser!(i16).range(1..))
+                .allow_negative_numbers(true)
+                .value_parser(positive::<i16>)
                 .help("How many replicas [default: auto]"),
         )
         .arg(
             Arg::new("retention")
                 .long("retention")
                 .value_name("TIME")
-                .help("How long records stay, as in 7d (retention.ms)"),
+                .allow_negative_numbers(true)
+                .help("How long records stay, as in 7d; -1 for ever (retention.ms)"),
         )
         .arg(
             Arg::new("set")
@@ -208,13 +210,14 @@ fn produce() -> Command {
              echo 'k1:v1' | jocko produce greetings --key-separator :\n  \
              jocko produce greetings --compression zstd < lines.txt",
         )
-        .arg(Arg::new("topic").required(true).value_name("TOPIC").help("Where to"))
+        .args(topic_here("Where to"))
         .arg(
             Arg::new("partition")
                 .short('p')
                 .long("partition")
                 .value_name("N")
-                .value_parser(value_parser!(i32).range(0..))
+                .allow_negative_numbers(true)
+                .value_parser(partition)
                 .help("One partition [default: by key, or each batch to the next]"),
         )
         .arg(
@@ -263,14 +266,31 @@ fn produce() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("An empty value is a null one (a tombstone)"),
         )
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_parser(["text", "json"])
-                .default_value("text")
-                .help("json prints where each batch went"),
-        )
+        .arg(output().help("json prints where each batch went"))
+}
+
+/// The topic by its place; or by the flag that hands used to other tools type.
+fn topic_here(help: &'static str) -> [Arg; 2] {
+    [
+        Arg::new("topic").required_unless_present("topic-flag").value_name("TOPIC").help(help),
+        Arg::new("topic-flag")
+            .short('t')
+            .long("topic")
+            .value_name("TOPIC")
+            .conflicts_with("topic")
+            .hide(true),
+    ]
+}
+
+/// A number of things.
+fn positive<N: FromStr + Default + PartialOrd>(text: &str) -> Result<N, &'static str> {
+    let number = text.parse().ok().filter(|number| *number > N::default());
+    number.ok_or("it is to be a whole number from 1 on")
+}
+
+fn partition(text: &str) -> Result<i32, &'static str> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or("partitions are numbered from 0 on")
 }
 
 fn consume(name: &'static str, about: &'static str) -> Command {
@@ -283,14 +303,15 @@ fn consume(name: &'static str, about: &'static str) -> Command {
              Examples:\n  jocko consume orders -o start\n  jocko consume orders -o @-1h:now -f '%d %p/%o %k=%v\\n'\n  \
              jocko consume orders -o json -o start -n 5",
         )
-        .arg(Arg::new("topic").required(true).value_name("TOPIC").help("What to read"))
+        .args(topic_here("What to read"))
         .arg(
             Arg::new("partition")
                 .short('p')
                 .long("partition")
                 .value_name("N,...")
                 .value_delimiter(',')
-                .value_parser(value_parser!(i32).range(0..))
+                .allow_negative_numbers(true)
+                .value_parser(partition)
                 .help("Only these partitions [default: all]"),
         )
         .arg(
@@ -315,7 +336,8 @@ fn consume(name: &'static str, about: &'static str) -> Command {
                 .short('n')
                 .long("count")
                 .value_name("N")
-                .value_parser(value_parser!(u64))
+                .allow_negative_numbers(true)
+                .value_parser(positive::<u64>)
                 .help("End after so many records"),
         )
         .arg(
@@ -337,16 +359,12 @@ fn consume(name: &'static str, about: &'static str) -> Command {
 fn cluster() -> Command {
     Command::new("cluster")
         .about("Shows how a cluster is")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommand(Command::new("status").about("Brokers, controller and topics").arg(output()))
 }
 
 fn config() -> Command {
     Command::new("config")
         .about("Explains settings")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
         .subcommand(
             Command::new("explain")
                 .about("Says what a setting does, what it is, and who set it")

@@ -51,6 +51,25 @@ fn refuse_lost_settings(matches: &ArgMatches, command: &str) -> Result<()> {
     })
 }
 
+/// What `jocko topic` alone is told: what there is to choose from.
+fn choice(group: &str) -> Failure {
+    let mut command = crate::arguments::command();
+    // Also fills in the flags that every command has.
+    command.build();
+    let help = command.find_subcommand_mut(group).map(|group| group.render_help().to_string());
+    Failure::usage(format!(
+        "`jocko {group}` needs a command\n\n{}",
+        help.unwrap_or_default().trim_end()
+    ))
+}
+
+/// The topic that a command reads or writes, by its place or by `--topic`.
+fn topic_name(matches: &ArgMatches) -> String {
+    let by_place = matches.get_one::<String>("topic");
+    let name = by_place.or_else(|| matches.get_one("topic-flag"));
+    name.expect("one of them is required").clone()
+}
+
 /// Client commands need one thread.
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
@@ -59,13 +78,27 @@ fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
 /// A client for the brokers the command line names.
 fn client(matches: &ArgMatches) -> Result<Client> {
     let brokers: &String = matches.get_one("brokers").expect("has a default");
-    let addresses = brokers.split(',').map(|address| with_port(address.trim())).collect();
+    let addresses = brokers.split(',').map(str::trim).filter(|address| !address.is_empty());
+    let addresses: Vec<String> = addresses.map(address).collect::<Result<_>>()?;
+    if addresses.is_empty() {
+        return Err(Failure::usage("--brokers names none").cure("-b localhost:9092"));
+    }
     Ok(Client::new(addresses, timeout(matches)?))
+}
+
+/// `host:port`, or a host with Kafka's port.
+fn address(text: &str) -> Result<String> {
+    let address = with_port(text);
+    let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+    if port.parse::<u16>().is_ok_and(|port| port > 0) {
+        return Ok(address);
+    }
+    Err(Failure::usage(format!("{text} has no port between 1 and 65535")).cure("-b localhost:9092"))
 }
 
 fn timeout(matches: &ArgMatches) -> Result<Duration> {
     let text: &String = matches.get_one("timeout").expect("has a default");
-    parse_duration(text).ok_or_else(|| {
+    parse_duration(text).filter(|timeout| !timeout.is_zero()).ok_or_else(|| {
         Failure::usage(format!("--timeout {text} is no length of time")).cure("--timeout 10s")
     })
 }

@@ -82,11 +82,13 @@ impl From<ClientError> for Failure {
             ClientError::NoSuchPartition { topic, .. } => {
                 Self::new(what).cure(format!("jocko topic describe {topic}"))
             }
-            ClientError::Broken { .. }
-            | ClientError::TimedOut { .. }
-            | ClientError::NotServed { .. }
-            | ClientError::Malformed(_)
-            | ClientError::Unsayable(_) => Self::new(what),
+            ClientError::Broken { .. } | ClientError::Malformed(_) => Self::new(what).cure(
+                "is it a Kafka broker's port? If so, look at the broker's log, and try again",
+            ),
+            ClientError::TimedOut { .. } => {
+                Self::new(what).cure("a longer --timeout, or look at the broker's log")
+            }
+            ClientError::NotServed { .. } | ClientError::Unsayable(_) => Self::new(what),
             ClientError::Refused { code, .. } => {
                 Self { cure: cure_of(code).map(str::to_owned), ..Self::new(what) }
             }
@@ -100,6 +102,10 @@ fn cure_of(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(
             "smaller records, or a topic that takes larger ones: --set max.message.bytes=BYTES at its creation",
         ),
+        ErrorCode::PolicyViolation => Some("fewer partitions (-p)"),
+        ErrorCode::InvalidTopicException => {
+            Some("letters, digits, '.', '_' and '-' alone, at most 249 of them")
+        }
         ErrorCode::InvalidReplicationFactor => {
             Some("start more brokers, or leave --replication out")
         }

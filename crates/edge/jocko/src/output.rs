@@ -4,7 +4,7 @@ use crate::failure::Result;
 use clap::ArgMatches;
 use serde_json::Value;
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 /// Whether a command was asked for JSON.
 pub(crate) fn wants_json(matches: &ArgMatches) -> bool {
@@ -27,6 +27,11 @@ pub(crate) fn reader_has_gone() -> bool {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     poll(&mut watched, Some(&now)).is_ok()
         && watched[0].revents().intersects(PollFlags::ERR | PollFlags::NVAL)
+}
+
+/// Whether a person looks on: nobody reads hints in a log.
+pub(crate) fn is_shown() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// Prints a value as JSON.

@@ -1,7 +1,7 @@
 //! `jocko cluster status`.
 
-use crate::command::client;
-use crate::failure::{Failure, Result};
+use crate::command::{choice, client};
+use crate::failure::Result;
 use crate::output::{json, say, table, wants_json};
 use clap::ArgMatches;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         Some(("status", matches)) => status(matches).await,
-        _ => Err(Failure::usage("cluster needs a command: status")),
+        _ => Err(choice("cluster")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! `jocko config explain|show`: settings as this command line, environment and file make them.
 
+use crate::command::choice;
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, table, wants_json};
 use clap::ArgMatches;
@@ -13,7 +14,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         Some(("explain", matches)) => explain(matches),
         Some(("show", matches)) => show(matches),
-        _ => Err(Failure::usage("config needs one of explain, show")),
+        _ => Err(choice("config")),
     }
 }
 

@@ -2,9 +2,9 @@
 
 mod place;
 
-use crate::command::client;
+use crate::command::{client, topic_name};
 use crate::failure::{Failure, Result};
-use crate::output::reader_has_gone;
+use crate::output::{is_shown, reader_has_gone};
 use crate::records_format::{Format, as_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, Position};
@@ -57,6 +57,10 @@ pub(crate) async fn run(matches: &ArgMatches, default_from: &str) -> Result<()> 
         return Err(ClientError::NoSuchPartition { topic: plan.topic, partition }.into());
     }
     let readings = find_all(&mut client, &plan, &wanted).await?;
+    // Who forgot to say where to begin would wait, and not know for what.
+    if matches.get_many::<String>("from").is_none() && plan.from == Place::End && is_shown() {
+        eprintln!("waiting for new records; -o start shows those that are there, Ctrl-C ends");
+    }
     read(&mut client, &plan, readings).await
 }
 
@@ -80,7 +84,7 @@ fn plan(matches: &ArgMatches, default_from: &str) -> Result<Plan> {
         None => Some(Format::parse("%v\\n").expect("is a format")),
     };
     Ok(Plan {
-        topic: matches.get_one::<String>("topic").expect("is required").clone(),
+        topic: topic_name(matches),
         from,
         until,
         ends_at_end: matches.get_flag("exit-at-end"),
@@ -106,7 +110,8 @@ async fn find_all(client: &mut Client, plan: &Plan, partitions: &[i32]) -> Resul
     for (at, (&partition, &end)) in partitions.iter().zip(&ends).enumerate() {
         let from = from[at];
         let until = until.as_ref().map(|until| until[at]);
-        let until = if plan.ends_at_end { Some(until.map_or(end, |it| it.min(end))) } else { until };
+        let until =
+            if plan.ends_at_end { Some(until.map_or(end, |it| it.min(end))) } else { until };
         // Beyond its end a partition cannot be read, only waited for.
         readings.push(Reading { partition, next: from.min(end), not_before: from, until });
     }

@@ -1,6 +1,6 @@
 //! `jocko produce TOPIC`: lines of standard input become records.
 
-use crate::command::client;
+use crate::command::{client, topic_name};
 use crate::failure::{Failure, Result};
 use crate::output::{say, wants_json};
 use clap::ArgMatches;
@@ -9,8 +9,9 @@ use jocko_records::{BatchBuilder, BuildError, Codec, Encoding, Header};
 use jocko_types::Timestamp;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines, Stdin, stdin};
+use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin, stdin};
 
 /// Records in one batch at most; and bytes, so that Kafka's default limit holds.
 const BATCH_RECORDS_MAX: usize = 10_000;
@@ -43,7 +44,10 @@ struct Line {
 pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     let mut client = client(matches)?;
     let plan = plan(matches, &mut client).await?;
-    let mut lines = BufReader::new(stdin()).lines();
+    if std::io::stdin().is_terminal() {
+        eprintln!("each line is a record; Ctrl-D ends");
+    }
+    let mut lines = BufReader::new(stdin()).split(b'\n');
     let mut next = 0;
     let mut written = 0;
     while let Some(batch) = read_batch(&mut lines, &plan).await? {
@@ -70,7 +74,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
 }
 
 async fn plan(matches: &ArgMatches, client: &mut Client) -> Result<Plan> {
-    let topic: String = matches.get_one::<String>("topic").expect("is required").clone();
+    let topic = topic_name(matches);
     let partitions = client.partitions(&topic, true).await?;
     let only: Option<i32> = matches.get_one("partition").copied();
     if let Some(partition) = only.filter(|only| *only >= partitions) {
@@ -109,13 +113,13 @@ async fn plan(matches: &ArgMatches, client: &mut Client) -> Result<Plan> {
 }
 
 /// The lines that are there, up to a batch full; waits for the first. `None` at the end.
-async fn read_batch(lines: &mut Lines<BufReader<Stdin>>, plan: &Plan) -> Result<Option<Vec<Line>>> {
-    let Some(first) = lines.next_line().await? else { return Ok(None) };
+async fn read_batch(lines: &mut Split<BufReader<Stdin>>, plan: &Plan) -> Result<Option<Vec<Line>>> {
+    let Some(first) = lines.next_segment().await? else { return Ok(None) };
     let mut bytes = first.len();
     let mut batch = vec![take_apart(first, plan)?];
     let full = tokio::time::Instant::now() + LINGER;
     while batch.len() < BATCH_RECORDS_MAX && bytes < BATCH_BYTES_MAX {
-        match tokio::time::timeout_at(full, lines.next_line()).await {
+        match tokio::time::timeout_at(full, lines.next_segment()).await {
             Ok(line) => {
                 let Some(line) = line? else { break };
                 bytes += line.len();
@@ -127,21 +131,35 @@ async fn read_batch(lines: &mut Lines<BufReader<Stdin>>, plan: &Plan) -> Result<
     Ok(Some(batch))
 }
 
-fn take_apart(line: String, plan: &Plan) -> Result<Line> {
+/// A line as it came, byte for byte, without its end.
+fn take_apart(mut line: Vec<u8>, plan: &Plan) -> Result<Line> {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
     let (key, value) = match &plan.separator {
         Some(separator) => {
-            let (key, value) = line.split_once(separator.as_str()).ok_or_else(|| {
+            let (key, value) = split_once(&line, separator.as_bytes()).ok_or_else(|| {
+                let line = String::from_utf8_lossy(&line);
                 Failure::new(format!(
                     "the line {line:?} has no {separator:?} between key and value"
                 ))
                 .cure(format!("lines like KEY{separator}VALUE, or no --key-separator"))
             })?;
-            (Some(key.as_bytes().to_vec()), value.as_bytes().to_vec())
+            (Some(key.to_vec()), value.to_vec())
         }
-        None => (plan.key.clone(), line.into_bytes()),
+        None => (plan.key.clone(), line),
     };
     let is_null = plan.empty_is_null && value.is_empty();
     Ok(Line { key, value: (!is_null).then_some(value) })
+}
+
+/// What stands before and after the first `separator`.
+fn split_once<'a>(line: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    if separator.is_empty() {
+        return None;
+    }
+    let at = line.windows(separator.len()).position(|window| window == separator)?;
+    Some((&line[..at], &line[at + separator.len()..]))
 }
 
 /// Sends one batch, again and again while that may help.

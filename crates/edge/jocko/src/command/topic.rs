@@ -1,6 +1,6 @@
 //! `jocko topic create|list|describe|delete`.
 
-use crate::command::{client, parse_duration};
+use crate::command::{choice, client, parse_duration};
 use crate::failure::{Failure, Result};
 use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
@@ -25,7 +25,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
         Some(("list", matches)) => list(matches).await,
         Some(("describe", matches)) => describe(matches).await,
         Some(("delete", matches)) => delete(matches).await,
-        _ => Err(Failure::usage("topic needs one of create, list, describe, delete")),
+        _ => Err(choice("topic")),
     }
 }
 
@@ -76,11 +76,17 @@ fn new_topic(matches: &ArgMatches) -> Result<NewTopic> {
         configs.push((name.to_owned(), value.to_owned()));
     }
     if let Some(text) = matches.get_one::<String>("retention") {
-        let time = parse_duration(text).ok_or_else(|| {
-            Failure::usage(format!("--retention {text} is no length of time"))
-                .cure("--retention 7d")
-        })?;
-        configs.push(("retention.ms".to_owned(), time.as_millis().to_string()));
+        let millis = match text.as_str() {
+            // Kafka's way to say it, and a person's.
+            "-1" | "forever" => "-1".to_owned(),
+            _ => {
+                parse_duration(text).map(|time| time.as_millis().to_string()).ok_or_else(|| {
+                    Failure::usage(format!("--retention {text} is no length of time"))
+                        .cure("--retention 7d")
+                })?
+            }
+        };
+        configs.push(("retention.ms".to_owned(), millis));
     }
     Ok(NewTopic {
         name: name(matches).to_owned(),

@@ -34,6 +34,35 @@ fn what_is_mistyped_is_named_with_the_nearest() {
 }
 
 #[test]
+fn a_group_without_a_command_shows_its_commands() {
+    for (group, commands) in [
+        ("topic", ["create", "list"]),
+        ("cluster", ["status", "--brokers"]),
+        ("config", ["explain", "show"]),
+    ] {
+        let said =
+            [&format!("`jocko {group}` needs a command"), commands[0], commands[1], "Usage:"];
+        jocko(&[group]).fails(2, &said);
+        let mut with_environment = command(&[group]);
+        with_environment.env("JOCKO_BROKERS", "localhost:9092");
+        run(with_environment, b"").fails(2, &said);
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_in_words() {
+    jocko(&["topic", "create", "x", "-p", "-1"]).fails(2, &["'-1'", "from 1 on"]);
+    jocko(&["topic", "create", "x", "-p", "many"]).fails(2, &["'many'", "whole number"]);
+    jocko(&["consume", "x", "-p", "0,y"]).fails(2, &["'y'", "numbered from 0 on"]);
+    jocko(&["consume", "x", "-n", "0"]).fails(2, &["'0'", "from 1 on"]);
+    jocko(&["topic", "list", "-b", ""]).fails(2, &["names none", "-b localhost:9092"]);
+    jocko(&["topic", "list", "-b", "localhost:99999"]).fails(2, &["localhost:99999", "no port"]);
+    jocko(&["topic", "list", "--timeout", "0s"]).fails(2, &["0s", "--timeout 10s"]);
+    jocko(&["produce", "x", "--acks", "2"]).fails(2, &["'2'", "all, 1, 0"]);
+    jocko(&["consume", "x", "--topic", "y"]).fails(2, &["cannot be used with"]);
+}
+
+#[test]
 fn a_bad_setting_is_named_with_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let start = |arguments: &[&str]| run_in(folder.path(), arguments);

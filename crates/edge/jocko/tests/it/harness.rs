@@ -163,6 +163,13 @@ impl Broker {
         run(self.command(&all), lines.as_bytes())
     }
 
+    /// Runs `produce` with this standard input.
+    pub(crate) fn produce_bytes(&self, arguments: &[&str], input: &[u8]) -> Ran {
+        let mut all = vec!["produce"];
+        all.extend(arguments);
+        run(self.command(&all), input)
+    }
+
     /// All values of a topic, in the order in which its partitions are read.
     pub(crate) fn values(&self, topic: &str) -> Vec<String> {
         let out = self.ok(&["consume", topic, "-o", "start", "-e"]);

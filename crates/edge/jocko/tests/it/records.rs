@@ -25,6 +25,24 @@ fn lines_come_back_with_keys_and_headers() {
 }
 
 #[test]
+fn lines_are_written_byte_for_byte() {
+    let broker = Broker::start();
+    let ran = broker.produce_bytes(&["--topic", "t", "-K", "::"], b"\xff\xfe::\x80:\r\nk::\n");
+    ran.ok();
+    let read = broker.ok(&["consume", "-t", "t", "-o", "start", "-e", "-o", "json"]);
+    let read: Vec<serde_json::Value> =
+        read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read.len(), 2);
+    assert_eq!(
+        (&read[0]["key"]["hex"], &read[0]["value"]["hex"]),
+        (&"fffe".into(), &"803a".into())
+    );
+    assert_eq!((&read[1]["key"], &read[1]["value"]), (&"k".into(), &"".into()));
+    assert!(broker.ok(&["topic", "create", "u", "--retention", "-1"]).contains("created u"));
+    assert_eq!(broker.json(&["topic", "describe", "u"])["configs"]["retention.ms"], "-1");
+}
+
+#[test]
 fn every_codec_and_acks_mode_writes() {
     for durability in ["fsync", "relaxed"] {
         let broker = Broker::with(&["--storage-durability", durability]);

@@ -14,10 +14,7 @@ pub(super) enum Place {
 }
 
 /// `FROM` or `FROM:TO`. A time of day holds colons, so the split is at the last that works.
-pub(super) fn parse_range(
-    text: &str,
-    now: Timestamp,
-) -> Result<(Place, Option<Place>), String> {
+pub(super) fn parse_range(text: &str, now: Timestamp) -> Result<(Place, Option<Place>), String> {
     if let Ok(from) = parse_place(text, now) {
         return Ok((from, None));
     }
