@@ -89,8 +89,13 @@ pub(crate) async fn bring_up(
         mailboxes: reactors.mailboxes(),
     };
     let publisher = Publisher::new(Arc::clone(&published), hosting);
-    let raft = start_raft(&root, identity.directory_id, &disk, &ports, publisher).await?;
-    let cluster_id = form_cluster(&raft, &published, &ports).await?;
+    // A start writes to the metadata log, too.
+    guard.make_room_for_metadata();
+    let no_room = |error| say_if_full(error, &guard, &root);
+    let raft = start_raft(&root, identity.directory_id, &disk, &ports, publisher)
+        .await
+        .map_err(no_room)?;
+    let cluster_id = form_cluster(&raft, &published, &ports).await.map_err(no_room)?;
     data_dir.with(|data_dir| data_dir.claim(cluster_id, node_id)).transpose()?;
     let (deciding, controller) = ControllerLoop::new(
         raft.clone(),
@@ -100,8 +105,9 @@ pub(crate) async fn bring_up(
         Arc::clone(&guard),
     );
     tokio::spawn(deciding.run());
-    let broker_epoch =
-        register(&controller, &settings, node_id, cluster_id, identity.directory_id).await?;
+    let broker_epoch = register(&controller, &settings, node_id, cluster_id, identity.directory_id)
+        .await
+        .map_err(no_room)?;
     if last_stop.clean.is_none() && !last_stop.created {
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
@@ -277,6 +283,18 @@ async fn form_cluster(
         .await
         .map_err(|error| StartError::NotReady(error.to_string()))?;
     Ok(id)
+}
+
+/// Where the disk is full, that is why a start fails, whatever its last step was.
+fn say_if_full(error: StartError, guard: &DiskGuard, root: &Path) -> StartError {
+    if !guard.is_full() {
+        return error;
+    }
+    let root = root.display();
+    StartError::NotReady(format!(
+        "the disk that holds {root} is full, and the ballast is used up: make room there and start \
+         again ({error})"
+    ))
 }
 
 /// Makes this process the broker of that number, and lets it lead.

@@ -53,7 +53,7 @@ impl DiskGuard {
     /// Lets the ballast go if the disk is full. Producers are refused from then on, or they would
     /// take the room.
     pub(crate) fn make_room_for_metadata(&self) {
-        let is_full = self.space().is_some_and(|space| space.free < METADATA_BYTES);
+        let is_full = self.is_full();
         let mut is_loaded = self.is_loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if is_full && *is_loaded {
             self.refuses_produce.store(true, Ordering::Relaxed);
@@ -93,6 +93,11 @@ impl DiskGuard {
                 tracing::info!(free_mib, "the disk has room: producers are served again");
             }
         }
+    }
+
+    /// Whether there is hardly room for metadata.
+    pub(crate) fn is_full(&self) -> bool {
+        self.space().is_some_and(|space| space.free < METADATA_BYTES)
     }
 
     /// Free and total bytes of the disk, if it says.

@@ -18,6 +18,8 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_secs(1);
 /// How often checkpoints are written (Kafka: `log.flush.offset.checkpoint.interval.ms`).
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+/// How often retention looks for something to drop while the disk is full.
+const MAKE_ROOM_EVERY: Duration = Duration::from_secs(10);
 /// How long the files of a deleted topic stay, renamed.
 const TRASH_DELAY: Duration = Duration::from_secs(60);
 
@@ -28,6 +30,8 @@ struct Housekeeping {
     spawn: SpawnRef,
     last_retention: Now,
     last_checkpoint: Now,
+    /// When room was last made, while the disk is full.
+    last_room: Option<Now>,
     /// Since when a relaxed topic's partition has had bytes that are not on disk.
     dirty_since: BTreeMap<TopicPartition, Now>,
     trash_since: BTreeMap<PathBuf, Now>,
@@ -42,6 +46,7 @@ pub(crate) async fn run(context: Arc<Context>, data_dir: SharedDataDir, spawn: S
         spawn,
         last_retention: now,
         last_checkpoint: now,
+        last_room: None,
         dirty_since: BTreeMap::new(),
         trash_since: BTreeMap::new(),
     };
@@ -58,6 +63,12 @@ impl Housekeeping {
         if self.context.guard.refuses_produce() {
             // Whoever deletes a topic on a full disk wants the room now.
             self.empty_trash(now, Duration::ZERO).await;
+            if self.last_room.is_none_or(|last| now.since(last) >= MAKE_ROOM_EVERY) {
+                self.last_room = Some(now);
+                self.make_room().await;
+            }
+        } else {
+            self.last_room = None;
         }
         self.flush_relaxed(now);
         let retention_every = self.context.settings.settings().storage.retention_check;
@@ -104,6 +115,30 @@ impl Housekeeping {
         };
         if run_on(&*self.spawn, work).await.is_none() {
             tracing::warn!("retention was put off: the workers are busy or stopping");
+        }
+    }
+
+    /// On a full disk retention does not wait for its turn, nor for the delay after which files
+    /// go: what it drops is checkpointed and removed at once.
+    async fn make_room(&self) {
+        self.retention().await;
+        self.checkpoint().await;
+        let context = Arc::clone(&self.context);
+        let work = move || {
+            for partition in context.published.load().partitions.values() {
+                let (done, effects) = partition.make_room();
+                context.carry_out(partition, effects);
+                match done {
+                    Ok(()) | Err(LogFault::Latched { .. }) => {}
+                    Err(fault) => {
+                        tracing::error!(partition = %partition.name(), %fault, "no room was made");
+                    }
+                }
+            }
+            context.guard.check();
+        };
+        if run_on(&*self.spawn, work).await.is_none() {
+            tracing::warn!("room was not made: the workers are busy or stopping");
         }
     }
 

@@ -59,7 +59,7 @@ pub enum ProposeError {
     /// proposed: try again later.
     #[error("no quorum has answered lately")]
     NoLease,
-    /// The disk is so full that writing the entry might fail, which would end this node. Nothing
+    /// The disk is so full that the entry might have to wait, and all others with it. Nothing
     /// was proposed: make room and try again.
     #[error("the disk has only {free_bytes} bytes left")]
     NoSpace {

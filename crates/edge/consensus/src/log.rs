@@ -13,7 +13,9 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jocko_disk::DiskRef;
 use jocko_net::ports::SpawnRef;
@@ -31,6 +33,8 @@ use flush::FlushQueue;
 /// raft state carries it along; a crash loses at most so many, and the next leader's first message
 /// (or a lone voter's first entry) brings them back.
 const COMMITS_UNSAVED_MAX: u32 = 64;
+/// How long an entry that finds no room on the disk waits before it is tried again.
+const ROOM_RETRY: Duration = Duration::from_millis(250);
 /// Bytes read at once for a peer.
 const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -53,6 +57,9 @@ struct Shared {
     flushing: Mutex<()>,
     spawn: SpawnRef,
     counters: Arc<Counters>,
+    /// An entry waits for room on the disk.
+    wants_room: AtomicBool,
+    is_stopping: AtomicBool,
 }
 
 /// The state behind these locks is changed in single steps, so a panic elsewhere leaves it whole;
@@ -91,6 +98,8 @@ impl LogStore {
             flushing: Mutex::new(()),
             spawn,
             counters,
+            wants_room: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -99,6 +108,41 @@ impl LogStore {
     pub(crate) fn is_blank(&self) -> bool {
         let state = lock(&self.shared.state);
         state.vote.is_none() && lock(&self.shared.log).last().or(state.purged).is_none()
+    }
+
+    /// Whether an entry waits for room on the disk, and everything else behind it.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.shared.wants_room.load(Ordering::Acquire)
+    }
+
+    /// Has an entry that waits for room give up, which ends Raft: for a shutdown.
+    pub(crate) fn stop_waiting(&self) {
+        self.shared.is_stopping.store(true, Ordering::Release);
+    }
+
+    /// Appends an entry. Where the disk has no room for it, this waits until there is: openraft takes
+    /// a refused append for the end of the world, and nothing is lost by waiting, since nobody was
+    /// told of the entry yet.
+    async fn append_one(&self, entry: &Entry) -> Result<(), io::Error> {
+        loop {
+            let appended = lock(&self.shared.log).append(entry);
+            let Err(EntryLogError::NoSpace(id)) = appended else {
+                if self.shared.wants_room.swap(false, Ordering::AcqRel) {
+                    tracing::info!("the disk has room for the metadata log again");
+                }
+                return Ok(appended?);
+            };
+            if self.shared.is_stopping.load(Ordering::Acquire) {
+                return Err(EntryLogError::NoSpace(id).into());
+            }
+            if !self.shared.wants_room.swap(true, Ordering::AcqRel) {
+                tracing::error!(
+                    entry = %id,
+                    "no room on the disk for the metadata log; no change of metadata is possible until there is"
+                );
+            }
+            tokio::time::sleep(ROOM_RETRY).await;
+        }
     }
 
     /// Writes what is still only in memory and closes the log cleanly.
@@ -229,11 +273,8 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        {
-            let mut log = lock(&self.shared.log);
-            for entry in entries {
-                log.append(&entry)?;
-            }
+        for entry in entries {
+            self.append_one(&entry).await?;
         }
         Shared::flush_later(&self.shared, callback)
     }

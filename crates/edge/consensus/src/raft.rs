@@ -158,7 +158,11 @@ impl Raft {
         let written = self.inner.raft.client_write(Payload(payload));
         let Ok(outcome) = tokio::time::timeout(self.inner.config.propose_timeout, written).await
         else {
-            return Err(ProposeError::OutcomeUnknown("no commit in time"));
+            let why = match self.inner.log.wants_room() {
+                true => "the disk has no room for it; it is written once there is",
+                false => "no commit in time",
+            };
+            return Err(ProposeError::OutcomeUnknown(why));
         };
         outcome.map(|written| written.log_id.index).map_err(|error| match error {
             RaftError::APIError(error) => propose_error(error),
@@ -189,9 +193,14 @@ impl Raft {
         Ok(())
     }
 
-    /// An append that finds no room ends Raft, so it is not tried on a disk that is full. One that
-    /// cannot tell how full it is counts as roomy.
+    /// An append that finds no room waits for it, and everything else with it, so it is not tried
+    /// on a disk that is full. One that cannot tell how full it is counts as roomy.
     fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
+        if self.inner.log.wants_room() {
+            let space = self.inner.disk.space(&self.inner.config.dir);
+            let free_bytes = space.map_or(0, |space| space.free);
+            return Err(ProposeError::NoSpace { free_bytes });
+        }
         let needed = (bytes as u64).saturating_add(ROOM_BYTES_MIN);
         match self.inner.disk.space(&self.inner.config.dir) {
             Ok(space) if space.free < needed && !self.can_reserve(needed) => {
@@ -353,6 +362,7 @@ impl Raft {
     /// Any fault of the disk while closing: the next start recovers as after a crash.
     pub async fn shutdown(&self) -> Result<(), StartError> {
         self.inner.is_shut_down.store(true, Ordering::Release);
+        self.inner.log.stop_waiting();
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::warn!(%error, "raft did not stop in order");
         }

@@ -163,6 +163,85 @@ async fn a_full_disk_refuses_proposals_and_snapshots_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_entry_without_room_waits_for_it_and_ends_nothing() {
+    let disk = MemDisk::with_dir("data");
+    let mut config = config(1);
+    config.propose_timeout = Duration::from_secs(2);
+    let state = Remembers::default();
+    let machine = Box::new(state.clone());
+    let raft = Raft::start(config, disk.shared(), tasks(), machine, Arc::new(NoNetwork));
+    let raft = raft.await.unwrap();
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    raft.propose(payload(1)).await.unwrap();
+    // There seems to be room when it is asked for, but somebody else takes it.
+    let log = format!("{:020}.log", 0);
+    disk.inject(Inject::new(Operation::Write, &log).no_space().keeping(10));
+    let error = raft.propose(payload(2)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::OutcomeUnknown(why) if why.contains("room")), "{error}");
+    let error = raft.propose(payload(3)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::NoSpace { .. }) && error.is_retriable(), "{error}");
+    assert_eq!(raft.status().fatal, None);
+    disk.heal();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    raft.propose(payload(4)).await.unwrap();
+    assert_eq!(state.payloads(), [payload(1), payload(2), payload(4)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_room() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    raft.propose(payload(1)).await.unwrap();
+    disk.inject(Inject::new(Operation::Write, format!("{:020}.log", 0)).no_space());
+    let _unknown = raft.propose(payload(2)).await.unwrap_err();
+    raft.shutdown().await.unwrap();
+    disk.heal();
+    let again = Remembers::default();
+    let raft = start_serving(disk.shared(), &again).await;
+    assert_eq!(again.payloads(), [payload(1)]);
+    raft.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_on_a_full_disk_waits_for_room() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    raft.propose(payload(1)).await.unwrap();
+    let disk = disk.crash(Crash::Process);
+    let log = format!("{:020}.log", 0);
+    disk.inject(Inject::new(Operation::Write, &log).no_space());
+    let state = Remembers::default();
+    let machine = Box::new(state.clone());
+    let raft = Raft::start(config(1), disk.shared(), tasks(), machine, Arc::new(NoNetwork));
+    let raft = raft.await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_secs(5), serving(&raft)).await;
+    assert!(waited.is_err(), "it cannot lead without an entry of its own");
+    disk.heal();
+    serving(&raft).await;
+    assert_eq!(state.payloads(), [payload(1)]);
+}
+
+/// The committed index is stored every 64 commits only; what was answered does not depend on it.
+#[tokio::test(start_paused = true)]
+async fn what_was_answered_outlives_any_crash_between_two_stores_of_the_committed_index() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    for number in 0..150 {
+        raft.propose(payload(number)).await.unwrap();
+        if number % 7 != 0 && !(60..70).contains(&number) {
+            continue;
+        }
+        for crash in [Crash::Process, Crash::Power(Survivors::Nothing)] {
+            let again = Remembers::default();
+            let _raft = start_serving(disk.aftermath(crash).shared(), &again).await;
+            let expected: Vec<_> = (0..=number).map(payload).collect();
+            assert_eq!(again.payloads(), expected, "{number} {crash:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn damage_to_what_was_durable_stops_the_start() {
     let disk = MemDisk::with_dir("data");
     let raft = start_serving(disk.shared(), &Remembers::default()).await;
