@@ -145,8 +145,9 @@ impl Open {
                 (base_offset, last_offset, batch.log_append_time)
             }
             AppendOutcome::Duplicate { base_offset, last_offset, timestamp } => {
-                // It may not be durable yet: the answer waits like the first one's.
-                (base_offset, last_offset, batch.log_append_time.map(|_| timestamp))
+                // It may not be durable yet: the answer waits like the first one's. Its time is told
+                // whatever clock it came from, as Kafka does.
+                (base_offset, last_offset, Some(timestamp))
             }
             refused => return Err(self.refusal(refused)),
         };

@@ -165,7 +165,7 @@ fn append(
     // KIP-110: clients that old cannot read zstd back.
     rules.zstd_allowed = terms.version >= 7;
     let batch = jocko_records::prepare(bytes, &rules)
-        .map_err(|error| Rejected::of_batch(&error, hosted.partition.log_start()))?;
+        .map_err(|error| Rejected::of_batch(&error, hosted.partition.log_start(), terms.version))?;
     // Transactions do not exist yet, so no producer can be within one.
     if batch.header.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
@@ -299,8 +299,14 @@ impl From<Refused> for Rejected {
 impl Rejected {
     /// Says in words what is wrong, which Kafka does only for what it finds in the records; and, as
     /// Kafka does, where the log starts, unless no batch could be read or it is too large.
-    fn of_batch(error: &BatchError, log_start: Option<Offset>) -> Self {
+    fn of_batch(error: &BatchError, log_start: Option<Offset>, version: i16) -> Self {
         let code = error.code();
+        // Before version 7 the codec is looked at before the log is (KIP-110).
+        let is_of_no_codec = match error.fault() {
+            BatchFault::ZstdNotAllowed => true,
+            BatchFault::UnknownCodec { .. } => version < 7,
+            _ => false,
+        };
         let is_unread = matches!(code, ErrorCode::CorruptMessage | ErrorCode::MessageTooLarge)
             || matches!(
                 error.fault(),
@@ -318,7 +324,7 @@ impl Rejected {
             code,
             message: Some(error.to_string()),
             records: records.collect(),
-            log_start: log_start.filter(|_| !is_unread),
+            log_start: log_start.filter(|_| !is_unread && !is_of_no_codec),
         }
     }
 }
