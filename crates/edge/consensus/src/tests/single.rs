@@ -241,6 +241,32 @@ async fn what_was_answered_outlives_any_crash_between_two_stores_of_the_committe
     }
 }
 
+/// What a real device takes its time for; decision 0009 names these figures.
+#[tokio::test(start_paused = true)]
+async fn syncs_are_few() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    let blank = disk.syncs();
+    raft.propose(payload(0)).await.unwrap();
+    let before = disk.syncs();
+    for number in 1..=64 {
+        raft.propose(payload(number)).await.unwrap();
+    }
+    let proposals = disk.syncs() - before;
+    let before = disk.syncs();
+    raft.shutdown().await.unwrap();
+    let stop = disk.syncs() - before;
+    let after_stop = disk.fork();
+    let _raft = start_serving(after_stop.shared(), &Remembers::default()).await;
+    let killed = disk.crash(Crash::Process);
+    let _raft = start_serving(killed.shared(), &Remembers::default()).await;
+    let again = (after_stop.syncs(), killed.syncs());
+    assert_eq!(blank, 18, "a blank directory, until it serves");
+    assert_eq!(proposals, 66, "one each, and two for the committed index every 64");
+    assert_eq!(stop, 8);
+    assert_eq!(again, (9, 9), "a start, after a stop and after a kill, until it serves");
+}
+
 #[tokio::test(start_paused = true)]
 async fn damage_to_what_was_durable_stops_the_start() {
     let disk = MemDisk::with_dir("data");
