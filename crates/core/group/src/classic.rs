@@ -5,6 +5,7 @@
 //! the leader broker works with is [`Live`]: members that still join, sessions, requests that
 //! wait. A request that changes anything works on a copy of it, a [`step::Step`].
 
+mod convert;
 mod describe;
 mod expire;
 mod join;
@@ -15,6 +16,7 @@ mod rebalance;
 mod step;
 mod sync;
 
+pub(crate) use convert::{Migrant, found};
 pub(crate) use expire::expire;
 pub(crate) use join::join;
 pub(crate) use leave::leave;

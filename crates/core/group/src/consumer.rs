@@ -13,6 +13,18 @@
 //! persistent), applies each record it emits to that, and so always sees what it has decided so
 //! far ([`draft::Draft`]). Clocks and what the group has seen of the cluster are not in the log.
 
+pub(crate) mod classic_member;
+pub(crate) mod convert;
+pub(crate) mod draft;
+mod fence;
+mod hash;
+pub(crate) mod heartbeat;
+mod reconcile;
+mod subscription;
+mod target;
+mod view;
+
+use self::draft::Draft;
 use crate::command::{Answer, Decision, Ticket};
 use crate::context::DecideContext;
 use crate::record::GroupRecord;
@@ -277,14 +289,18 @@ impl ConsumerGroup {
     }
 }
 
-/// What to do about a group whose deadline has passed.
+/// What to do about a group whose deadline has passed: members that were not heard of in time, or
+/// have not done in time what they were to do, are out.
 pub(crate) fn expire(
     cx: &DecideContext<'_>,
     group_id: &Arc<str>,
     group: &ConsumerGroup,
     decision: &mut Decision,
 ) {
-    let _ = (cx, group_id, group.overdue(cx.now), decision);
+    let overdue = group.overdue(cx.now);
+    if !overdue.is_empty() {
+        Draft::new(cx, group_id, Some(group)).depart(&overdue, decision);
+    }
 }
 
 impl Clocks {

@@ -43,6 +43,7 @@
     )
 )]
 
+mod assignors;
 mod classic;
 mod command;
 mod consumer;
@@ -50,6 +51,7 @@ mod context;
 mod coordinator;
 mod offsets;
 mod record;
+mod regex;
 mod timers;
 
 pub use command::{

@@ -69,7 +69,7 @@ impl Coordinator {
                     deadline: cx.now.plus(session_timeout),
                 });
             }
-            Group::Consumer(group) => group.check_commit(commit)?,
+            Group::Consumer(group) => group.check_commit(cx, commit)?,
         }
         Ok(Arc::clone(group_id))
     }

@@ -33,10 +33,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The partitions somebody shall have.
-pub type Assignment = BTreeMap<TopicId, BTreeSet<PartitionIndex>>;
+pub(crate) type Assignment = BTreeMap<TopicId, BTreeSet<PartitionIndex>>;
 
 /// The partitions somebody has, each with the member epoch at which it was given (KIP-1251).
-pub type Holdings = BTreeMap<TopicId, BTreeMap<PartitionIndex, i32>>;
+pub(crate) type Holdings = BTreeMap<TopicId, BTreeMap<PartitionIndex, i32>>;
 
 /// A record of a consumer group. A value of `None` is a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
