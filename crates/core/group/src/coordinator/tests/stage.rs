@@ -1,0 +1,177 @@
+//! A coordinator with a log, a clock and no network: what the edge does, in a few lines.
+
+use crate::command::{Answer, Command, Ticket};
+use crate::context::{DecideContext, Policy, TopicFacts, Topics};
+use crate::coordinator::Coordinator;
+use crate::record::{Decoded, GroupRecord};
+use jocko_types::{Now, PartitionIndex, Timestamp, TopicId};
+use std::time::Duration;
+
+/// A cluster without topics: the classic protocol needs none.
+#[derive(Debug)]
+pub(super) struct NoTopics;
+
+impl Topics for NoTopics {
+    fn by_name(&self, _name: &str) -> Option<TopicFacts<'_>> {
+        None
+    }
+
+    fn by_id(&self, _id: TopicId) -> Option<TopicFacts<'_>> {
+        None
+    }
+
+    fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        Box::new(std::iter::empty())
+    }
+
+    fn racks(&self, _id: TopicId, _partition: PartitionIndex) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn index(&self) -> u64 {
+        0
+    }
+}
+
+/// The bytes of a record: its key, and its value unless it is a tombstone.
+type Entry = (Vec<u8>, Option<Vec<u8>>);
+
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) coordinator: Coordinator,
+    pub(super) policy: Policy,
+    pub(super) now: Now,
+    /// Every record that was appended, in bytes.
+    pub(super) log: Vec<Entry>,
+    /// Whether appends are refused.
+    pub(super) refuses: bool,
+    next_ticket: Ticket,
+    seed: u64,
+}
+
+/// What came of a command.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) records: Vec<GroupRecord>,
+    pub(super) answers: Vec<(Ticket, Answer)>,
+}
+
+impl Stage {
+    pub(super) fn new() -> Self {
+        let policy = Policy {
+            session_timeout_min: Duration::from_secs(1),
+            offsets_retention: Duration::from_secs(3600),
+            ..Policy::default()
+        };
+        Self {
+            coordinator: Coordinator::new(),
+            policy,
+            now: Now::default(),
+            log: Vec::new(),
+            refuses: false,
+            next_ticket: 1,
+            seed: 0,
+        }
+    }
+
+    fn context<'a>(&self, policy: &'a Policy) -> DecideContext<'a> {
+        let millis = i64::try_from(self.now.since_start().as_millis()).expect("a short play");
+        let wall = Timestamp::from_millis(millis);
+        DecideContext { now: self.now, wall, seed: self.seed, policy, topics: &NoTopics }
+    }
+
+    /// Sends a command. A refused append answers it, and changes nothing else.
+    pub(super) fn send(&mut self, command: &Command) -> (Ticket, Outcome) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let mut outcome = Outcome::default();
+        loop {
+            self.seed += 1;
+            let policy = self.policy.clone();
+            let before = format!("{:?}", self.coordinator);
+            let decision = self.coordinator.decide(&self.context(&policy), ticket, command);
+            assert_eq!(before, format!("{:?}", self.coordinator), "deciding changes nothing");
+            if self.refuses && !decision.records.is_empty() {
+                let error = crate::append_refused(jocko_types::ErrorCode::NotEnoughReplicas);
+                outcome.answers.push((ticket, command.refusal(error)));
+                return (ticket, outcome);
+            }
+            let again = decision.again;
+            outcome.records.extend(decision.records.iter().cloned());
+            self.append(&decision.records);
+            outcome.answers.extend(self.coordinator.accept(decision));
+            self.check();
+            if !again {
+                return (ticket, outcome);
+            }
+        }
+    }
+
+    fn append(&mut self, records: &[GroupRecord]) {
+        for record in records {
+            let (key, value) = record.encode().expect("short enough");
+            let decoded = GroupRecord::decode(&key, value.as_deref()).expect("our own bytes");
+            assert_eq!(decoded, Decoded::Known(record.clone()), "bytes say what the record says");
+            self.log.push((key, value));
+        }
+    }
+
+    /// Lets time pass, doing what is due when it is due.
+    pub(super) fn wait(&mut self, time: Duration) -> Vec<Outcome> {
+        let until = self.now.plus(time);
+        let mut outcomes = Vec::new();
+        // The limit is on our patience: timers that do not move on are a bug.
+        for _ in 0..10_000 {
+            match self.coordinator.next_deadline() {
+                Some(at) if at <= until => {
+                    self.now = self.now.max(at);
+                    let (_, outcome) = self.send(&Command::Tick);
+                    outcomes.push(outcome);
+                    if self.refuses {
+                        break;
+                    }
+                }
+                Some(_) | None => {
+                    self.now = until;
+                    return outcomes;
+                }
+            }
+        }
+        assert!(self.refuses, "the deadline {:?} never passes", self.coordinator.next_deadline());
+        self.now = until;
+        outcomes
+    }
+
+    /// Another broker takes over: the log is replayed.
+    pub(super) fn reload(&mut self) -> Vec<(Ticket, Answer)> {
+        let answers = self.coordinator.unload();
+        self.coordinator = Self::replay(&self.log);
+        let policy = self.policy.clone();
+        let cx = self.context(&policy);
+        self.coordinator.loaded(&cx);
+        self.check();
+        answers
+    }
+
+    fn replay(log: &[Entry]) -> Coordinator {
+        let mut coordinator = Coordinator::new();
+        for (key, value) in log {
+            match GroupRecord::decode(key, value.as_deref()).expect("our own bytes") {
+                Decoded::Known(record) => coordinator.apply(&record),
+                Decoded::Unknown { kind } => panic!("we do not write kind {kind}"),
+            }
+        }
+        coordinator
+    }
+
+    /// What must hold after every step.
+    fn check(&self) {
+        self.coordinator.check_invariants();
+        // What is replicated is what the log says, and the snapshot says the same.
+        let snapshot = self.coordinator.records();
+        assert_eq!(Self::replay(&self.log).records(), snapshot);
+        let mut copy = Coordinator::new();
+        snapshot.iter().for_each(|record| copy.apply(record));
+        assert_eq!(copy.records(), snapshot);
+    }
+}
