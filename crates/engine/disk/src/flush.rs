@@ -92,7 +92,7 @@ impl FlushPlan {
             }
         }
         let files = round.files.iter().map(|file| file.sync_data()).collect();
-        let dirs = round.dirs.iter().map(|dir| self.sync_dir(dir)).collect();
+        let dirs = self.sync_dirs(&round.dirs);
         let flushed = Flushed { files, dirs };
         if flushed.faults() > 0 {
             self.whole = false;
@@ -145,6 +145,19 @@ impl FlushPlan {
             _ => Ok(()),
         };
         renamed.into_iter().map(|renamed| renamed.and_then(answer)).collect()
+    }
+
+    /// Syncs each folder once, however often it is named: new logs all name their parent.
+    fn sync_dirs(&self, dirs: &[PathBuf]) -> Vec<Result<()>> {
+        let mut faults: BTreeMap<&Path, Option<DiskFault>> = BTreeMap::new();
+        for dir in dirs {
+            faults.entry(dir).or_insert_with(|| self.sync_dir(dir).err());
+        }
+        let outcome = |dir: &PathBuf| match faults.get(dir.as_path()) {
+            Some(Some(fault)) => Err(again(fault)),
+            _ => Ok(()),
+        };
+        dirs.iter().map(outcome).collect()
     }
 
     /// A folder that is gone has no names to make durable: its log was deleted meanwhile, which is

@@ -233,3 +233,16 @@ fn replacing_tells_of_each_file_and_leaves_no_drafts_of_those_that_failed() {
     let names: Vec<_> = disk.files().into_iter().map(|(path, _)| path).collect();
     assert_eq!(names, [path(2)]);
 }
+
+#[test]
+fn a_folder_named_often_is_synced_once_and_its_fault_told_to_all() {
+    let disk = MemDisk::with_dir(DIR);
+    disk.set_syncfs_supported(false);
+    let mut plan = plan(&disk.shared());
+    let before = disk.syncs();
+    let round = || FlushRound { files: Vec::new(), dirs: vec![PathBuf::from(DIR); 10] };
+    assert_eq!(plan.flush(&round()).faults(), 0);
+    assert_eq!(disk.syncs() - before, 1);
+    disk.inject(Inject::new(Operation::SyncDir, DIR).times(1));
+    assert_eq!(plan.flush(&round()).faults(), 10);
+}
