@@ -1,9 +1,10 @@
 //! What a log needs to know of a topic's settings.
 
+use crate::compaction::CompactionConfig;
 use std::time::Duration;
 
 /// Settings of one log. Every field can change while the log is open, see `Log::reconfigure`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LogConfig {
     /// `segment.bytes`: a segment that would grow beyond this is rolled first.
     pub segment_bytes_max: u32,
@@ -27,6 +28,8 @@ pub struct LogConfig {
     /// Whether `cleanup.policy` holds `compact`: then offsets may be missing between batches, as
     /// in a log that another broker compacted; otherwise a hole is lost data.
     pub compacts: bool,
+    /// How it is compacted, if it is.
+    pub compaction: CompactionConfig,
     /// `file.delete.delay.ms`: how long a dropped segment's files stay, renamed.
     pub file_delete_delay: Duration,
     /// `producer.id.expiration.ms`: a producer silent for so long is forgotten.
@@ -52,6 +55,7 @@ impl Default for LogConfig {
             retention_bytes: None,
             retention_deletes: true,
             compacts: false,
+            compaction: CompactionConfig::default(),
             file_delete_delay: Duration::from_secs(60),
             producer_expiration: DAY,
             producers_max: 100_000,

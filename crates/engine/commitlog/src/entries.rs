@@ -196,6 +196,17 @@ impl<const N: usize> Entries<N> {
         Ok(())
     }
 
+    /// All entries, none of which may have been written yet.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        assert_eq!(self.written, 0, "the entries are all in memory");
+        self.pending.as_flattened()
+    }
+
+    /// Looks up in this file, whatever its name is by now.
+    pub(crate) fn hold(&mut self, file: FileRef) {
+        self.file = Some(file);
+    }
+
     /// Whether the file holds exactly what counts.
     pub(crate) fn is_stored(&self) -> bool {
         self.pending.is_empty() && !self.cut_due

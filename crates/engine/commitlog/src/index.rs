@@ -157,6 +157,16 @@ impl OffsetIndex {
         self.entries.file(Place { disk, path: &path })
     }
 
+    /// The whole index, none of which may have been written yet.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.entries.bytes()
+    }
+
+    /// Looks up in this file, whatever its name is by now.
+    pub(crate) fn hold(&mut self, file: FileRef) {
+        self.entries.hold(file);
+    }
+
     pub(crate) fn release(&mut self) {
         self.entries.release();
     }

@@ -9,7 +9,7 @@
 //! # Entry points
 //! [`Log::open`]; [`Log::append`], [`Log::append_as_follower`], [`Log::append_assigned`];
 //! [`Log::read`]; [`Log::take_flush`] and [`Log::flushed`]; [`Log::truncate_to`];
-//! [`Log::expire`]; [`Log::close`]. Files of the data directory are in [`data_dir`].
+//! [`Log::expire`]; [`compact`]; [`Log::close`]. Files of the data directory are in [`data_dir`].
 //!
 //! # Caller's duties
 //! 1. One owner at a time: keep a log under its partition's lock. Only [`Log::open`],
@@ -27,6 +27,7 @@
 pub mod data_dir;
 
 mod checkpoint;
+mod compaction;
 mod config;
 mod entries;
 mod epochs;
@@ -50,6 +51,9 @@ mod model;
 mod testing;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
+pub use compaction::{
+    Access, Compacted, CompactionConfig, CompactionEnd, CompactionRequest, Dirt, compact,
+};
 pub use config::LogConfig;
 pub use epochs::{EpochEnd, EpochStart};
 pub use fault::{LogFault, Result};

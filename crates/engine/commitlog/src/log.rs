@@ -18,6 +18,7 @@ pub use reading::{LogSlice, ReadOutcome, ReadRequest};
 pub use search::TimestampSearch;
 pub use truncate::StartOutcome;
 
+use crate::compaction::Cleaning;
 use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, EpochStart, Epochs};
 use crate::fault::{LogFault, Result};
@@ -57,6 +58,7 @@ pub struct Log {
     pub(crate) snapshots_due: bool,
     /// Counts what takes records or files away: a search without the lock is void after it.
     pub(crate) shape: u64,
+    pub(crate) cleaning: Cleaning,
 }
 
 impl Log {
@@ -87,6 +89,7 @@ impl Log {
             folder_exists: false,
             snapshots_due: true,
             shape: 0,
+            cleaning: Cleaning::default(),
         }
     }
 
@@ -255,6 +258,11 @@ impl Log {
         {
             segment.release();
         }
+    }
+
+    /// Forgets the use of segments that are replaced.
+    pub(crate) fn forget_open(&mut self, goes: impl Fn(Offset) -> bool) {
+        self.open_segments.retain(|open| !goes(*open));
     }
 
     /// Closes the files of sealed segments that are durable and were not used lately.

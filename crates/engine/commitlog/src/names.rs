@@ -46,6 +46,27 @@ impl Kind {
     }
 }
 
+/// How far a file written by compaction has come (Kafka's names).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Under way, or of no account.
+    Cleaned,
+    /// Whole; it counts, and replaces what it was made from.
+    Swap,
+    /// A segment's file as any other.
+    Final,
+}
+
+impl Stage {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Cleaned => ".cleaned",
+            Self::Swap => ".swap",
+            Self::Final => "",
+        }
+    }
+}
+
 /// Ends the name of a file whose removal is due.
 pub(crate) const DELETED: &str = ".deleted";
 /// Ends the name of a file that was not written to its end.
@@ -63,6 +84,22 @@ const DIGITS: usize = 20;
 /// The path of a segment's file.
 pub(crate) fn path(dir: &Path, base: Offset, kind: Kind) -> PathBuf {
     dir.join(format!("{:0DIGITS$}{}", base.get(), kind.suffix()))
+}
+
+/// The path of a segment's file at a stage of compaction.
+pub(crate) fn staged(dir: &Path, base: Offset, kind: Kind, stage: Stage) -> PathBuf {
+    let mut path = path(dir, base, kind).into_os_string();
+    path.push(stage.suffix());
+    PathBuf::from(path)
+}
+
+/// Takes the name of a file that compaction has not finished apart.
+pub(crate) fn parse_staged(name: &str) -> Option<(Offset, Kind, Stage)> {
+    let stage =
+        [Stage::Cleaned, Stage::Swap].into_iter().find(|stage| name.ends_with(stage.suffix()))?;
+    let (base, kind) = parse(name.strip_suffix(stage.suffix())?)?;
+    let is_of_segment = !matches!(kind, Kind::Snapshot | Kind::Sidecar);
+    is_of_segment.then_some((base, kind, stage))
 }
 
 /// Takes a file name apart; `None` if it is not a segment's.
@@ -91,6 +128,22 @@ mod tests {
         check(0, Kind::Log, "00000000000000000000.log");
         check(42, Kind::TimeIndex, "00000000000000000042.timeindex");
         check(i64::MAX, Kind::Sidecar, "09223372036854775807.jocko-snapshot");
+    }
+
+    #[test]
+    fn unfinished_names_are_kafkas() {
+        let check = |kind, stage, expect: &str| {
+            let base = Offset::new(42);
+            assert_eq!(staged(Path::new("/d"), base, kind, stage), Path::new("/d").join(expect));
+            let unfinished = (stage != Stage::Final).then_some((base, kind, stage));
+            assert_eq!(parse_staged(expect), unfinished);
+        };
+        check(Kind::Log, Stage::Cleaned, "00000000000000000042.log.cleaned");
+        check(Kind::TimeIndex, Stage::Swap, "00000000000000000042.timeindex.swap");
+        check(Kind::TxnIndex, Stage::Final, "00000000000000000042.txnindex");
+        for name in [".swap", "x.log.swap", "00000000000000000042.snapshot.swap", "a.cleaned"] {
+            assert_eq!(parse_staged(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod state;
 pub(crate) use bound::{Bound, encode as encode_bound};
 pub(crate) use state::{reload_producers, snapshot_files};
 
+use crate::compaction::{self, Mark};
 use crate::config::LogConfig;
 use crate::fault::{LogFault, Result};
 use crate::log::Log;
@@ -89,6 +90,8 @@ struct Folder {
     has_bound: bool,
     /// It holds what only a flush writes, after the names of all segments so far were durable.
     was_flushed: bool,
+    /// It was compacted.
+    has_mark: bool,
 }
 
 impl Folder {
@@ -98,6 +101,10 @@ impl Folder {
             Err(fault) if fault.kind() == FaultKind::NotFound => return Ok(None),
             Err(fault) => return Err(fault.into()),
         };
+        if compaction::is_unfinished(&entries) {
+            compaction::finish_swaps(disk, dir, &entries)?;
+            return Self::read(disk, dir);
+        }
         let mut folder = Self::default();
         for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
             let name = entry.name.as_str();
@@ -105,6 +112,8 @@ impl Folder {
                 folder.leftovers.push(dir.join(name));
             } else if name == names::BOUND {
                 folder.has_bound = true;
+            } else if name == compaction::MARK {
+                folder.has_mark = true;
             } else if name == names::EPOCHS || name == names::METADATA {
                 folder.was_flushed = true;
             } else if let Some((base, kind)) = names::parse(name) {
@@ -172,6 +181,9 @@ impl Log {
             return Ok((log, report));
         };
         log.folder_exists = true;
+        if folder.has_mark {
+            log.cleaning.mark = Mark::load(log.disk.as_ref(), dir)?;
+        }
         check_topic(log.disk.as_ref(), dir, context)?;
         let bound = match folder.has_bound {
             true => bound::load(log.disk.as_ref(), dir)?,
@@ -298,6 +310,7 @@ impl Log {
             remove(disk.as_ref(), &path)?;
         }
         remove(disk.as_ref(), &dir.join(names::EPOCHS))?;
+        self.remove_mark()?;
         self.segments.clear();
         self.log_start = offset;
         self.next = offset;

@@ -4,6 +4,7 @@
 //! Otherwise a crash could leave some of them, and recovery could not tell a half-finished removal
 //! from lost data (DR5, DR6).
 
+use crate::compaction::Swap;
 use crate::config::millis;
 use crate::fault::{LogFault, Result};
 use crate::log::Log;
@@ -243,7 +244,11 @@ impl Log {
         let due = Timestamp::from_millis(now.as_millis().saturating_add(self.delete_delay_ms()));
         let (disk, dir) = self.at();
         while let [first, second, ..] = self.segments.as_slice() {
-            if second.base > limit || first.next > self.flushing.durable {
+            let is_swapped = |swap: &Swap| swap.involves(first.base);
+            if second.base > limit
+                || first.next > self.flushing.durable
+                || self.cleaning.swap.as_ref().is_some_and(is_swapped)
+            {
                 break;
             }
             bytes += first.size;

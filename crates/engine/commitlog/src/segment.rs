@@ -3,6 +3,7 @@
 //! Invariants: `size` ends a whole batch; every index entry names a batch below `size`; only the
 //! last segment of a log is appended to.
 
+use crate::compaction::Cleaned;
 use crate::config::LogConfig;
 use crate::fault::{LogFault, Result};
 use crate::index::{Entry, OffsetIndex};
@@ -14,6 +15,7 @@ use jocko_records::BatchHeader;
 use jocko_types::{Offset, Timestamp};
 use std::io::IoSlice;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Log bytes between two entries of an index that is rebuilt on use: Kafka's default.
 const REBUILD_INTERVAL_BYTES: u32 = 4096;
@@ -45,6 +47,8 @@ pub(crate) struct Segment {
     pub(crate) lacks_index: bool,
     /// A copy for a search without the log's lock, which must not write.
     is_lent: bool,
+    /// Its files are open and must stay so: they do not have their names yet.
+    is_pinned: bool,
 }
 
 /// A batch about to be written, with its offsets assigned.
@@ -72,6 +76,7 @@ impl Segment {
             indexes_unsynced: false,
             lacks_index: false,
             is_lent: false,
+            is_pinned: false,
         }
     }
 
@@ -90,6 +95,25 @@ impl Segment {
             reached: (size == 0).then_some(None),
             ..Self::empty(base, now)
         }
+    }
+
+    /// What compaction has written, while its files do not have their names yet.
+    pub(crate) fn cleaned(cleaned: &Cleaned, now: Timestamp) -> Self {
+        let (index_bytes, time_bytes) = cleaned.index_sizes;
+        let sizes = (cleaned.size, index_bytes, time_bytes);
+        let mut segment = Self::found(cleaned.base, cleaned.next, sizes, now);
+        segment.restore(cleaned.reached, cleaned.first_timestamp);
+        let [log, index, times] = cleaned.files.clone();
+        segment.file = Some(log);
+        segment.offsets.hold(index);
+        segment.times.hold(times);
+        segment.is_pinned = true;
+        segment
+    }
+
+    /// Its files have their names.
+    pub(crate) const fn unpin(&mut self) {
+        self.is_pinned = false;
     }
 
     /// A copy for a search without the log's lock.
@@ -145,6 +169,11 @@ impl Segment {
         Ok([self.offsets.file(disk, dir)?, self.times.file(disk, dir)?])
     }
 
+    /// Whether it reads its log through this very handle.
+    pub(crate) fn is_open_as(&self, file: &FileRef) -> bool {
+        self.file.as_ref().is_some_and(|own| Arc::ptr_eq(own, file))
+    }
+
     /// Descriptors held.
     pub(crate) fn open_files(&self) -> usize {
         usize::from(self.file.is_some())
@@ -159,6 +188,9 @@ impl Segment {
 
     /// Lets go of all descriptors; slices that were read keep theirs.
     pub(crate) fn release(&mut self) {
+        if self.is_pinned {
+            return;
+        }
         self.file = None;
         self.offsets.release();
         self.times.release();
@@ -259,7 +291,7 @@ impl Segment {
     }
 
     /// As [`Segment::note`], in memory only.
-    fn index(&mut self, at: At<'_>, met: &Met, index_interval_bytes: u32) -> Result<()> {
+    pub(crate) fn index(&mut self, at: At<'_>, met: &Met, index_interval_bytes: u32) -> Result<()> {
         assert_eq!(met.position, self.size, "batches follow each other without a gap");
         let header = &met.header;
         let before = self.reached(at)?;

@@ -70,6 +70,13 @@ impl Positions {
         (batch.segment == segment).then_some(*batch)
     }
 
+    /// Forgets positions in segments that are replaced.
+    pub(crate) fn forget(&mut self, goes: impl Fn(Offset) -> bool) {
+        // Sealed segments come first, so that what stays is still without a gap.
+        self.batches.retain(|batch| !goes(batch.segment));
+        self.cursors.retain(|(_, segment, _)| !goes(*segment));
+    }
+
     /// Forgets everything: after a truncation.
     pub(crate) fn clear(&mut self) {
         self.batches.clear();

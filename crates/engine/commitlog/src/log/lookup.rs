@@ -77,7 +77,7 @@ impl Log {
             let start = waited(segment.locate(at, from, Patience::Wait))?;
             let Some(start) = start else {
                 let Some(next) = sealed_next else { break };
-                if !self.config.compacts {
+                if next > self.gaps_allowed_to(durable) {
                     return Err(self.hole(place, from, next));
                 }
                 from = next;

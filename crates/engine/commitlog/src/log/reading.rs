@@ -134,6 +134,12 @@ impl Log {
     /// Tells the log which offset a reader will want next after it has read `slice` whole, so that
     /// the search need not be repeated. Optional; the reader knows it from the last batch.
     pub fn note_read(&mut self, slice: &LogSlice, next: Offset) {
+        // Compaction may have put another file in its place, where the position means nothing.
+        let place = self.segment_of(slice.segment_base);
+        let segment = place.and_then(|place| self.segments.get(place));
+        if !segment.is_some_and(|segment| segment.is_open_as(&slice.file)) {
+            return;
+        }
         self.positions.stopped(next, slice.segment_base, slice.position + slice.len as u64);
     }
 }

@@ -42,6 +42,7 @@ impl Log {
     }
 
     fn cut_from(&mut self, offset: Offset, now: Timestamp) -> Result<Offset> {
+        self.settle_swap()?;
         let place = self.segment_of(offset).unwrap_or(0);
         let Some((segment, at)) = self.segment(place) else {
             self.start_over_at(offset, now)?;
@@ -53,6 +54,7 @@ impl Log {
             self.start_over_at(end, now)?;
             return Ok(end);
         }
+        self.limit_mark(end)?;
         let had_producers = !self.producers.is_empty();
         self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
@@ -69,13 +71,14 @@ impl Log {
         }
         segment.file(at)?.sync_data()?;
         self.next = end;
+        // Before the sync: a snapshot of records that lost must not come back.
+        self.drop_snapshots_after(end)?;
         self.disk.sync_dir(&self.dir)?;
         self.flushing.truncated(end);
         if self.epochs.truncate_end(end) {
             self.note_epochs();
         }
         self.last_batch = self.find_last_batch()?;
-        self.drop_snapshots_after(end)?;
         if had_producers {
             recovery::reload_producers(self, now)?;
         }
@@ -94,6 +97,7 @@ impl Log {
     }
 
     fn start_over_at(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
+        self.settle_swap()?;
         self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
         if self.folder_exists {

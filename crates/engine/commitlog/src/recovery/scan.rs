@@ -19,7 +19,8 @@ const CRC_FROM: usize = 21;
 struct Expected {
     offset: Offset,
     epoch: LeaderEpoch,
-    gaps: bool,
+    /// Gaps that end here or before are compaction's.
+    gaps_to: Offset,
 }
 
 /// Where a scan stopped for good.
@@ -45,12 +46,15 @@ impl Log {
         let mut next = self.log_start;
         for place in first..self.segments.len() {
             let Some(base) = self.segments.get(place).map(|segment| segment.base) else { break };
-            if place > first && base != next && !(self.config.compacts && base > next) {
+            if place > first
+                && base != next
+                && !(base > next && base <= self.gaps_allowed_to(recovery_point))
+            {
                 let reason = format!("offset {base} follows, where {next} is due");
                 self.cut_segments(place, next, recovery_point, reason, report)?;
                 break;
             }
-            let invalid = self.scan_segment(place, report)?;
+            let invalid = self.scan_segment(place, recovery_point, report)?;
             next = self.segments.get(place).map_or(next, |segment| segment.next);
             if let Some(invalid) = invalid {
                 self.cut_tail(place, next, recovery_point, invalid, report)?;
@@ -74,9 +78,14 @@ impl Log {
     }
 
     /// Reads one segment whole; it then ends where its last good batch does.
-    fn scan_segment(&mut self, place: usize, report: &mut Recovery) -> Result<Option<Invalid>> {
+    fn scan_segment(
+        &mut self,
+        place: usize,
+        recovery_point: Offset,
+        report: &mut Recovery,
+    ) -> Result<Option<Invalid>> {
         let interval = self.config.index_interval_bytes;
-        let gaps = self.config.compacts;
+        let gaps_to = self.gaps_allowed_to(recovery_point);
         let Some((segment, at)) = self.segment(place) else { return Ok(None) };
         let (base, size) = (segment.base, segment.size);
         let file = segment.file(at)?;
@@ -86,7 +95,7 @@ impl Log {
         let mut scan = Scan::new(file, size);
         let before = Offset::new(base.get() - 1);
         let epoch = self.epochs.at(before).unwrap_or(LeaderEpoch::NONE);
-        let mut expected = Expected { offset: base, epoch, gaps };
+        let mut expected = Expected { offset: base, epoch, gaps_to };
         loop {
             let met = match scan.next(&expected)? {
                 Step::Batch(met) => met,
@@ -265,7 +274,7 @@ impl Scan {
             return invalid("the file ends within a batch");
         }
         let in_place = header.base_offset == expected.offset
-            || (expected.gaps && header.base_offset > expected.offset);
+            || (header.base_offset > expected.offset && header.base_offset <= expected.gaps_to);
         if !in_place {
             let (got, due) = (header.base_offset, expected.offset);
             return Ok(Step::Invalid(format!("offset {got} where {due} is due")));

@@ -8,6 +8,7 @@ use crate::names::{self, Kind};
 use crate::producers::{Producers, Snapshot, decode_kafka};
 use crate::read::{Miss, Patience};
 use jocko_disk::{Disk, read_small};
+use jocko_records::BatchHeader;
 use jocko_types::{Offset, Timestamp};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,21 @@ fn is_of_this_log(log: &mut Log, snapshot: &Snapshot) -> Result<bool> {
     let Some((segment, at)) = log.segment(place) else { return Ok(true) };
     let met = segment.locate(at, base, Patience::Wait).map_err(Miss::into_fault)?;
     log.touch(place);
-    Ok(met.is_some_and(|met| met.header.base_offset == base && met.header.crc == crc))
+    let was_compacted = log.cleaning.mark.is_some();
+    Ok(match met.map(|met| met.header) {
+        Some(header) if header.base_offset == base => {
+            header.crc == crc || (was_compacted && is_rewritten(&header))
+        }
+        // The batch is gone. Compaction takes only what is committed, and syncs the folder before
+        // it does, so that snapshots of records that lost cannot come back.
+        _ => was_compacted,
+    })
+}
+
+/// Whether compaction has written this batch: no client's has records missing, or a horizon.
+fn is_rewritten(header: &BatchHeader) -> bool {
+    let count = i64::from(header.last_offset_delta) + 1;
+    i64::from(header.record_count) < count || header.delete_horizon().is_some()
 }
 
 /// Applies the headers of the log from `from` on to the producers.
