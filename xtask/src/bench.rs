@@ -217,7 +217,7 @@ impl Side {
 fn tell(what: &str, unit: &str, [jocko, kafka]: [f64; 2]) {
     let places = usize::from(jocko.min(kafka) < 100.0) + usize::from(jocko.min(kafka) < 10.0);
     say(&format!(
-        "  {what:<34} jocko {jocko:>10.places$} {unit:<4}  kafka {kafka:>10.places$} {unit:<4}  ratio {}",
+        "  {what:<36} jocko {jocko:>10.places$} {unit:<4}  kafka {kafka:>10.places$} {unit:<4}  ratio {}",
         significant(jocko / kafka)
     ));
 }
