@@ -189,6 +189,22 @@ fn producers_are_judged_as_kafka_judges_them() {
 }
 
 #[test]
+fn what_a_truncation_cut_may_be_sent_again() {
+    let (_, _, mut log) = fresh(&small());
+    for sequence in 0..4 {
+        append(&mut log, &batch_of(7, 0, sequence, &[1]));
+    }
+    assert_eq!(log.truncate_to(offset(2), ts(0)).unwrap(), offset(2));
+    let again = log.append(&prepared(&batch_of(7, 0, 2, &[1])), epoch(2), ts(0)).unwrap();
+    assert!(
+        matches!(again, AppendOutcome::Appended(at) if at.base_offset == offset(2)),
+        "it is no duplicate any more: {again:?}"
+    );
+    let known = log.append(&prepared(&batch_of(7, 0, 1, &[1])), epoch(2), ts(0)).unwrap();
+    assert!(matches!(known, AppendOutcome::Duplicate { base_offset, .. } if base_offset == offset(1)));
+}
+
+#[test]
 fn producers_are_bounded_and_the_least_recent_goes() {
     let config = LogConfig { producers_max: 3, ..LogConfig::default() };
     let (_mem, disk, mut log) = fresh(&config);
