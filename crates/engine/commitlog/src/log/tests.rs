@@ -201,7 +201,9 @@ fn what_a_truncation_cut_may_be_sent_again() {
         "it is no duplicate any more: {again:?}"
     );
     let known = log.append(&prepared(&batch_of(7, 0, 1, &[1])), epoch(2), ts(0)).unwrap();
-    assert!(matches!(known, AppendOutcome::Duplicate { base_offset, .. } if base_offset == offset(1)));
+    assert!(
+        matches!(known, AppendOutcome::Duplicate { base_offset, .. } if base_offset == offset(1))
+    );
 }
 
 #[test]

@@ -344,3 +344,60 @@ fn a_log_that_was_flushed_keeps_what_retention_left_without_its_checkpoints() {
     let (log, report) = open(&disk, &config, &context(false, offset(0), offset(0))).unwrap();
     assert_eq!((log.log_start(), log.log_end()), (offset(8), offset(18)), "{report:?}");
 }
+
+/// Reopens what a killed process left, at the recovery point that a checkpoint would hold.
+fn reopened_after_a_kill(mem: &jocko_disk::MemDisk, log: &Log, config: &LogConfig) -> Log {
+    let disk = mem.aftermath(jocko_disk::Crash::Process).shared();
+    let at = context(false, log.recovery_point(), log.log_start());
+    open(&disk, config, &at).unwrap().0
+}
+
+#[test]
+fn a_stops_snapshot_of_records_that_were_cut_and_replaced_by_as_many_bytes_is_not_believed() {
+    let config = small();
+    let (mem, disk, mut log) = fresh(&config);
+    let write = |log: &mut Log, producer: i64, sequence: i32, leader: i32| {
+        let bytes = batch_of(producer, 0, sequence, &[1]);
+        log.append(&prepared(&bytes), epoch(leader), ts(0)).unwrap()
+    };
+    for sequence in 0..4 {
+        write(&mut log, 5, sequence, 1);
+    }
+    flush(&mut log);
+    stop(log);
+    let (mut log, _) = open(&disk, &config, &context(true, offset(4), offset(0))).unwrap();
+    log.truncate_to(offset(2), ts(0)).unwrap();
+    for sequence in 0..2 {
+        write(&mut log, 6, sequence, 2);
+    }
+    assert_eq!(flush(&mut log), offset(4));
+    let mut log = reopened_after_a_kill(&mem, &log, &config);
+    assert!(matches!(write(&mut log, 6, 1, 2), AppendOutcome::Duplicate { .. }));
+    assert!(matches!(write(&mut log, 5, 2, 2), AppendOutcome::Appended(_)));
+}
+
+#[test]
+fn the_recovery_point_waits_for_the_epochs() {
+    let config = LogConfig { segment_bytes_max: 400, ..small() };
+    let (mem, disk, mut log) = fresh(&config);
+    let write = |log: &mut Log, leader: i32| {
+        log.append(&prepared(&batch(&[1, 2], 10)), epoch(leader), ts(1)).unwrap();
+    };
+    write(&mut log, 1);
+    flush(&mut log);
+    for _ in 0..9 {
+        write(&mut log, 2);
+    }
+    // Somebody who has no time for the small files yet.
+    let job = log.take_flush().unwrap().unwrap();
+    for file in &job.files {
+        file.sync_data().unwrap();
+    }
+    for dir in &job.dirs {
+        disk.sync_dir(dir).unwrap();
+    }
+    assert_eq!(log.flushed(&job), offset(20));
+    assert_eq!(log.recovery_point(), offset(2));
+    let again = reopened_after_a_kill(&mem, &log, &config);
+    assert_eq!(again.epochs(), log.epochs());
+}
