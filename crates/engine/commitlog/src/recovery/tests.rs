@@ -371,6 +371,7 @@ fn a_stops_snapshot_of_records_that_were_cut_and_replaced_by_as_many_bytes_is_no
         write(&mut log, 6, sequence, 2);
     }
     assert_eq!(flush(&mut log), offset(4));
+    log.checkpointed(log.recovery_point(), log.log_start());
     let mut log = reopened_after_a_kill(&mem, &log, &config);
     assert!(matches!(write(&mut log, 6, 1, 2), AppendOutcome::Duplicate { .. }));
     assert!(matches!(write(&mut log, 5, 2, 2), AppendOutcome::Appended(_)));
