@@ -22,6 +22,8 @@ pub(crate) mod heartbeat;
 mod reconcile;
 mod subscription;
 mod target;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use self::draft::Draft;

@@ -35,7 +35,7 @@ pub(super) fn subscription(metadata: &[u8]) -> Result<ConsumerProtocolSubscripti
 ///
 /// # Errors
 /// If the bytes are no assignment.
-pub(super) fn assignment(bytes: &[u8]) -> Result<ConsumerProtocolAssignment, DecodeError> {
+pub(crate) fn assignment(bytes: &[u8]) -> Result<ConsumerProtocolAssignment, DecodeError> {
     if bytes.is_empty() {
         return Ok(ConsumerProtocolAssignment::default());
     }
