@@ -20,7 +20,7 @@ pub(crate) use convert::{Migrant, found};
 pub(crate) use expire::expire;
 pub(crate) use join::join;
 pub(crate) use leave::leave;
-pub(crate) use live::{Live, Member, MemberFacts, State};
+pub(crate) use live::{Live, State};
 pub(crate) use sync::sync;
 
 use crate::record::ClassicMetadata;

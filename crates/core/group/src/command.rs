@@ -449,7 +449,8 @@ impl Command {
     #[must_use]
     pub fn refusal(&self, error: ErrorCode) -> Answer {
         match self {
-            Self::Join(join) => Answer::Joined(Joined::refused(&join.member_id, error)),
+            // Kafka names no member here.
+            Self::Join(_) => Answer::Joined(Joined::refused("", error)),
             Self::Sync(_) => Answer::Synced(Synced::refused(error)),
             Self::Heartbeat(_) => Answer::HeartbeatTaken(error),
             Self::Leave(_) => Answer::Left(Err(error)),

@@ -22,7 +22,7 @@ enum Age {
 }
 
 impl Coordinator {
-    /// OffsetDelete.
+    /// OffsetDelete. A request names what it deletes, so its own size bounds the batch.
     pub(crate) fn decide_delete_offsets(
         &self,
         ticket: Ticket,
@@ -83,12 +83,11 @@ impl Coordinator {
             Some((group_id, group)) => {
                 let topics = self.offsets.of_group(group_id);
                 let offsets = topics.into_iter().flat_map(all);
-                let tombstones =
-                    offsets.map(|(topic, partition, _)| tombstone(group_id, topic, partition));
-                decision.records.extend(tombstones.take(RECORDS_PER_DECISION_MAX));
-                if decision.records.len() == RECORDS_PER_DECISION_MAX {
-                    decision.again = true;
-                    return;
+                for (topic, partition, _) in offsets {
+                    if is_full(decision) {
+                        return;
+                    }
+                    decision.records.push(tombstone(group_id, topic, partition));
                 }
                 decision.records.extend(group.tombstones(group_id));
                 ErrorCode::None
@@ -106,19 +105,16 @@ impl Coordinator {
         for group_id in self.offsets.groups() {
             let Some(offsets) = self.offsets.of_group(group_id) else { continue };
             for (topic, id) in topics {
-                let Some((topic, partitions)) = offsets.get_key_value(topic.as_str()) else {
-                    continue;
-                };
-                let gone = partitions
-                    .iter()
-                    .filter(|(_, offset)| offset.topic_id.is_zero() || offset.topic_id == *id);
-                decision
-                    .records
-                    .extend(gone.map(|(partition, _)| tombstone(group_id, topic, *partition)));
-            }
-            if decision.records.len() >= RECORDS_PER_DECISION_MAX {
-                decision.again = true;
-                return;
+                let found = offsets.get_key_value(topic.as_str());
+                let Some((topic, partitions)) = found else { continue };
+                for (partition, offset) in partitions {
+                    if is_full(decision) {
+                        return;
+                    }
+                    if offset.topic_id.is_zero() || offset.topic_id == *id {
+                        decision.records.push(tombstone(group_id, topic, *partition));
+                    }
+                }
             }
         }
         decision.answers.push((ticket, Answer::Done));
@@ -134,8 +130,7 @@ impl Coordinator {
             if self.expire_offsets(cx, group_id, group, decision) && is_unused(group) {
                 decision.records.extend(group.tombstones(group_id));
             }
-            if decision.records.len() >= RECORDS_PER_DECISION_MAX {
-                decision.again = true;
+            if decision.again {
                 return;
             }
         }
@@ -160,6 +155,9 @@ impl Coordinator {
             }
             for (partition, offset) in partitions {
                 if is_expired(cx, age, offset) {
+                    if is_full(decision) {
+                        return false;
+                    }
                     decision.records.push(tombstone(group_id, topic, *partition));
                 } else {
                     all_expired = false;
@@ -168,6 +166,12 @@ impl Coordinator {
         }
         all_expired
     }
+}
+
+/// Whether the decision holds as much as one batch should; then it is to be asked for again.
+fn is_full(decision: &mut Decision) -> bool {
+    decision.again |= decision.records.len() >= RECORDS_PER_DECISION_MAX;
+    decision.again
 }
 
 fn is_subscribed(group: &Group, topic: &str) -> bool {

@@ -25,6 +25,8 @@ struct Cast {
     ids: BTreeMap<String, String>,
     /// Each client's member id of late.
     current: BTreeMap<String, String>,
+    /// The groups as they were last seen.
+    groups: BTreeMap<String, String>,
 }
 
 pub(super) fn perform(stage: &mut Stage, script: &str) -> String {
@@ -75,6 +77,11 @@ where
     text.parse().unwrap_or_else(|error| panic!("{text:?} is not a number: {error:?}"))
 }
 
+/// A group id; `''` is the empty one.
+fn group_id(text: &str) -> String {
+    text.replace("''", "")
+}
+
 /// `t-0`.
 fn topic_partition(text: &str) -> (String, PartitionIndex) {
     let (topic, partition) = text.rsplit_once('-').expect("topic-partition");
@@ -113,7 +120,7 @@ impl Cast {
             ["join", group, name, ..] => self.join(group, name, &words),
             ["sync", group, name, generation, ..] => self.sync(group, name, generation, &words),
             ["beat", group, name, generation] => Command::Heartbeat(Heartbeat {
-                group_id: (*group).to_owned(),
+                group_id: group_id(group),
                 member_id: self.member_id(name),
                 instance_id: words.get("static").map(str::to_owned),
                 generation: number(generation),
@@ -123,11 +130,11 @@ impl Cast {
             ["delete-offsets", group, partitions @ ..] => {
                 let topics = partitions.iter().map(|text| topic_partition(text));
                 Command::DeleteOffsets {
-                    group_id: (*group).to_owned(),
+                    group_id: group_id(group),
                     topics: topics.map(|(topic, partition)| (topic, vec![partition])).collect(),
                 }
             }
-            ["delete-group", group] => Command::DeleteGroup { group_id: (*group).to_owned() },
+            ["delete-group", group] => Command::DeleteGroup { group_id: group_id(group) },
             ["forget", topics @ ..] => Command::ForgetTopics {
                 topics: topics.iter().map(|topic| ((*topic).to_owned(), TopicId::ZERO)).collect(),
             },
@@ -199,10 +206,10 @@ impl Cast {
         let fresh = words.has("fresh");
         let client = name.split('#').next().unwrap_or(name);
         Command::Join(Join {
-            group_id: group.replace("''", ""),
+            group_id: group_id(group),
             member_id: if fresh { String::new() } else { self.member_id(name) },
             instance_id: words.get("static").map(str::to_owned),
-            protocol_type: words.get("type").unwrap_or("consumer").to_owned(),
+            protocol_type: words.get("type").unwrap_or("consumer").replace("''", ""),
             protocols: protocols(words.get("speaks").unwrap_or("range")),
             session_timeout: words.seconds("session", 10),
             rebalance_timeout: words.seconds("rebalance", 60),
@@ -218,7 +225,7 @@ impl Cast {
         let options = ["static", "type", "protocol"];
         let given = words.named.iter().filter(|(name, _)| !options.contains(name));
         Command::Sync(Sync {
-            group_id: group.to_owned(),
+            group_id: group_id(group),
             member_id: self.member_id(name),
             instance_id: words.get("static").map(str::to_owned),
             generation: number(generation),
@@ -241,17 +248,14 @@ impl Cast {
             instance_id: Some((*instance_id).to_owned()),
             reason: None,
         });
-        Command::Leave(Leave {
-            group_id: group.to_owned(),
-            members: by_id.chain(by_name).collect(),
-        })
+        Command::Leave(Leave { group_id: group_id(group), members: by_id.chain(by_name).collect() })
     }
 
     fn commit(&self, group: &str, name: &str, generation: &str, words: &Words<'_>) -> Command {
         let options = ["metadata", "static", "retention"];
         let offsets = words.named.iter().filter(|(name, _)| !options.contains(name));
         Command::CommitOffsets(CommitOffsets {
-            group_id: group.to_owned(),
+            group_id: group_id(group),
             generation_or_member_epoch: number(generation),
             member_id: self.member_id(name),
             instance_id: words.get("static").map(str::to_owned),
@@ -279,7 +283,7 @@ impl Cast {
             (topic, TopicId::ZERO, vec![partition])
         });
         let fetch = FetchOffsets {
-            group_id: group.to_owned(),
+            group_id: group_id(group),
             topics: (!partitions.is_empty()).then(|| topics.collect()),
             member_epoch: -1,
             ..FetchOffsets::default()
@@ -368,11 +372,29 @@ impl Cast {
                 writeln!(played, "  {name} <- {shown}").expect("a String");
             }
         }
-        for group in stage.coordinator.groups() {
-            let (id, state, members) = (group.group_id, group.state, group.members);
-            writeln!(played, "  {id} {state} generation={} members={members}", group.rebalances)
-                .expect("a String");
+        self.show_groups(stage, played);
+    }
+
+    /// The groups that are not as they were last seen.
+    fn show_groups(&mut self, stage: &Stage, played: &mut String) {
+        let groups: BTreeMap<String, String> = stage
+            .coordinator
+            .groups()
+            .map(|group| {
+                let (state, members) = (group.state, group.members);
+                let line = format!("{state} generation={} members={members}", group.rebalances);
+                (group.group_id.to_owned(), line)
+            })
+            .collect();
+        for (group_id, line) in &groups {
+            if self.groups.get(group_id) != Some(line) {
+                writeln!(played, "  {group_id} {line}").expect("a String takes all");
+            }
         }
+        for group_id in self.groups.keys().filter(|group_id| !groups.contains_key(*group_id)) {
+            writeln!(played, "  {group_id} is gone").expect("a String takes all");
+        }
+        self.groups = groups;
     }
 
     fn record(&self, record: &GroupRecord) -> String {
