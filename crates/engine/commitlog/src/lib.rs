@@ -63,4 +63,4 @@ pub use log::{
 };
 pub use read::{Cold, Patience};
 pub use recovery::{Cut, OpenContext, Recovery, read_topic_id};
-pub use retention::{Expired, Removal};
+pub use retention::{Expired, Removal, Share};

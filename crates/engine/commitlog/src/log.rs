@@ -23,7 +23,7 @@ use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, EpochStart, Epochs};
 use crate::fault::{LogFault, Result};
 use crate::producers::Producers;
-use crate::retention::Trash;
+use crate::retention::{Share, Trash};
 use crate::segment::{At, Segment};
 use crate::tail::Positions;
 use flush::Flushing;
@@ -59,6 +59,7 @@ pub struct Log {
     /// Counts what takes records or files away: a search without the lock is void after it.
     pub(crate) shape: u64,
     pub(crate) cleaning: Cleaning,
+    pub(crate) share: Share,
 }
 
 impl Log {
@@ -90,6 +91,7 @@ impl Log {
             snapshots_due: true,
             shape: 0,
             cleaning: Cleaning::default(),
+            share: Share::default(),
         }
     }
 

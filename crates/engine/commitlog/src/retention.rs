@@ -28,6 +28,16 @@ pub struct Expired {
     pub producers: usize,
 }
 
+/// What this log may hold of a limit that it shares with others. Unlike `retention.bytes` it is
+/// never exceeded by a segment: it is divided anew as others grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Share {
+    /// Bytes kept at most, if anything may be deleted.
+    pub bytes_max: Option<u64>,
+    /// The active segment is rolled at this size, so that what it holds can be deleted in time.
+    pub roll_bytes: Option<u64>,
+}
+
 /// Renamed files and when to remove them.
 #[derive(Debug, Default)]
 pub(crate) struct Trash {
@@ -160,11 +170,16 @@ impl Log {
         }
         segment.load_first_timestamp(at)?;
         let reached = segment.reached(at)?;
+        let too_large = self.share.roll_bytes.is_some_and(|max| self.active_size() > max);
         let aged = self.segments.last().is_some_and(|last| last.is_old(None, &self.config, now));
         let through = self.config.retention_deletes
             && self.next <= upper
             && reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));
-        if aged || through { self.roll(now) } else { Ok(false) }
+        if aged || through || (too_large && self.config.retention_deletes) {
+            self.roll(now)
+        } else {
+            Ok(false)
+        }
     }
 
     fn is_expired(&self, timestamp: Timestamp, now: Timestamp) -> bool {
@@ -190,7 +205,8 @@ impl Log {
             let size = segment.size;
             self.touch(place);
             let too_old = reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));
-            let too_much = self.config.retention_bytes.is_some_and(|max| bytes - size >= max);
+            let too_much = self.config.retention_bytes.is_some_and(|max| bytes - size >= max)
+                || self.share.bytes_max.is_some_and(|max| bytes > max);
             if next > upper || !(too_old || too_much) {
                 break;
             }
@@ -198,6 +214,22 @@ impl Log {
             start = next;
         }
         Ok(start)
+    }
+
+    /// Puts another share of a common limit in force; the next [`Log::expire`] keeps to it.
+    pub const fn set_share(&mut self, share: Share) {
+        self.share = share;
+    }
+
+    /// Bytes of the segments that retention has not dropped yet.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        let gone = self.segments_before_start();
+        self.segments.iter().skip(gone).map(|segment| segment.size).sum()
+    }
+
+    fn active_size(&self) -> u64 {
+        self.segments.last().map_or(0, |active| active.size)
     }
 
     /// How many segments lie wholly before the log's start.

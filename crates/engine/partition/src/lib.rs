@@ -13,23 +13,28 @@
 
 #![warn(missing_docs)]
 
+mod compaction;
 mod offsets;
 mod partition;
 mod produce;
 mod read;
+mod share;
 mod together;
 mod upkeep;
 
+pub use compaction::CompactionBudget;
 pub use jocko_commitlog::{
-    Cold, EpochEnd, FlushJob, LogConfig, LogFault, LogSlice, OpenContext, TimestampFound,
+    Cold, Compacted, CompactionConfig, CompactionEnd, Dirt, EpochEnd, FlushJob, LogConfig,
+    LogFault, LogSlice, OpenContext, TimestampFound,
 };
 pub use jocko_replica::{Acks, Assignment, Durability, Policy};
 pub use offsets::Listed;
 pub use partition::{Effects, Governed, Home, Partition, Standing, Traffic};
 pub use produce::{Appended, Progress, Refused};
 pub use read::{Diverging, Read, ReadOutcome, View};
+pub use share::{LimitSource, Share, TopicHolding, divide, level};
 pub use together::{Unclosed, close_together, flush_together};
-pub use upkeep::Upkeep;
+pub use upkeep::{Held, Upkeep};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The partition: its settings, its lock, and how it opens.
 
-use crate::upkeep::Upkeep;
+use crate::share::Share;
+use crate::upkeep::{Upkeep, of_log};
 use arc_swap::ArcSwap;
 use jocko_commitlog::{Log, LogConfig, LogFault, OpenContext};
 use jocko_disk::DiskRef;
@@ -89,6 +90,8 @@ pub struct Partition {
     /// Whether the flusher has it in its line.
     in_line: AtomicBool,
     pub(crate) traffic: Traffic,
+    /// What it may hold of limits that it shares with others.
+    pub(crate) share: Mutex<Option<Share>>,
     state: Mutex<State>,
 }
 
@@ -141,6 +144,7 @@ impl Partition {
             governed: ArcSwap::from_pointee(governed),
             in_line: AtomicBool::new(false),
             traffic: Traffic::default(),
+            share: Mutex::new(None),
             state: Mutex::new(State::Closed(None)),
         }
     }
@@ -348,7 +352,7 @@ impl Partition {
             governed.log.clone(),
             &self.home.open,
         );
-        let (log, recovery) = match opened {
+        let (mut log, recovery) = match opened {
             Ok(opened) => opened,
             Err(fault) => {
                 tracing::error!(partition = %self.name, %fault, "log cannot be opened");
@@ -364,6 +368,7 @@ impl Partition {
                 "an invalid tail was cut off the log"
             );
         }
+        log.set_share(of_log(self.share()));
         let ends = ends_of(&log);
         let replica = Replica::new(self.home.broker, governed.policy, ends, ends.durable);
         let mut open = Open {

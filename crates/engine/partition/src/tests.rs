@@ -3,6 +3,7 @@
 
 mod appending;
 mod closing;
+mod compacting;
 mod crash;
 mod faults;
 mod reading;
@@ -151,8 +152,9 @@ impl Bench {
             while let Some(record) = records.next().expect("is sound") {
                 let value = String::from_utf8_lossy(record.value.unwrap_or_default());
                 found.push((record.offset.get(), value.into_owned()));
-                at = record.offset.next();
             }
+            // Compaction leaves batches without a record.
+            at = records.next_offset();
             assert!(at > before, "a slice gets the reader on");
         }
         found

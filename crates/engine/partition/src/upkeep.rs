@@ -1,10 +1,12 @@
 //! What happens to a partition without a client asking: flushes, retention, closing, deletion.
 
 use crate::partition::{Effects, Open, Partition};
+use crate::share::Share;
 use jocko_commitlog::{FlushJob, Log, LogFault, Removal};
 use jocko_disk::DiskFault;
 use jocko_replica::Input;
 use jocko_types::{ErrorCode, Offset, Timestamp};
+use std::sync::PoisonError;
 
 /// Nothing that waits for this log will come true.
 const STORAGE_FAILED: Input = Input::Ended { error: ErrorCode::KafkaStorageError };
@@ -23,7 +25,44 @@ pub struct Upkeep {
 /// A log that is being closed, and the job that ends its files, if there is anything to do.
 pub(crate) type Closing = (Log, Option<FlushJob>);
 
+/// Bytes of a partition's segments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Of those that can be read.
+    pub live_bytes: u64,
+    /// Of those that retention dropped and that are still on disk.
+    pub dropped_bytes: u64,
+}
+
 impl Partition {
+    /// What it holds; `None` while it is closed.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        self.if_open(|open| {
+            let live_bytes = open.log.live_bytes();
+            let dropped_bytes = open.log.size_bytes().saturating_sub(live_bytes);
+            Held { live_bytes, dropped_bytes }
+        })
+    }
+
+    /// Puts another share of the limits that it is under in force; the next
+    /// [`Partition::upkeep`] keeps to it.
+    pub fn set_share(&self, share: Option<Share>) {
+        let mut in_force = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        if *in_force == share {
+            return;
+        }
+        *in_force = share;
+        drop(in_force);
+        self.if_open(|open| open.log.set_share(of_log(share)));
+    }
+
+    /// The share in force, for whoever explains it.
+    #[must_use]
+    pub fn share(&self) -> Option<Share> {
+        *self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What must be synced so that all appended so far is durable. Also leaves the flusher's line:
     /// what is appended from now on lines up anew.
     pub fn take_flush(&self) -> (Option<FlushJob>, Effects) {
@@ -179,6 +218,13 @@ impl Partition {
     /// Ends the partition because its topic is deleted; its files are the caller's to move away.
     pub fn delete(&self) -> Effects {
         self.retire(ErrorCode::UnknownTopicOrPartition).1
+    }
+}
+
+pub(crate) fn of_log(share: Option<Share>) -> jocko_commitlog::Share {
+    jocko_commitlog::Share {
+        bytes_max: share.and_then(|share| share.bytes_max),
+        roll_bytes: share.map(|share| share.roll_bytes),
     }
 }
 

@@ -281,10 +281,12 @@ impl Log {
         let (segment, at) = self.active().expect("there is one");
         let loaded = segment.load_first_timestamp(at);
         self.or_latch(loaded)?;
-        let full = self
-            .segments
-            .last()
-            .is_some_and(|segment| segment.is_full_for(header, &self.config, now));
+        let full = self.segments.last().is_some_and(|segment| {
+            // A batch of any size still fits into a segment of its own.
+            let size = segment.size + header.size_bytes() as u64;
+            let is_share_full = self.share.roll_bytes.is_some_and(|max| size > max);
+            segment.is_full_for(header, &self.config, now) || (is_share_full && segment.size > 0)
+        });
         if full { self.roll_to(self.base_for(header), now) } else { Ok(true) }
     }
 
