@@ -4,6 +4,7 @@
 use crate::advertise::advertised;
 use crate::api;
 use crate::context::Context;
+use bytes::Bytes;
 use jocko_codec::Writer;
 use jocko_net::{Call, Frame, Peer, Reactor, Reply, Service};
 use jocko_protocol::frame::{HeaderError, RequestFrame, RequestPrefix, encode_response};
@@ -28,6 +29,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) body: Reader<'a>,
+    /// What `body` is a part of, for handlers that go on reading it later.
+    pub(crate) frame: &'a Bytes,
 }
 
 /// What it takes to answer a request later.
@@ -103,35 +106,79 @@ impl Service for Front {
         };
         let (api, version) = (request.api, request.version);
         let received = frame.received;
-        let exchange =
-            Exchange { version, correlation_id: request.correlation_id, body: request.body };
+        let exchange = Exchange {
+            version,
+            correlation_id: request.correlation_id,
+            body: request.body,
+            frame: &frame.bytes,
+        };
         let call = handler(session, exchange).unwrap_or_else(|error| {
             Call::Close(format!("{} v{version}: {error}", api.name()).into())
         });
-        timed(session, (api, version), received, call)
+        let request = (api, version);
+        let clock = || Stopwatch {
+            context: Arc::clone(&session.context),
+            reactor: session.reactor.clone(),
+            request,
+            received,
+        };
+        match call {
+            Call::Admitting(admitted) => {
+                let clock = clock();
+                Call::Admitting(Box::pin(async move {
+                    let call = admitted.await;
+                    // Its memory counts until nothing of it is needed any more.
+                    drop(frame);
+                    clock.time(call)
+                }))
+            }
+            Call::Later(_) => clock().time(call),
+            Call::Wait(_) => {
+                session.context.metrics.request(request, None);
+                call
+            }
+            Call::Reply(_) | Call::NoReply | Call::Close(_) => {
+                let took = session.reactor.now().since(received);
+                session.context.metrics.request(request, Some(took));
+                call
+            }
+        }
     }
 }
 
 /// Counts a request once it is answered, with the time that took. What waits for news (a long
 /// poll) is counted, but its wait is not time that this broker took.
-fn timed(session: &Session, request: (ApiKey, i16), received: Now, call: Call) -> Call {
-    let metrics = &session.context.metrics;
-    match call {
-        Call::Later(answer) => {
-            let (context, reactor) = (Arc::clone(&session.context), session.reactor.clone());
-            Call::Later(Box::pin(async move {
+struct Stopwatch {
+    context: Arc<Context>,
+    reactor: Reactor,
+    request: (ApiKey, i16),
+    received: Now,
+}
+
+impl Stopwatch {
+    fn note(&self) {
+        let took = self.reactor.now().since(self.received);
+        self.context.metrics.request(self.request, Some(took));
+    }
+
+    fn time(self, call: Call) -> Call {
+        match call {
+            Call::Later(answer) => Call::Later(Box::pin(async move {
                 let outcome = answer.await;
-                context.metrics.request(request, Some(reactor.now().since(received)));
+                self.note();
                 outcome
-            }))
-        }
-        Call::Wait(_) => {
-            metrics.request(request, None);
-            call
-        }
-        Call::Reply(_) | Call::NoReply | Call::Close(_) => {
-            metrics.request(request, Some(session.reactor.now().since(received)));
-            call
+            })),
+            Call::Admitting(admitted) => {
+                Call::Admitting(Box::pin(async move { self.time(admitted.await) }))
+            }
+            Call::Wait(_) => {
+                self.context.metrics.request(self.request, None);
+                call
+            }
+            Call::Reply(_) | Call::NoReply | Call::Close(_) => {
+                self.note();
+                call
+            }
         }
     }
 }

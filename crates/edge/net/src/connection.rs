@@ -59,6 +59,8 @@ enum Slot {
         /// Given up when the peer leaves.
         waits: bool,
     },
+    /// Being admitted; nothing starts behind it, so always the last.
+    Admitting(LocalBoxFuture<'static, Call>),
     /// The connection ends here. Always the last.
     End(End),
 }
@@ -213,6 +215,7 @@ impl<S: Service> Connection<S> {
             return self.output.bytes() < self.settings.output_bytes_max;
         }
         self.overlapping
+            && !matches!(self.pending.back(), Some(Slot::Admitting(_)))
             && self.pending.len() < self.settings.in_flight_max
             && self.frames.head().is_none_or(|head| self.service.may_overlap(head))
     }
@@ -243,23 +246,12 @@ impl<S: Service> Connection<S> {
     }
 
     fn begin(&mut self, cx: &mut Context<'_>, call: Call, overlaps: bool) {
-        let (mut future, waits) = match call {
-            Call::Reply(reply) => return self.queue(Slot::Answered(reply)),
-            Call::NoReply => return,
-            Call::Close(why) => {
-                return self.queue(Slot::End(End::new(CloseReason::Service, why)));
-            }
-            Call::Later(future) => (future, false),
-            Call::Wait(future) => (future, true),
-        };
-        if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
-            if let Some(slot) = answered(outcome) {
-                self.queue(slot);
-            }
-            return;
+        let Some(slot) = started(cx, call) else { return };
+        if matches!(slot, Slot::Answered(_) | Slot::End(_)) {
+            return self.queue(slot);
         }
         self.overlapping = overlaps && (self.overlapping || self.pending.is_empty());
-        self.pending.push_back(Slot::Running { future, waits });
+        self.pending.push_back(slot);
         if self.eof {
             self.give_up_waiting();
         }
@@ -288,7 +280,7 @@ impl<S: Service> Connection<S> {
                     self.ending.get_or_insert(end);
                     self.pending.clear();
                 }
-                running @ Slot::Running { .. } => {
+                running @ (Slot::Running { .. } | Slot::Admitting(_)) => {
                     self.pending.push_front(running);
                     return;
                 }
@@ -302,13 +294,25 @@ impl<S: Service> Connection<S> {
             return;
         }
         for slot in &mut self.pending {
-            let Slot::Running { future, .. } = slot else {
-                continue;
-            };
-            if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
-                // An empty reply sends nothing.
-                *slot = answered(outcome).unwrap_or_else(|| Slot::Answered(Reply::default()));
+            // An empty reply sends nothing.
+            let nothing = || Slot::Answered(Reply::default());
+            match slot {
+                Slot::Running { future, .. } => {
+                    if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
+                        *slot = answered(outcome).unwrap_or_else(nothing);
+                    }
+                }
+                Slot::Admitting(future) => {
+                    if let Poll::Ready(call) = future.as_mut().poll(cx) {
+                        *slot = started(cx, call).unwrap_or_else(nothing);
+                    }
+                }
+                Slot::Answered(_) | Slot::End(_) => {}
             }
+        }
+        if self.eof || self.vitals.stopping.get() {
+            // What was being admitted may have come to wait only now.
+            self.give_up_waiting();
         }
         self.release();
     }
@@ -480,6 +484,31 @@ fn broken(error: &std::io::Error) -> End {
         _ => CloseReason::Broken,
     };
     End::new(reason, error.to_string())
+}
+
+/// What a call is as a request that has started, once it has been polled; nothing if it is over
+/// without an answer.
+fn started(cx: &mut Context<'_>, mut call: Call) -> Option<Slot> {
+    loop {
+        let (mut future, waits) = match call {
+            Call::Reply(reply) => return Some(Slot::Answered(reply)),
+            Call::NoReply => return None,
+            Call::Close(why) => return Some(Slot::End(End::new(CloseReason::Service, why))),
+            Call::Admitting(mut future) => match future.as_mut().poll(cx) {
+                Poll::Ready(admitted) => {
+                    call = admitted;
+                    continue;
+                }
+                Poll::Pending => return Some(Slot::Admitting(future)),
+            },
+            Call::Later(future) => (future, false),
+            Call::Wait(future) => (future, true),
+        };
+        return match future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => answered(outcome),
+            Poll::Pending => Some(Slot::Running { future, waits }),
+        };
+    }
 }
 
 fn answered(outcome: Outcome) -> Option<Slot> {

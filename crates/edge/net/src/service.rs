@@ -79,6 +79,10 @@ pub enum Call {
     /// Answered later, but only worth it while the peer is there: dropped at once when the peer
     /// closes or the server stops (a long-polling Fetch).
     Wait(LocalBoxFuture<'static, Outcome>),
+    /// Not admitted yet: the future does elsewhere what must come before anything behind this frame
+    /// (validating what is to be appended), and then says what becomes of it. Until then no later
+    /// frame of the connection starts. Goes on as [`Call::Later`] does.
+    Admitting(LocalBoxFuture<'static, Call>),
     /// Earlier replies are sent, then the connection is closed. The reason goes to the log.
     Close(Cow<'static, str>),
 }
@@ -90,6 +94,7 @@ impl fmt::Debug for Call {
             Self::NoReply => f.write_str("NoReply"),
             Self::Later(_) => f.write_str("Later"),
             Self::Wait(_) => f.write_str("Wait"),
+            Self::Admitting(_) => f.write_str("Admitting"),
             Self::Close(reason) => f.debug_tuple("Close").field(reason).finish(),
         }
     }

@@ -14,8 +14,11 @@ use crate::budget::{Budget, Standing};
 use crate::metrics::CloseReason;
 use crate::settings::ConnectionSettings;
 
-/// Which part of the frames that wait for each other's memory is given up per sweep.
+/// Which part of the frames that overstay while they wait for memory is given up per sweep.
 const STUCK_PART: usize = 8;
+/// Which part of those that hold all memory and wait for each other: a smaller one would only
+/// give the rest a little more to wait with.
+const DEADLOCKED_PART: usize = 2;
 
 /// How many deadlines a frame waits for memory while others, who have some, make progress.
 const PATIENCE: u32 = 4;
@@ -173,7 +176,8 @@ impl Table {
 
     /// Ends what has overstayed. Under memory pressure, when every large half frame of every
     /// reactor waits for memory that the others hold, also the oldest eighth of those past their
-    /// plain deadline, or of all if nothing else holds memory: nothing would ever move.
+    /// plain deadline, or the oldest half of all if nothing else holds memory: nothing would ever
+    /// move.
     pub(crate) fn sweep(&self, now: Now, budget: &Budget) {
         let under_pressure = budget.under_pressure();
         let entries = self.entries.borrow();
@@ -209,7 +213,8 @@ impl Table {
             .map(|(half, each)| (half.began, each))
             .collect();
         stuck.sort_by_key(|(began, _)| *began);
-        for (_, vitals) in stuck.iter().take(stuck.len().div_ceil(STUCK_PART)) {
+        let part = if deadlocked { DEADLOCKED_PART } else { STUCK_PART };
+        for (_, vitals) in stuck.iter().take(stuck.len().div_ceil(part)) {
             vitals.end(CloseReason::Memory);
         }
     }

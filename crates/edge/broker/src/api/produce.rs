@@ -2,24 +2,26 @@
 //!
 //! Every partition is answered for itself. acks=0 has no answer at all; an error there closes the
 //! connection, which is the only way to tell. acks=all parks until the high watermark has passed
-//! every batch of the request, or until its timeout.
+//! every batch of the request, or until its timeout. Batches that take long to validate keep the
+//! connection's next request waiting, and nobody else (`appending`).
 
 use crate::context::Context;
 use crate::published::{Hosted, Published};
-use crate::session::{Exchange, Session};
+use crate::session::{Answer, Exchange, Session};
+use appending::Appending;
 use jocko_net::{Call, Outcome, Ticket, Waiter};
 use jocko_partition::{Acks, Appended, Partition, Progress, Refused};
-use jocko_protocol::rpc::produce_request::{
-    PartitionProduceData, ProduceRequest, TopicProduceData,
-};
+use jocko_protocol::rpc::produce_request::{ProduceRequest, TopicProduceData};
 use jocko_protocol::rpc::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use jocko_protocol::{Decode, DecodeError, RecordBytes};
+use jocko_protocol::{Decode, DecodeError, Reader, RecordBytes};
 use jocko_records::{BatchError, BatchFault, BatchHeader};
 use jocko_types::{ErrorCode, Offset, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
+
+mod appending;
 
 /// The most of a timeout that is honoured: a client may say 24 days.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
@@ -65,6 +67,7 @@ pub(crate) fn handle(
     mut exchange: Exchange<'_>,
 ) -> Result<Call, DecodeError> {
     let version = exchange.version;
+    let (body, frame) = (exchange.body.rest(), exchange.frame);
     let request = ProduceRequest::decode(&mut exchange.body, version)?;
     let answer = exchange.answer();
     let acks = match request.acks {
@@ -88,92 +91,63 @@ pub(crate) fn handle(
         now: session.reactor.wall(),
         ticket: waiter.as_ref().map(Waiter::ticket),
     };
-    let mut draft = append_all(&session.context, &request, terms);
-    if acks == Acks::None {
-        return Ok(if draft.has_failed {
-            Call::Close("a produce with acks=0 failed, and has no other way to say so".into())
-        } else {
-            Call::NoReply
-        });
-    }
-    let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
-        return Ok(answer.now(&draft.response));
-    };
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
-    Ok(Call::Later(Box::pin(async move {
-        let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
-        while !settle(&mut draft) {
-            if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
-                give_up(&mut draft, waiter.ticket());
-                break;
-            }
+    let promise = Promise { answer, acks, waiter, timeout };
+    let mut appending = Appending::new();
+    let Some(heavy) = appending.append(&session.context, &request, terms) else {
+        return Ok(promise.keep(appending.draft));
+    };
+    let body = frame.slice_ref(body);
+    let task = heavy.detach(&body);
+    let (context, reactor) = (Arc::clone(&session.context), session.reactor.clone());
+    // Nothing behind this request may be appended before it is.
+    Ok(Call::Admitting(Box::pin(async move {
+        let request = match ProduceRequest::decode(&mut Reader::new(&body), version) {
+            Ok(request) => request,
+            Err(error) => return Call::Close(error.to_string().into()),
+        };
+        let mut next = Some(task);
+        while let Some(task) = next {
+            appending.append_heavy(&context, &reactor, task, terms).await;
+            let heavy = appending.append(&context, &request, terms);
+            next = heavy.map(|heavy| heavy.detach(&body));
         }
-        Outcome::Reply(answer.encode(&draft.response))
+        promise.keep(appending.draft)
     })))
 }
 
-fn append_all(context: &Context, request: &ProduceRequest<'_>, terms: Terms) -> Draft {
-    let mut draft = Draft::default();
-    let published = context.published.load();
-    for topic_data in request.topic_data.iter().filter(|topic| !topic.partition_data.is_empty()) {
-        let topic = draft.response.responses.len();
-        let mut answers = Vec::with_capacity(topic_data.partition_data.len());
-        for data in &topic_data.partition_data {
-            let outcome = match hosted(&published, topic_data, data.index, terms.version) {
-                Err(code) => Err(code.into()),
-                Ok(hosted) => append(context, &hosted, data, terms).map(|done| (hosted, done)),
-            };
-            let index = answers.len();
-            answers.push(match outcome {
-                Ok((hosted, appended)) => {
-                    let answer = success(data.index, &appended);
-                    if terms.acks == Acks::All && !appended.is_committed {
-                        let partition = hosted.partition;
-                        draft.pending.push(Pending { partition, appended, topic, index });
-                    }
-                    answer
-                }
-                Err(rejected) => {
-                    draft.has_failed = true;
-                    failure(data.index, rejected)
-                }
-            });
-        }
-        draft.response.responses.push(TopicProduceResponse {
-            name: topic_data.name.to_owned(),
-            topic_id: topic_data.topic_id,
-            partition_responses: answers,
-            ..Default::default()
-        });
-    }
-    draft
+/// How a request wants to be answered once its batches are appended.
+struct Promise {
+    answer: Answer,
+    acks: Acks,
+    waiter: Option<Waiter>,
+    timeout: Duration,
 }
 
-/// Appends one partition's batch.
-fn append(
-    context: &Context,
-    hosted: &Hosted,
-    data: &PartitionProduceData<'_>,
-    terms: Terms,
-) -> Result<Appended, Rejected> {
-    let bytes = data.records.as_ref().and_then(RecordBytes::inline).unwrap_or_default();
-    if context.guard.refuses_produce() {
-        return Err(ErrorCode::KafkaStorageError.into());
+impl Promise {
+    fn keep(self, mut draft: Draft) -> Call {
+        let Self { answer, acks, waiter, timeout } = self;
+        if acks == Acks::None {
+            return if draft.has_failed {
+                Call::Close("a produce with acks=0 failed, and has no other way to say so".into())
+            } else {
+                Call::NoReply
+            };
+        }
+        let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
+            return answer.now(&draft.response);
+        };
+        Call::Later(Box::pin(async move {
+            let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
+            while !settle(&mut draft) {
+                if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
+                    give_up(&mut draft, waiter.ticket());
+                    break;
+                }
+            }
+            Outcome::Reply(answer.encode(&draft.response))
+        }))
     }
-    let mut rules = hosted.partition.governed().rules;
-    rules.now = terms.now;
-    // KIP-110: clients that old cannot read zstd back.
-    rules.zstd_allowed = terms.version >= 7;
-    let batch = jocko_records::prepare(bytes, &rules)
-        .map_err(|error| Rejected::of_batch(&error, hosted.partition.log_start(), terms.version))?;
-    // Transactions do not exist yet, so no producer can be within one.
-    if batch.header.attributes.is_transactional() {
-        return Err(ErrorCode::InvalidTxnState.into());
-    }
-    let ticket = terms.ticket.map(Ticket::to_bits);
-    let (outcome, effects) = hosted.partition.append(&batch, terms.acks, terms.now, ticket);
-    context.carry_out(&hosted.partition, effects);
-    outcome.map_err(Rejected::from)
 }
 
 /// Answers those pending batches whose fate is known; whether that is all of them.

@@ -107,7 +107,7 @@ fn frames_wait_longer_while_others_make_progress_also_on_other_reactors() {
 fn frames_that_hold_all_memory_and_wait_for_more_are_given_up_soon() {
     let rows = [
         // held by each of 16 of 1000 used, paused since, others receive, how many are given up
-        (60, 8, false, 2),
+        (60, 8, false, 8),
         (0, 8, false, 0),
         (50, 8, false, 0),
         (60, 10, false, 0),

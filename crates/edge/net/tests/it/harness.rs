@@ -28,6 +28,11 @@ pub(crate) mod op {
     pub(crate) const LATER: u8 = b'l';
     /// Waits for a ticket.
     pub(crate) const WAIT: u8 = b'w';
+    /// Overlaps with its like; admitted when the test releases its key, then answered when the
+    /// test releases its key + 100, or at once if the key is even.
+    pub(crate) const ADMIT: u8 = b'a';
+    /// As `ADMIT`, but waits for a ticket once it is admitted.
+    pub(crate) const ADMIT_WAIT: u8 = b'A';
     pub(crate) const SILENT: u8 = b'n';
     pub(crate) const CLOSE: u8 = b'c';
     pub(crate) const PANIC: u8 = b'p';
@@ -96,7 +101,7 @@ impl Service for Scripted {
     }
 
     fn may_overlap(&self, head: &[u8]) -> bool {
-        head.first() == Some(&op::OVERLAP)
+        head.first().is_some_and(|what| [op::OVERLAP, op::ADMIT, op::ADMIT_WAIT].contains(what))
     }
 
     fn call(&self, session: &mut Session, frame: Frame) -> Call {
@@ -118,6 +123,34 @@ impl Service for Scripted {
                 Call::Later(Box::pin(async move {
                     let _ = released.await;
                     Outcome::Reply(answer)
+                }))
+            }
+            op::ADMIT => {
+                let released = self.0.gate(key);
+                Call::Admitting(Box::pin(async move {
+                    let _ = released.await;
+                    script.note(format!("admitted{key}"));
+                    if key % 2 == 0 {
+                        return Call::Reply(answer);
+                    }
+                    let released = script.gate(key + 100);
+                    Call::Later(Box::pin(async move {
+                        let _ = released.await;
+                        Outcome::Reply(answer)
+                    }))
+                }))
+            }
+            op::ADMIT_WAIT => {
+                let released = self.0.gate(key);
+                let mut waiter = session.reactor.waiter();
+                Call::Admitting(Box::pin(async move {
+                    let _ = released.await;
+                    let guard = NoteDrop(script, key);
+                    Call::Wait(Box::pin(async move {
+                        waiter.delivered().await;
+                        guard.0.note(format!("woken{key}"));
+                        Outcome::Reply(answer)
+                    }))
                 }))
             }
             op::WAIT => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::harness::{Setup, World, op, request, settle, simulate};
 
 #[test]
@@ -168,5 +170,61 @@ fn replies_nobody_reads_stop_the_reading_of_requests() {
         for _ in 0..200 {
             assert_eq!(client.reply().await.unwrap().len(), 65_536);
         }
+    });
+}
+
+#[test]
+fn nothing_starts_behind_a_request_that_is_being_admitted() {
+    simulate(async {
+        let world = World::simulated(Setup::default());
+        let mut client = world.client().await;
+        client.send(op::OVERLAP, 1).await;
+        client.send(op::ADMIT, 3).await;
+        client.send(op::OVERLAP, 5).await;
+        client.send(op::ADMIT, 6).await;
+        settle().await;
+        assert_eq!(world.script.log(), "o1 a3");
+        world.script.release(3);
+        settle().await;
+        assert_eq!(world.script.log(), "o1 a3 admitted3 o5 a6", "admitted, though not answered");
+        // Whatever finishes first, answers leave in turn.
+        world.script.release(6);
+        world.script.release(5);
+        world.script.release(103);
+        settle().await;
+        world.script.release(1);
+        for key in [1, 3, 5, 6] {
+            assert_eq!(client.key().await, Some(key));
+        }
+    });
+}
+
+#[test]
+fn a_request_being_admitted_goes_on_when_its_peer_sends_no_more() {
+    simulate(async {
+        let world = World::simulated(Setup::default());
+        let mut client = world.client().await;
+        client.send(op::ADMIT, 2).await;
+        client.stream.shutdown().await.unwrap();
+        settle().await;
+        world.script.release(2);
+        assert_eq!(client.key().await, Some(2));
+        assert!(client.ended().await);
+    });
+}
+
+#[test]
+fn what_is_admitted_to_wait_is_dropped_if_its_peer_has_left() {
+    simulate(async {
+        let world = World::simulated(Setup::default());
+        let mut client = world.client().await;
+        client.send(op::ADMIT_WAIT, 2).await;
+        settle().await;
+        drop(client);
+        settle().await;
+        world.script.release(2);
+        settle().await;
+        assert_eq!(world.script.log(), "A2 dropped2");
+        world.all_ended().await;
     });
 }
