@@ -416,10 +416,10 @@ impl GroupState {
     }
 
     fn forget_instance(&mut self, member: &Member) {
-        if let Some(instance_id) = member.metadata.instance_id.as_deref() {
-            if self.static_members.get(instance_id) == Some(&member.id) {
-                self.static_members.remove(instance_id);
-            }
+        if let Some(instance_id) = member.metadata.instance_id.as_deref()
+            && self.static_members.get(instance_id) == Some(&member.id)
+        {
+            self.static_members.remove(instance_id);
         }
     }
 

@@ -112,11 +112,12 @@ impl Draft<'_> {
     ///
     /// # Errors
     /// The error that the join is refused with; MEMBER_ID_REQUIRED comes with an id.
-    pub(crate) fn classic_join(&mut self, join: &Join) -> Result<Joining, Joined> {
+    pub(crate) fn classic_join(&mut self, join: &Join) -> Result<Joining, Box<Joined>> {
         let policy = &self.cx.policy.consumer;
-        let refuse = |refusal: Refusal| Joined::refused(&join.member_id, refusal.error);
+        let refuse_as = |member_id: &str, error| Box::new(Joined::refused(member_id, error));
+        let refuse = |refusal: Refusal| refuse_as(&join.member_id, refusal.error);
         if policy.migration == Migration::Disabled {
-            return Err(Joined::refused(&join.member_id, ErrorCode::InconsistentGroupProtocol));
+            return Err(refuse_as(&join.member_id, ErrorCode::InconsistentGroupProtocol));
         }
         let is_unknown = join.member_id.is_empty();
         let member_id = if is_unknown {
@@ -126,14 +127,14 @@ impl Draft<'_> {
         };
         self.check_room(&member_id, policy.group_size_max).map_err(refuse)?;
         if !self.state.supports(join) {
-            return Err(Joined::refused(&join.member_id, ErrorCode::InconsistentGroupProtocol));
+            return Err(refuse_as(&join.member_id, ErrorCode::InconsistentGroupProtocol));
         }
         if Self::must_come_back(join) {
-            return Err(Joined::refused(&member_id, ErrorCode::MemberIdRequired));
+            return Err(refuse_as(&member_id, ErrorCode::MemberIdRequired));
         }
         let Some(Ok(wish)) = join.protocols.first().map(|(_, metadata)| subscription(metadata))
         else {
-            return Err(Joined::refused(&join.member_id, ErrorCode::UnknownServerError));
+            return Err(refuse_as(&join.member_id, ErrorCode::UnknownServerError));
         };
         let replaces = join.instance_id.as_deref().and_then(|id| self.state.static_member(id));
         let downgrades = replaces.is_some_and(|replaced| self.may_downgrade_by(replaced));
@@ -152,10 +153,10 @@ impl Draft<'_> {
         &mut self,
         join: &Join,
         joining: &Joining,
-    ) -> Result<Joined, Joined> {
+    ) -> Result<Joined, Box<Joined>> {
         let owned = owned(&joining.wish, self.cx.topics);
         self.reconcile(&joining.member_id, joining.wishes_changed, Some(&owned))
-            .map_err(|refusal| Joined::refused(&join.member_id, refusal.error))?;
+            .map_err(|refusal| Box::new(Joined::refused(&join.member_id, refusal.error)))?;
         Ok(self.classic_waiting(join, joining))
     }
 

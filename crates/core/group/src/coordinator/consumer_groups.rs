@@ -97,9 +97,9 @@ impl Coordinator {
     ) {
         let joined = match self.consumer_group(&join.group_id) {
             Some((group_id, group)) => classic_join(cx, group_id, group, join, decision),
-            None => Err(Joined::refused(&join.member_id, ErrorCode::UnknownMemberId)),
+            None => Err(Box::new(Joined::refused(&join.member_id, ErrorCode::UnknownMemberId))),
         };
-        let joined = joined.unwrap_or_else(|refused| refused);
+        let joined = joined.unwrap_or_else(|refused| *refused);
         decision.answers.push((ticket, Answer::Joined(joined)));
     }
 
@@ -175,7 +175,7 @@ fn classic_join(
     group: &ConsumerGroup,
     join: &Join,
     decision: &mut Decision,
-) -> Result<Joined, Joined> {
+) -> Result<Joined, Box<Joined>> {
     let mut draft = Draft::new(cx, group_id, Some(group));
     let joining = draft.classic_join(join)?;
     if !joining.downgrades {

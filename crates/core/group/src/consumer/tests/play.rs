@@ -24,6 +24,8 @@ struct Cast {
     /// What each member was told last: its epoch and its partitions.
     told: BTreeMap<String, (i32, Listed)>,
     tickets: BTreeMap<Ticket, String>,
+    /// The member ids of classic members, which the coordinator makes.
+    ids: BTreeMap<String, String>,
 }
 
 pub(super) fn perform(script: &str) -> String {
@@ -150,23 +152,23 @@ impl Cast {
             "join" | "beat" | "ack" | "leave" => {
                 Command::ConsumerHeartbeat(self.heartbeat(stage, &words))
             }
-            "c-join" => Command::Join(Self::classic_join(&words)),
-            "c-sync" => Command::Sync(Self::classic_sync(&words)),
+            "c-join" => Command::Join(self.classic_join(&words)),
+            "c-sync" => Command::Sync(self.classic_sync(&words)),
             "c-beat" => Command::Heartbeat(Heartbeat {
                 group_id: "g".to_owned(),
-                member_id: member.to_owned(),
+                member_id: self.id_of(member),
                 instance_id: words.said("instance", None),
                 generation: number(words.plain.get(2).expect("a generation")),
             }),
             "c-leave" => Command::Leave(Leave {
                 group_id: "g".to_owned(),
                 members: vec![LeavingMember {
-                    member_id: member.replace('-', ""),
+                    member_id: self.id_of(member),
                     instance_id: words.said("instance", None),
                     reason: None,
                 }],
             }),
-            "commit" => Command::CommitOffsets(Self::commit(stage, &words)),
+            "commit" => Command::CommitOffsets(self.commit(stage, &words)),
             "delete-offsets" => Command::DeleteOffsets {
                 group_id: "g".to_owned(),
                 topics: words
@@ -213,7 +215,7 @@ impl Cast {
             }
             "appends" => stage.refuses = words.plain.contains(&"refused"),
             "policy" => Self::policy(stage, words),
-            "describe" => Self::describe(stage, played),
+            "describe" => self.describe(stage, played),
             "fetch" => {
                 let fetch = FetchOffsets {
                     group_id: "g".to_owned(),
@@ -274,7 +276,7 @@ impl Cast {
         };
         ConsumerHeartbeat {
             group_id: words.said("group", Some("g")).unwrap_or_default(),
-            member_id: member_id.replace('-', ""),
+            member_id: self.id_of(member_id),
             member_epoch: words.get("epoch").map_or(usual_epoch, number),
             instance_id: words.said("instance", None),
             rack_id: words.said("rack", None),
@@ -294,7 +296,24 @@ impl Cast {
         }
     }
 
-    fn classic_join(words: &Words<'_>) -> Join {
+    /// A member of the consumer protocol makes its own id; a classic one has none at first.
+    fn id_of(&self, name: &str) -> String {
+        match self.ids.get(name) {
+            Some(id) => id.clone(),
+            None if name == "-" || name.starts_with('c') => String::new(),
+            None => name.to_owned(),
+        }
+    }
+
+    /// Ids in what is shown become names.
+    fn named(&self, mut shown: String) -> String {
+        for (name, id) in &self.ids {
+            shown = shown.replace(id, name);
+        }
+        shown
+    }
+
+    fn classic_join(&self, words: &Words<'_>) -> Join {
         let topics = words.plain.get(2).copied().unwrap_or_default();
         let metadata = match words.get("bytes") {
             Some(bytes) => bytes.as_bytes().into(),
@@ -303,7 +322,7 @@ impl Cast {
         let dialects = words.get("speaks").unwrap_or("range").split(',');
         Join {
             group_id: "g".to_owned(),
-            member_id: words.plain.get(1).copied().unwrap_or_default().replace('-', ""),
+            member_id: self.id_of(words.plain.get(1).copied().unwrap_or_default()),
             instance_id: words.said("instance", None),
             protocol_type: words.get("type").unwrap_or("consumer").to_owned(),
             protocols: dialects.map(|name| (name.to_owned(), metadata.clone())).collect(),
@@ -317,20 +336,20 @@ impl Cast {
         }
     }
 
-    fn classic_sync(words: &Words<'_>) -> Sync {
+    fn classic_sync(&self, words: &Words<'_>) -> Sync {
         let given = words.named.iter().filter(|(name, _)| !matches!(**name, "type" | "protocol"));
         Sync {
             group_id: "g".to_owned(),
-            member_id: words.plain.get(1).copied().unwrap_or_default().to_owned(),
+            member_id: self.id_of(words.plain.get(1).copied().unwrap_or_default()),
             instance_id: None,
             generation: number(words.plain.get(2).expect("a generation")),
             protocol_type: words.said("type", Some("consumer")),
             protocol_name: words.said("protocol", Some("range")),
-            assignments: given.map(|(name, text)| ((*name).to_owned(), assignment(text))).collect(),
+            assignments: given.map(|(name, text)| (self.id_of(name), assignment(text))).collect(),
         }
     }
 
-    fn commit(stage: &Stage, words: &Words<'_>) -> CommitOffsets {
+    fn commit(&self, stage: &Stage, words: &Words<'_>) -> CommitOffsets {
         let member = words.plain.get(1).copied().unwrap_or_default();
         let offsets = words.plain.iter().skip(3).map(|text| {
             let (topic, partition) = topic_partition(text);
@@ -346,7 +365,7 @@ impl Cast {
         CommitOffsets {
             group_id: "g".to_owned(),
             generation_or_member_epoch: number(words.plain.get(2).expect("an epoch")),
-            member_id: member.replace('-', ""),
+            member_id: self.id_of(member),
             instance_id: None,
             retention: None,
             knows_member_epochs: words.get("v") != Some("8"),
@@ -354,7 +373,7 @@ impl Cast {
         }
     }
 
-    fn describe(stage: &Stage, played: &mut String) {
+    fn describe(&self, stage: &Stage, played: &mut String) {
         let described = stage.coordinator.describe_consumer("g", &stage.policy, &stage.cluster);
         let group = match described {
             Ok(group) => group,
@@ -372,7 +391,7 @@ impl Cast {
             let topics = member.subscribed_topics.join(",");
             let regex = member.subscribed_regex.unwrap_or_default();
             let kind = if member.member_type == 0 { " classic" } else { "" };
-            let (name, epoch) = (member.member_id, member.member_epoch);
+            let (name, epoch) = (self.named(member.member_id), member.member_epoch);
             writeln!(
                 played,
                 "  {name}{fixed}{kind} epoch={epoch} wants=[{topics}]{regex} has=[{has}] shall=[{shall}]"
@@ -382,8 +401,15 @@ impl Cast {
     }
 
     fn show(&mut self, stage: &Stage, outcome: &Outcome, played: &mut String) {
+        for (ticket, answer) in &outcome.answers {
+            if let (Some(name), Answer::Joined(joined)) = (self.tickets.get(ticket), answer) {
+                if !joined.member_id.is_empty() {
+                    self.ids.insert(name.clone(), joined.member_id.clone());
+                }
+            }
+        }
         for record in &outcome.records {
-            let shown = self.record(stage, record);
+            let shown = self.named(self.record(stage, record));
             writeln!(played, "  log {shown}").expect("a String");
         }
         for (ticket, answer) in &outcome.answers {
@@ -451,11 +477,10 @@ impl Cast {
         match answer {
             Answer::ConsumerHeartbeat(answer) => self.heartbeat_answer(stage, name, answer),
             Answer::Joined(joined) => {
-                let id = if joined.member_id == name { "" } else { "a new id" };
                 let (error, generation) = (joined.error, joined.generation);
                 let protocol = joined.protocol_name.as_deref().unwrap_or("null");
                 let leads = if joined.leader == joined.member_id { " leads" } else { "" };
-                format!("joined: {error} generation={generation} {protocol}{leads} {id}")
+                format!("joined: {error} generation={generation} {protocol}{leads}")
             }
             Answer::Synced(synced) => {
                 format!("synced: {} [{}]", synced.error, given(&synced.assignment))
