@@ -426,6 +426,11 @@ pub(crate) fn from_kafka(form: AliasForm, value: &str) -> Option<String> {
         AliasForm::Millis => duration("ms"),
         AliasForm::Minutes => duration("m"),
         AliasForm::Hours => duration("h"),
+        AliasForm::BytesPerSecond => {
+            let rate: f64 = value.parse().ok().filter(|rate: &f64| *rate > 0.0)?;
+            // Kafka's "no limit" is the largest number there is.
+            Some(if rate < 1e15 { format!("{rate:.0}") } else { "none".to_owned() })
+        }
         AliasForm::AutoIfNegative if value.starts_with('-') => Some("auto".to_owned()),
         AliasForm::AutoIfNegative => Some(value.to_owned()),
         AliasForm::OneFolder => (!value.contains(',')).then(|| value.to_owned()),

@@ -41,6 +41,8 @@ pub enum AliasForm {
     Hours,
     /// -1 is auto.
     AutoIfNegative,
+    /// A number with or without a fraction; what no disk can do is none.
+    BytesPerSecond,
     /// `NAME://host:port` entries; the controller's is left out. Secured ones are no value of
     /// ours: they must not turn into open ones.
     Listeners,
@@ -234,6 +236,18 @@ settings! {
         /// How often retention looks for records to delete.
         "storage.retention_check" retention_check: Duration = "5m", Live, Node,
             ["log.retention.check.interval.ms" Millis];
+        /// The share of the disk that all topics together may hold before the oldest records of
+        /// the largest partitions go. `none` is no limit.
+        "storage.retention_percent" retention_percent: Option<Percent> = "none", Restart, Node, [];
+        /// How often compaction looks for something to do.
+        "storage.compaction_check" compaction_check: Duration = "15s", Restart, Node,
+            ["log.cleaner.backoff.ms" Millis];
+        /// The most memory compaction takes for keys: with less, a large topic takes more passes.
+        "storage.compaction_memory" compaction_memory: ByteSize = "32MiB", Restart, Node,
+            ["log.cleaner.dedupe.buffer.size" Same];
+        /// The most bytes compaction reads and writes in a second. `none` is no limit.
+        "storage.compaction_rate" compaction_rate: Option<ByteSize> = "none", Restart, Node,
+            ["log.cleaner.io.max.bytes.per.second" BytesPerSecond];
         /// How long a partition remembers an idle producer, to refuse its duplicates.
         "storage.producer_expiry" producer_expiry: Duration = "1d", Live, Cluster,
             ["producer.id.expiration.ms" Millis];
@@ -375,6 +389,9 @@ pub(crate) fn check(settings: &Settings, key: &str) -> Option<&'static str> {
         }
         "limits.frame_timeout" if settings.limits.frame_timeout < Duration::from_secs(1) => {
             Some("a client must be given a second to send a request")
+        }
+        "storage.compaction_check" if settings.storage.compaction_check.is_zero() => {
+            Some("compaction cannot run without a pause")
         }
         "storage.retention_check" if settings.storage.retention_check.is_zero() => {
             Some("retention cannot run without a pause")

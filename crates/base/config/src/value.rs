@@ -223,6 +223,10 @@ impl OrNone for Percent {
     const EXPECTED_OR_NONE: &'static str = "a percentage like 90%, or none";
 }
 
+impl OrNone for ByteSize {
+    const EXPECTED_OR_NONE: &'static str = "a size like 20MiB, or none";
+}
+
 impl OrNone for SizeOrPercent {
     const EXPECTED_OR_NONE: &'static str =
         "a size like 20GiB, a share of the disk like 40%, or none";

@@ -25,8 +25,16 @@ pub(crate) fn to_kafka(
     checkpoints: &Checkpoints,
     offset: impl Fn(&Checkpoint) -> Option<Offset>,
 ) -> String {
-    let lines: Vec<(&TopicPartition, Offset)> =
-        checkpoints.iter().filter_map(|(at, checkpoint)| Some((at, offset(checkpoint)?))).collect();
+    offsets_to_kafka(
+        checkpoints.iter().filter_map(|(at, checkpoint)| Some((at, offset(checkpoint)?))),
+    )
+}
+
+/// The same, of offsets alone.
+pub(crate) fn offsets_to_kafka<'a>(
+    offsets: impl Iterator<Item = (&'a TopicPartition, Offset)>,
+) -> String {
+    let lines: Vec<(&TopicPartition, Offset)> = offsets.collect();
     let mut text = format!("0\n{}\n", lines.len());
     for (at, offset) in lines {
         writeln!(text, "{} {} {offset}", at.topic, at.partition).expect("a string takes any text");

@@ -15,6 +15,7 @@ use jocko_records::crc32c;
 use jocko_types::{
     BrokerEpoch, BrokerId, Offset, PartitionIndex, TopicId, TopicName, TopicPartition, Uuid,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The data format this version writes, and the newest it reads.
@@ -27,6 +28,7 @@ const CLEAN_MAGIC: [u8; 4] = *b"jkcs";
 const CHECKPOINTS: [&str; 2] = ["jocko-checkpoints-a", "jocko-checkpoints-b"];
 const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 const LOG_STARTS: &str = "log-start-offset-checkpoint";
+const CLEANER_OFFSETS: &str = "cleaner-offset-checkpoint";
 const SMALL_BYTES_MAX: usize = 64 << 20;
 /// The longest name a file system takes.
 const NAME_BYTES_MAX: usize = 255;
@@ -268,6 +270,26 @@ impl DataDir {
         write_atomically(disk, &self.root.join(RECOVERY_POINTS), recovery_points.as_bytes())?;
         write_atomically(disk, &self.root.join(LOG_STARTS), log_starts.as_bytes())?;
         Ok(())
+    }
+
+    /// Kafka's note of how far compaction has come in each partition. Ours is in each folder; this
+    /// one is for Kafka's tools, and may be behind. Empty if there is none that can be read.
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub fn load_cleaner_offsets(&self) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let text = self.read_text(CLEANER_OFFSETS)?;
+        Ok(text.as_deref().and_then(checkpoint::from_kafka).unwrap_or_default())
+    }
+
+    /// Writes that note. Durable when this returns.
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub fn store_cleaner_offsets(&self, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<()> {
+        let text = checkpoint::offsets_to_kafka(offsets.iter().map(|(at, offset)| (at, *offset)));
+        let path = self.root.join(CLEANER_OFFSETS);
+        Ok(write_atomically(self.disk.as_ref(), &path, text.as_bytes())?)
     }
 
     fn read_text(&self, name: &str) -> Result<Option<String>> {

@@ -176,3 +176,15 @@ fn a_deleted_folder_is_renamed_first_and_a_stray_one_is_kept() {
     assert!(!disk.exists(&deleted).unwrap());
     assert!(disk.exists(&stray).unwrap());
 }
+
+#[test]
+fn how_far_compaction_came_is_told_as_kafka_tells_it() {
+    let mem = MemDisk::new();
+    let (data_dir, _) = open(&mem.shared()).unwrap();
+    assert_eq!(data_dir.load_cleaner_offsets().unwrap(), BTreeMap::new());
+    let offsets: BTreeMap<_, _> = [(partition("t-3"), Offset::new(42))].into();
+    data_dir.store_cleaner_offsets(&offsets).unwrap();
+    let path = format!("{ROOT}/cleaner-offset-checkpoint");
+    assert_eq!(mem.contents(path), Some(b"0\n1\nt 3 42\n".to_vec()));
+    assert_eq!(data_dir.load_cleaner_offsets().unwrap(), offsets);
+}
