@@ -6,6 +6,11 @@ use super::step::Step;
 use crate::command::{Answer, Opaque, Synced};
 use jocko_types::ErrorCode;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often, at most, a group of absent static members is looked at again: clients may ask for
+/// a rebalance timeout of zero.
+const ABSENT_MEMBERS_WAIT_MIN: Duration = Duration::from_secs(1);
 
 impl Step<'_> {
     /// Members changed: begins a rebalance, or ends the one that goes on if nobody is missing.
@@ -36,12 +41,12 @@ impl Step<'_> {
         } else if self.live.has_all_joined() {
             self.complete_join();
         } else {
-            self.wait_for_members();
+            self.wait_for_members(self.live.rebalance_timeout());
         }
     }
 
-    fn wait_for_members(&mut self) {
-        let at = self.cx.now.plus(self.live.rebalance_timeout());
+    fn wait_for_members(&mut self, wait: Duration) {
+        let at = self.cx.now.plus(wait);
         self.live.join_deadline = Some(JoinDeadline { at, initial: None });
     }
 
@@ -90,7 +95,8 @@ impl Step<'_> {
         }
         if !self.elect_leader() && !self.live.members.is_empty() {
             // Only absent static members are left: wait until one returns or all are given up.
-            return self.wait_for_members();
+            let wait = self.live.rebalance_timeout().max(ABSENT_MEMBERS_WAIT_MIN);
+            return self.wait_for_members(wait);
         }
         self.live.generation = self.live.generation.wrapping_add(1).max(0);
         self.live.pending_sync.clear();

@@ -1,6 +1,7 @@
 //! Plays (`testdata/*.txt`), and random histories against the invariants.
 
 mod histories;
+mod hostile;
 mod play;
 mod stage;
 

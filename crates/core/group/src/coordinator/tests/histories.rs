@@ -234,11 +234,11 @@ impl World {
         if client.phase == Phase::Fenced {
             return;
         }
-        // All of them speak both, so that they find a dialect even if only one is remembered.
+        // All like one best that all speak: after a reload only that one is remembered.
         let dialects: &[&str] = match client.speaks {
             0 => &["range", "sticky"],
             1 => &["sticky", "range"],
-            _ => &["rr", "sticky", "range"],
+            _ => &["sticky", "rr", "range"],
         };
         let metadata = Opaque::from([0, 0, 0, 0, 0, 1, 0, 1, b't', 0xff, 0xff, 0xff, 0xff]);
         let join = Command::Join(Join {
