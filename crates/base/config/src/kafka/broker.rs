@@ -3,6 +3,7 @@
 
 use super::BROKER_DEFINITIONS;
 use super::defaults::{broker_names, topic_definition};
+use super::group::check_default_of_groups;
 use super::rule::{ConfigType, Rule, canonical};
 use super::topic_table::TOPIC_DEFINITIONS;
 use super::{BrokerLayers, ConfigSource};
@@ -107,23 +108,29 @@ pub(super) fn broker_value(
     }
 }
 
-/// Checks a config someone wants to set on one broker (`per_broker`) or on all of them.
+/// Checks a config someone wants to set on one broker or on all of them.
 ///
 /// # Errors
 /// A sentence for the client, in Kafka's words where Kafka has some; Kafka answers
 /// `INVALID_REQUEST` with it.
-pub fn check_broker_config(name: &str, value: &str, per_broker: bool) -> Result<(), String> {
+pub fn check_broker_config(
+    name: &str,
+    value: &str,
+    layers: &BrokerLayers<'_>,
+) -> Result<(), String> {
     if let Some(definition) = topic_definition(name) {
-        if per_broker && name == "min.insync.replicas" {
-            // Brokers that disagreed about it would disagree about what is committed (KIP-966).
-            return Err("Broker-level min.insync.replicas cannot be altered while ELR is enabled."
-                .to_owned());
+        let canonical = canonical(name, definition.kind, definition.rule, value)?;
+        if name == "log.retention.ms" && canonical == "0" {
+            return Err(
+                "log.retention.ms must be unlimited (-1) or, equal or greater than 1".to_owned()
+            );
         }
-        return canonical(name, definition.kind, definition.rule, value).map(|_| ());
+        return Ok(());
     }
     match BrokerDefinition::find(name) {
         Some(definition) if definition.dynamic => {
-            canonical(name, definition.kind, definition.rule, value).map(|_| ())
+            let value = canonical(name, definition.kind, definition.rule, value)?;
+            check_default_of_groups(name, &value, layers)
         }
         Some(_) => Err(format!("Cannot update these configs dynamically: [{name}]")),
         None => {

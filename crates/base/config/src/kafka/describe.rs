@@ -110,7 +110,7 @@ fn default_synonyms(definition: &TopicDefinition, layers: &BrokerLayers<'_>) -> 
     let mut synonyms: Vec<Synonym> = layers
         .set_values(name)
         .into_iter()
-        .map(|(value, source)| synonym(name, shown(definition, value), source))
+        .map(|(value, source)| synonym(name, value, source))
         .collect();
     if definition.broker_default {
         synonyms.push(synonym(name, definition.default, ConfigSource::Default));
@@ -198,14 +198,12 @@ fn value_synonyms(
     let name = definition.name;
     let mut synonyms = Vec::new();
     if definition.dynamic {
-        let shown = |value: &String| {
-            canonical(name, definition.kind, definition.rule, value).unwrap_or(value.clone())
-        };
+        // As it was written: what it means is in the row's value.
         if let Some(value) = layers.broker.get(name) {
-            synonyms.push(synonym(name, shown(value), ConfigSource::DynamicBroker));
+            synonyms.push(synonym(name, value.clone(), ConfigSource::DynamicBroker));
         }
         if let Some(value) = layers.cluster.get(name) {
-            synonyms.push(synonym(name, shown(value), ConfigSource::DynamicDefaultBroker));
+            synonyms.push(synonym(name, value.clone(), ConfigSource::DynamicDefaultBroker));
         }
     }
     if let Some(value) = told(definition, facts, layers) {

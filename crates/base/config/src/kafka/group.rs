@@ -90,7 +90,7 @@ pub fn check_group_configs(overrides: &ConfigMap, layers: &BrokerLayers<'_>) -> 
     for (name, value) in overrides {
         let Some(definition) = GroupDefinition::find(name) else { continue };
         let value = canonical(name, definition.kind, definition.rule, value)?;
-        check_bounds(definition, &value, layers)?;
+        check_bounds(name, definition, &value, layers)?;
     }
     for kind in ["consumer", "share", "streams"] {
         let number = |what: &str| {
@@ -107,14 +107,25 @@ pub fn check_group_configs(overrides: &ConfigMap, layers: &BrokerLayers<'_>) -> 
     Ok(())
 }
 
+/// Checks a value that is to be the default of a group config: groups could not set it themselves
+/// if it lay outside their bounds.
+pub(super) fn check_default_of_groups(
+    name: &str,
+    value: &str,
+    layers: &BrokerLayers<'_>,
+) -> Result<(), String> {
+    let definition = GROUP_DEFINITIONS.iter().find(|one| one.broker_name == Some(name));
+    definition.map_or(Ok(()), |definition| check_bounds(name, definition, value, layers))
+}
+
 fn check_bounds(
+    name: &str,
     definition: &GroupDefinition,
     value: &str,
     layers: &BrokerLayers<'_>,
 ) -> Result<(), String> {
     let Ok(number) = value.parse::<i64>() else { return Ok(()) };
     let (least, most) = bounds(definition, layers);
-    let name = definition.name;
     if let (Some(least), Some(bound)) = (least, definition.least)
         && number < least
     {

@@ -72,8 +72,26 @@ impl Decider<'_> {
                     .map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?;
                 after.retain(|name, value| check_topic_config(name, value) == Ok(true));
             }
-            ConfigResource::Broker(_) => check_broker(before, &after, true)?,
-            ConfigResource::Cluster => check_broker(before, &after, false)?,
+            ConfigResource::Broker(_) => {
+                self.check_broker(before, &after)?;
+                if change.ops.iter().any(|(name, _)| name == MIN_ISR) {
+                    // Brokers that disagreed about it would disagree about what is committed
+                    // (KIP-966).
+                    return Err(Refusal::new(
+                        ErrorCode::InvalidConfig,
+                        "Broker-level min.insync.replicas cannot be altered while ELR is enabled.",
+                    ));
+                }
+            }
+            ConfigResource::Cluster => {
+                self.check_broker(before, &after)?;
+                if before.contains_key(MIN_ISR) && !after.contains_key(MIN_ISR) {
+                    return Err(Refusal::new(
+                        ErrorCode::InvalidConfig,
+                        "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
+                    ));
+                }
+            }
             ConfigResource::Group(_) => check_group_configs(&after, &self.layers())
                 .map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?,
         }
@@ -90,6 +108,17 @@ impl Decider<'_> {
         });
         self.records.extend(records);
         Ok(resource)
+    }
+
+    /// Checks what changes among the configs of one broker, or of all.
+    fn check_broker(&self, before: &ConfigMap, after: &ConfigMap) -> Answer<()> {
+        let layers = self.layers();
+        let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
+        for (name, value) in changed {
+            check_broker_config(name, value, &layers)
+                .map_err(|message| Refusal::new(ErrorCode::InvalidRequest, message))?;
+        }
+        Ok(())
     }
 
     fn resource(&self, change: &ConfigChange) -> Answer<ConfigResource> {
@@ -220,26 +249,5 @@ fn change_list(
         list.retain(|item| !gone.contains(item));
     }
     configs.insert(name.to_owned(), list.join(","));
-    Ok(())
-}
-
-/// Checks what changes among the configs of one broker, or of all.
-fn check_broker(before: &ConfigMap, after: &ConfigMap, per_broker: bool) -> Answer<()> {
-    let changed = after.iter().filter(|(name, value)| before.get(*name) != Some(value));
-    for (name, value) in changed {
-        let code = if per_broker && name == MIN_ISR {
-            ErrorCode::InvalidConfig
-        } else {
-            ErrorCode::InvalidRequest
-        };
-        check_broker_config(name, value, per_broker)
-            .map_err(|message| Refusal::new(code, message))?;
-    }
-    if !per_broker && before.contains_key(MIN_ISR) && !after.contains_key(MIN_ISR) {
-        return Err(Refusal::new(
-            ErrorCode::InvalidConfig,
-            "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.",
-        ));
-    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Features and their levels: what tools read to learn which Kafka a cluster is like, and what
 //! switches on behaviour that all brokers must share (KIP-584, KIP-778).
 
-use super::{Decider, duplicates};
+use super::Decider;
 use crate::command::{Answer, FeatureDirection, FeatureUpdate, Refusal};
 use crate::record::MetadataRecord;
 use jocko_types::ErrorCode;
@@ -36,11 +36,6 @@ impl Decider<'_> {
         updates: Vec<FeatureUpdate>,
         validate_only: bool,
     ) -> Answer<Vec<String>> {
-        let twice = duplicates(updates.iter().map(|update| update.name.as_str()));
-        if let Some(name) = twice.first() {
-            let message = format!("Feature {name} is named more than once.");
-            return Err(Refusal::new(ErrorCode::InvalidRequest, message));
-        }
         for update in &updates {
             self.check_feature(update)?;
         }
