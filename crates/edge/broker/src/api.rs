@@ -5,19 +5,31 @@ use crate::session::{Exchange, Session};
 use jocko_net::Call;
 use jocko_protocol::{ApiKey, DecodeError};
 
+mod alter_configs;
+mod alter_replica_log_dirs;
+mod altering;
 pub(crate) mod api_versions;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod fetch_answer;
+mod incremental_alter_configs;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
+mod update_features;
 
 /// Answers one request. An error means the body could not be read: the connection is closed.
 pub(crate) type Handler = fn(&mut Session, Exchange<'_>) -> Result<Call, DecodeError>;
@@ -31,10 +43,21 @@ const HANDLERS: &[(ApiKey, Handler)] = &[
     (ApiKey::ApiVersions, api_versions::handle),
     (ApiKey::CreateTopics, create_topics::handle),
     (ApiKey::DeleteTopics, delete_topics::handle),
+    (ApiKey::DeleteRecords, delete_records::handle),
     (ApiKey::InitProducerId, init_producer_id::handle),
     (ApiKey::OffsetForLeaderEpoch, offset_for_leader_epoch::handle),
     (ApiKey::DescribeConfigs, describe_configs::handle),
+    (ApiKey::AlterConfigs, alter_configs::handle),
+    (ApiKey::AlterReplicaLogDirs, alter_replica_log_dirs::handle),
+    (ApiKey::DescribeLogDirs, describe_log_dirs::handle),
+    (ApiKey::CreatePartitions, create_partitions::handle),
+    (ApiKey::ElectLeaders, elect_leaders::handle),
+    (ApiKey::IncrementalAlterConfigs, incremental_alter_configs::handle),
+    (ApiKey::DescribeQuorum, describe_quorum::handle),
+    (ApiKey::UpdateFeatures, update_features::handle),
     (ApiKey::DescribeCluster, describe_cluster::handle),
+    (ApiKey::DescribeProducers, describe_producers::handle),
+    (ApiKey::ListConfigResources, list_config_resources::handle),
     (ApiKey::DescribeTopicPartitions, describe_topic_partitions::handle),
 ];
 

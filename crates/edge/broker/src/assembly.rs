@@ -8,6 +8,7 @@ use crate::flusher::{self, Flusher};
 use crate::housekeeping::{self, store_checkpoints};
 use crate::listen::{self, Http};
 use crate::machine;
+use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
@@ -125,6 +126,8 @@ pub(crate) async fn bring_up(
         addresses: OnceLock::new(),
         fetch_shards: (0..shards).map(|_| Mutex::new(Sessions::new(Limits::default()))).collect(),
         settings: Arc::clone(&settings),
+        raft: raft.clone(),
+        log_starts: LogStarts::new(data_dir.clone()),
     });
     let flush_thread = flusher::start(Arc::clone(&context), plan)?;
     let server = listen::serve_kafka(&settings, &reactors, &context)?;

@@ -4,17 +4,20 @@
 use crate::controller::ControllerHandle;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::Flusher;
+use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 use arc_swap::ArcSwap;
 use jocko_config::LoadedSettings;
+use jocko_consensus::Raft;
 use jocko_fetch::Sessions;
 use jocko_net::ports::ClockRef;
 use jocko_net::{Mailboxes, Reactor, Ticket};
 use jocko_partition::{Effects, Partition};
 use jocko_types::BrokerId;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The broker, as its handlers see it.
@@ -23,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) controller: ControllerHandle,
     pub(crate) settings: Arc<LoadedSettings>,
+    pub(crate) raft: Raft,
+    pub(crate) log_starts: LogStarts,
     pub(crate) clock: ClockRef,
     pub(crate) flusher: Flusher,
     pub(crate) guard: Arc<DiskGuard>,
@@ -39,6 +44,12 @@ impl Context {
     /// Where this broker listens; empty until it does.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         self.addresses.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The data directory as this broker tells it: from the root, whatever it was told itself.
+    pub(crate) fn log_dir(&self) -> PathBuf {
+        let told = &self.settings.settings().node.data_dir;
+        std::path::absolute(told).unwrap_or_else(|_| told.clone())
     }
 
     /// Does what follows from an operation on a partition, now that its lock is free.

@@ -202,6 +202,7 @@ pub(crate) fn store_checkpoints(
     published: &Published,
     data_dir: &SharedDataDir,
 ) -> Result<(), DataDirFault> {
+    let _one_at_a_time = data_dir.checkpointing();
     let mut checkpoints = Checkpoints::new();
     let mut open = Vec::new();
     for partition in published.partitions.values() {

@@ -19,6 +19,7 @@ mod governing;
 mod housekeeping;
 mod internal;
 mod listen;
+mod log_starts;
 mod machine;
 mod metrics;
 mod metrics_page;

@@ -58,8 +58,8 @@ pub use config::LogConfig;
 pub use epochs::{EpochEnd, EpochStart};
 pub use fault::{LogFault, Result};
 pub use log::{
-    AppendOutcome, AppendedBatch, AssignedOutcome, FlushJob, Log, LogSlice, ReadOutcome,
-    ReadRequest, StartOutcome, StateFile, TimestampFound, TimestampSearch,
+    AppendOutcome, AppendedBatch, AssignedOutcome, FlushJob, Log, LogSlice, ProducerState,
+    ReadOutcome, ReadRequest, StartOutcome, StateFile, TimestampFound, TimestampSearch,
 };
 pub use read::{Cold, Patience};
 pub use recovery::{Cut, OpenContext, Recovery, read_topic_id};

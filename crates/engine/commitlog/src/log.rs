@@ -7,6 +7,7 @@
 mod append;
 mod flush;
 mod lookup;
+mod producing;
 mod reading;
 mod search;
 mod truncate;
@@ -14,6 +15,7 @@ mod truncate;
 pub use append::{AppendOutcome, AppendedBatch, AssignedOutcome};
 pub use flush::{FlushJob, StateFile};
 pub use lookup::TimestampFound;
+pub use producing::ProducerState;
 pub use reading::{LogSlice, ReadOutcome, ReadRequest};
 pub use search::TimestampSearch;
 pub use truncate::StartOutcome;

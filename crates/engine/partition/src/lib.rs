@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod compaction;
+mod administer;
 mod offsets;
 mod partition;
 mod produce;
@@ -25,7 +26,8 @@ mod upkeep;
 pub use compaction::CompactionBudget;
 pub use jocko_commitlog::{
     Cold, Compacted, CompactionConfig, CompactionEnd, Dirt, EpochEnd, FlushJob, LogConfig,
-    LogFault, LogSlice, OpenContext, TimestampFound,
+    LogFault, LogSlice, OpenContext, ProducerState,
+    TimestampFound,
 };
 pub use jocko_replica::{Acks, Assignment, Durability, Policy};
 pub use offsets::Listed;

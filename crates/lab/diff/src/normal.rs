@@ -46,6 +46,8 @@ pub enum Form {
     Keyed(&'static [&'static str]),
     /// The partitions of a fetch, topic by topic: becomes an object by topic and partition.
     Partitions,
+    /// The folder of its records: the broker's own becomes "its own".
+    Folder,
     /// As [`Form::Keyed`], but only what both brokers have is compared.
     Shared(&'static [&'static str]),
 }
@@ -76,6 +78,8 @@ const PLACE: &str = "each broker listens somewhere else";
 const WORDS: &str = "words are for people, and each broker has its own";
 const NO_ORDER: &str = "the order comes from a hash table in Kafka and means nothing";
 const SHARES: &str = "whose turn it was shows in who got records; Kafka puts what it refuses last";
+const METADATA_LOG: &str = "an offset of the metadata log";
+const RESOURCE: &[&str] = &["resourceType", "resourceName"];
 const NODE: &str = "the number of a node is a setting";
 
 /// Every rule. The first that fits is used.
@@ -93,6 +97,7 @@ pub const RULES: &[Rule] = &[
     any("isrNodes", Form::BrokerId, NODE),
     any("offlineReplicas", Form::BrokerId, NODE),
     any("errorMessage", Form::Words, WORDS),
+    any("replicaId", Form::BrokerId, NODE),
     any("batchIndexErrorMessage", Form::Words, WORDS),
     any("documentation", Form::Words, WORDS),
     of(ApiKey::Fetch, "sessionId", Form::SessionId, RANDOM),
@@ -110,6 +115,15 @@ pub const RULES: &[Rule] = &[
         Form::BrokerTime,
         "the broker's clock, in a log that it stamps",
     ),
+    of(ApiKey::DescribeProducers, "producerId", Form::ProducerId, "blocks of ids are handed out"),
+    of(ApiKey::DescribeQuorum, "leaderEpoch", Form::Counter, "a term of the metadata's leader"),
+    of(ApiKey::DescribeQuorum, "highWatermark", Form::Counter, METADATA_LOG),
+    of(ApiKey::DescribeQuorum, "logEndOffset", Form::Counter, METADATA_LOG),
+    of(ApiKey::DescribeQuorum, "lastFetchTimestamp", Form::BrokerTime, "the broker's clock"),
+    of(ApiKey::DescribeQuorum, "lastCaughtUpTimestamp", Form::BrokerTime, "the broker's clock"),
+    of(ApiKey::DescribeLogDirs, "logDir", Form::Folder, PLACE),
+    of(ApiKey::DescribeLogDirs, "totalBytes", Form::Counter, "how much the disk can hold"),
+    of(ApiKey::DescribeLogDirs, "usableBytes", Form::Counter, "how much the disk can still hold"),
     any("records", Form::Records, "holds producer ids, topic settings and the broker's time"),
     of(
         ApiKey::ApiVersions,
@@ -140,6 +154,22 @@ pub const RULES: &[Rule] = &[
         Form::Shared(&["name"]),
         "a broker reports the settings it has; each that both have must be equal",
     ),
+    of(ApiKey::DescribeProducers, "topics", Form::Keyed(&["name"]), NO_ORDER),
+    of(ApiKey::DescribeProducers, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::DescribeProducers, "activeProducers", Form::Keyed(&["producerId"]), NO_ORDER),
+    of(ApiKey::DescribeLogDirs, "topics", Form::Keyed(&["name"]), NO_ORDER),
+    of(ApiKey::DescribeLogDirs, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::AlterReplicaLogDirs, "results", Form::Keyed(&["topicName"]), NO_ORDER),
+    of(ApiKey::AlterReplicaLogDirs, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::DeleteRecords, "topics", Form::Keyed(&["name"]), NO_ORDER),
+    of(ApiKey::DeleteRecords, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::CreatePartitions, "results", Form::Keyed(&["name"]), NO_ORDER),
+    of(ApiKey::ElectLeaders, "replicaElectionResults", Form::Keyed(&["topic"]), NO_ORDER),
+    of(ApiKey::ElectLeaders, "partitionResult", Form::Keyed(&["partitionId"]), NO_ORDER),
+    of(ApiKey::AlterConfigs, "responses", Form::Keyed(RESOURCE), NO_ORDER),
+    of(ApiKey::IncrementalAlterConfigs, "responses", Form::Keyed(RESOURCE), NO_ORDER),
+    of(ApiKey::ListConfigResources, "configResources", Form::Keyed(RESOURCE), NO_ORDER),
+    of(ApiKey::UpdateFeatures, "results", Form::Keyed(&["feature"]), NO_ORDER),
     any("configs", Form::Keyed(&["name"]), NO_ORDER),
     any("brokers", Form::Keyed(&["nodeId", "brokerId"]), NO_ORDER),
     of(ApiKey::Metadata, "topics", Form::Keyed(&["name", "topicId"]), NO_ORDER),
@@ -317,6 +347,10 @@ impl Symbols {
                     "(a number)".into()
                 }
             }
+            Form::Folder => match value.as_str() {
+                Some(path) if path.starts_with('/') => "its own".into(),
+                _ => value,
+            },
             Form::Records => records::unpacked(&value, &self.producers),
             Form::Partitions => {
                 let value = self.walk(api, value);

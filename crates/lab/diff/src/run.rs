@@ -4,6 +4,7 @@ use crate::broker::Broker;
 use crate::connection::{Connection, Received};
 use crate::normal::Symbols;
 use crate::scenario::{Scenario, served};
+use crate::scenarios::{describe_configs, set_group_config};
 use anyhow::{Context, Result, bail, ensure};
 use jocko_protocol::json::ToJson;
 use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreatableTopicConfig};
@@ -22,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How long a broker may take to know what it has just agreed to.
 const SETTLED_MAX: Duration = Duration::from_secs(15);
+/// Kafka's numbers for resources that are topics and groups.
+const TOPIC: i64 = 2;
+const GROUP: i64 = 32;
 /// What every request calls itself.
 pub(crate) const CLIENT_ID: &str = "diff";
 /// Recorded where a frame should have come.
@@ -97,6 +101,8 @@ pub struct Run<'b> {
     correlation_id: i32,
     steps: Vec<Step>,
     hides_foreign_topics: bool,
+    /// How often [`Run::settle`] has been called, twice over where all of a broker changes.
+    settled: (i32, i32),
 }
 
 impl<'b> Run<'b> {
@@ -126,6 +132,7 @@ impl<'b> Run<'b> {
             correlation_id: 0,
             steps: Vec::new(),
             hides_foreign_topics: false,
+            settled: (0, if scenario.is_alone { 2 } else { 1 }),
         }
     }
 
@@ -405,6 +412,34 @@ impl<'b> Run<'b> {
         self.await_absence(&topic.name)
     }
 
+    /// Waits until the broker shows what it has agreed to so far: it takes note of changes in their
+    /// order, so another change is made, to a group of this run, and looked for.
+    ///
+    /// # Errors
+    /// When it does not show.
+    pub fn settle(&mut self) -> Result<()> {
+        const NAME: &str = "consumer.session.timeout.ms";
+        let group = self.name("settled");
+        // A broker takes note of its own settings after it shows the rest of a change: only the
+        // next change then tells that it has.
+        for _ in 0..self.settled.1 {
+            self.settled.0 += 1;
+            let value = (45_000 + self.settled.0 % 10_000).to_string();
+            let answer = self.ask(&set_group_config(&group, NAME, &value))?;
+            ensure!(answer.int("/responses/0/errorCode") == 0, "settling: {}", answer.0);
+            let deadline = Instant::now() + SETTLED_MAX;
+            loop {
+                let answer = self.ask(&describe_configs(32, &group, Some(&[NAME])))?;
+                if answer.0["results"][0]["configs"][0]["value"] == value.as_str() {
+                    break;
+                }
+                ensure!(Instant::now() < deadline, "a change does not show: {}", answer.0);
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until no topic has that name.
     ///
     /// # Errors
@@ -492,16 +527,28 @@ impl<'b> Run<'b> {
     }
 
     fn record(&mut self, pending: Pending, mut raw: Value) {
-        if self.hides_foreign_topics
-            && let Some(topics) = raw.get_mut("topics").and_then(Value::as_array_mut)
-        {
-            let own = |name: &str| name.starts_with(&format!("{}-", self.prefix));
-            topics.retain(|topic| topic["name"].as_str().is_none_or(own));
+        if self.hides_foreign_topics {
+            let prefix = format!("{}-", self.prefix);
+            hide_foreign(&mut raw, &prefix);
         }
         let answer = self.symbols.normal(pending.api, raw);
         let Pending { label, api, version, .. } = pending;
         let label = label.replace(&format!("{}-", self.prefix), "");
         self.steps.push(Step { label, api, version, answer });
+    }
+}
+
+/// Leaves out what belongs to other runs, wherever an answer lists topics or groups.
+fn hide_foreign(answer: &mut Value, prefix: &str) {
+    let own = |name: &Value| name.as_str().is_none_or(|name| name.starts_with(prefix));
+    let lists = ["/topics", "/results/0/topics", "/replicaElectionResults", "/configResources"];
+    for list in lists {
+        let Some(list) = answer.pointer_mut(list).and_then(Value::as_array_mut) else { continue };
+        list.retain(|one| match one["resourceType"].as_i64() {
+            None => own(&one["name"]) && own(&one["topic"]),
+            Some(TOPIC | GROUP) => own(&one["resourceName"]),
+            Some(_) => true,
+        });
     }
 }
 

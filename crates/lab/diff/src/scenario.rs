@@ -13,6 +13,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// The versions it makes sense at.
     pub versions: VersionRange,
+    /// Whether it changes what other scenarios see, so that it must run by itself.
+    pub is_alone: bool,
     /// Sends and records.
     pub play: fn(&mut Run<'_>) -> Result<()>,
 }
@@ -35,13 +37,20 @@ impl Scenario {
         name: &'static str,
         play: fn(&mut Run<'_>) -> Result<()>,
     ) -> Self {
-        Self { api, name, versions: VersionRange::new(0, i16::MAX), play }
+        Self { api, name, versions: VersionRange::new(0, i16::MAX), is_alone: false, play }
     }
 
     /// The same play from version `min` on.
     #[must_use]
     pub const fn since(mut self, min: i16) -> Self {
         self.versions.min = min;
+        self
+    }
+
+    /// The same play while no other runs.
+    #[must_use]
+    pub const fn alone(mut self) -> Self {
+        self.is_alone = true;
         self
     }
 

@@ -39,34 +39,63 @@ pub fn sweep(kafka: &Broker, jocko: &Broker, declared: &Declared, options: &Opti
         .collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let start_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX) - AGE_MS;
-    let (next, report) = (AtomicUsize::new(0), Mutex::new(Report::default()));
-    std::thread::scope(|scope| {
-        for _ in 0..WORKERS {
-            scope.spawn(|| {
-                loop {
-                    let unique = next.fetch_add(1, Ordering::Relaxed);
-                    let Some((scenario, version)) = runs.get(unique) else { break };
-                    let play = |broker| play(broker, scenario, *version, unique, start_ms);
-                    // Both at once: what one broker does must not depend on the other.
-                    let [theirs, ours] = std::thread::scope(|scope| {
-                        let theirs = scope.spawn(|| play(kafka));
-                        let ours = scope.spawn(|| play(jocko));
-                        [theirs, ours]
-                            .map(|played| played.join().unwrap_or_else(|_| Played::panicked()))
-                    });
-                    let differences = compare(scenario.name, *version, &theirs.steps, &ours.steps);
-                    let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                    report.add(scenario, *version, theirs.steps.len(), differences, declared);
-                    for (broker, failure) in [(kafka, theirs.failure), (jocko, ours.failure)] {
-                        if let Some(failure) = failure {
-                            report.fail(broker.name, scenario, *version, &failure);
+    let report = Mutex::new(Report::default());
+    let (alone, together) = runs.into_iter().partition(|(scenario, _)| scenario.is_alone);
+    let mut first = 0;
+    for (runs, workers) in [(together, WORKERS), (alone, 1)] {
+        let runs: Vec<(&Scenario, i16)> = runs;
+        let made = Made { kafka, jocko, declared, runs: &runs, first, start_ms, report: &report };
+        made.all(workers);
+        first += runs.len();
+    }
+    report.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs to make at the same time.
+struct Made<'a> {
+    kafka: &'a Broker,
+    jocko: &'a Broker,
+    declared: &'a Declared,
+    runs: &'a [(&'a Scenario, i16)],
+    /// The number of the first: no two runs of a sweep have the same.
+    first: usize,
+    start_ms: i64,
+    report: &'a Mutex<Report>,
+}
+
+impl Made<'_> {
+    fn all(&self, workers: usize) {
+        let Self { kafka, jocko, declared, runs, first, start_ms, report } = *self;
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    loop {
+                        let at = next.fetch_add(1, Ordering::Relaxed);
+                        let Some((scenario, version)) = runs.get(at) else { break };
+                        let unique = first + at;
+                        let play = |broker| play(broker, scenario, *version, unique, start_ms);
+                        // Both at once: what one broker does must not depend on the other.
+                        let [theirs, ours] = std::thread::scope(|scope| {
+                            let theirs = scope.spawn(|| play(kafka));
+                            let ours = scope.spawn(|| play(jocko));
+                            [theirs, ours]
+                                .map(|played| played.join().unwrap_or_else(|_| Played::panicked()))
+                        });
+                        let differences =
+                            compare(scenario.name, *version, &theirs.steps, &ours.steps);
+                        let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                        report.add(scenario, *version, theirs.steps.len(), differences, declared);
+                        for (broker, failure) in [(kafka, theirs.failure), (jocko, ours.failure)] {
+                            if let Some(failure) = failure {
+                                report.fail(broker.name, scenario, *version, &failure);
+                            }
                         }
                     }
-                }
-            });
-        }
-    });
-    report.into_inner().unwrap_or_else(PoisonError::into_inner)
+                });
+            }
+        });
+    }
 }
 
 /// What one broker made of a run.

@@ -1,24 +1,35 @@
 //! Every scenario, one file per API, each with its table.
 
 use crate::scenario::Scenario;
+pub(crate) use requests::{describe_configs, set_group_config};
 
+mod alter_configs;
 mod api_versions;
+mod config_values;
+mod create_partitions;
 mod create_topics;
+mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_producers;
+mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod fetch_sessions;
 mod framing;
 mod init_producer_id;
+mod list_config_resources;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod produce_damaged;
 mod produce_idempotent;
 mod requests;
+mod update_features;
 
 /// Every scenario, by the number of its API.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
@@ -34,10 +45,19 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         api_versions::SCENARIOS,
         create_topics::SCENARIOS,
         delete_topics::SCENARIOS,
+        delete_records::SCENARIOS,
         init_producer_id::SCENARIOS,
         offset_for_leader_epoch::SCENARIOS,
         describe_configs::SCENARIOS,
+        alter_configs::SCENARIOS,
+        log_dirs::SCENARIOS,
+        create_partitions::SCENARIOS,
+        elect_leaders::SCENARIOS,
+        describe_quorum::SCENARIOS,
+        update_features::SCENARIOS,
         describe_cluster::SCENARIOS,
+        describe_producers::SCENARIOS,
+        list_config_resources::SCENARIOS,
         describe_topic_partitions::SCENARIOS,
     ]
     .into_iter()

@@ -5,12 +5,15 @@ use jocko_protocol::RecordBytes;
 use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use jocko_protocol::rpc::describe_configs_request::DescribeConfigsResource;
 use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchTopic};
+use jocko_protocol::rpc::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use jocko_protocol::rpc::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use jocko_protocol::rpc::metadata_request::MetadataRequestTopic;
 use jocko_protocol::rpc::produce_request::{PartitionProduceData, TopicProduceData};
 use jocko_protocol::rpc::{
-    CreateTopicsRequest, DescribeConfigsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest,
-    ProduceRequest,
+    CreateTopicsRequest, DescribeConfigsRequest, FetchRequest, IncrementalAlterConfigsRequest,
+    ListOffsetsRequest, MetadataRequest, ProduceRequest,
 };
 use jocko_types::Uuid;
 
@@ -138,7 +141,27 @@ pub(super) fn configured(name: &str, configs: &[(&str, Option<&str>)]) -> Creata
     CreatableTopic { configs: configs.collect(), ..creatable(name, 1, 1) }
 }
 
-pub(super) fn describe_configs(
+/// One config set on a group.
+pub(crate) fn set_group_config(
+    group: &str,
+    name: &str,
+    value: &str,
+) -> IncrementalAlterConfigsRequest {
+    let config = AlterableConfig {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..Default::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 32,
+        resource_name: group.to_owned(),
+        configs: vec![config],
+        ..Default::default()
+    };
+    IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
+}
+
+pub(crate) fn describe_configs(
     resource_type: i8,
     resource_name: &str,
     keys: Option<&[&str]>,
