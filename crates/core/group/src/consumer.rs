@@ -56,7 +56,8 @@ pub(crate) struct ConsumerGroup {
 /// What the log says of a consumer group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GroupState {
-    /// The group's epoch; 0 before its first.
+    /// The group's epoch. As in Kafka a new group is at 1, with a target that is empty; neither
+    /// needs a record.
     epoch: i32,
     /// Over the subscribed topics as of the last epoch.
     metadata_hash: i64,
@@ -138,9 +139,9 @@ pub(crate) struct Change {
 impl Default for GroupState {
     fn default() -> Self {
         Self {
-            epoch: 0,
+            epoch: 1,
             metadata_hash: 0,
-            target_epoch: 0,
+            target_epoch: 1,
             target_computed_at: Timestamp::from_millis(0),
             members: OrdMap::new(),
             targets: OrdMap::new(),
@@ -342,7 +343,7 @@ impl GroupState {
                 self.set_metadata(member_id, value.as_ref());
             }
             ConsumerRecord::TargetEpoch { value, .. } => {
-                let none = TargetEpoch { epoch: 0, computed_at: Timestamp::from_millis(0) };
+                let none = TargetEpoch { epoch: 1, computed_at: Timestamp::from_millis(0) };
                 let TargetEpoch { epoch, computed_at } = value.unwrap_or(none);
                 self.target_epoch = epoch;
                 self.target_computed_at = computed_at;

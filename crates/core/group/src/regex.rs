@@ -52,11 +52,29 @@ fn describe(error: &regex::Error) -> String {
         regex::Error::Syntax(text) => {
             let last = text.lines().rev().find(|line| !line.trim().is_empty());
             let last = last.unwrap_or("syntax error").trim();
-            last.strip_prefix("error: ").unwrap_or(last).to_owned()
+            in_re2_words(last.strip_prefix("error: ").unwrap_or(last)).to_owned()
         }
         regex::Error::CompiledTooBig(_) => "expression too large".to_owned(),
         other => other.to_string(),
     }
+}
+
+/// The reason as RE2 words it, where it has words for it: people look these up.
+fn in_re2_words(reason: &str) -> &str {
+    const WORDS: [(&str, &str); 10] = [
+        ("unclosed character class", "missing closing ]"),
+        ("unclosed group", "missing closing )"),
+        ("repetition operator missing", "missing argument to repetition operator"),
+        ("invalid repetition count range", "invalid repeat count"),
+        ("look-around", "invalid or unsupported Perl syntax"),
+        ("backreferences", "invalid escape sequence"),
+        ("unrecognized escape sequence", "invalid escape sequence"),
+        ("incomplete escape sequence", "trailing backslash at end of expression"),
+        ("invalid character class range", "invalid character class range"),
+        ("Unicode property not found", "invalid character class range"),
+    ];
+    let found = WORDS.iter().find(|(ours, _)| reason.starts_with(ours));
+    found.map_or(reason, |(_, re2)| re2)
 }
 
 /// Replaces what stands between `\Q` and `\E` by the same text with every character escaped.
@@ -116,14 +134,20 @@ mod tests {
     #[test]
     fn bad_and_expensive_expressions_are_refused_with_a_reason() {
         for (pattern, reason) in [
-            ("[", "unclosed character class"),
+            ("[", "missing closing ]"),
             ("a)(b", "unopened group"),
-            ("(", "unclosed group"),
-            ("*", "repetition operator missing expression"),
-            (r"(?=a)", "look-around, including look-ahead and look-behind, is not supported"),
-            (r"(a)\1", "backreferences are not supported"),
+            ("(", "missing closing )"),
+            ("*", "missing argument to repetition operator"),
+            ("a{2,1}", "invalid repeat count"),
+            (r"(?=a)", "invalid or unsupported Perl syntax"),
+            (r"(a)\1", "invalid escape sequence"),
+            (r"\y", "invalid escape sequence"),
+            (r"a\", "trailing backslash at end of expression"),
+            ("[b-a]", "invalid character class range"),
+            (r"\p{Foo}", "invalid character class range"),
+            ("(?P<n>a)(?P<n>b)", "duplicate capture group name"),
             ("((a{1,100}){1,100}){1,100}", "expression too large"),
-            ("(?x)a #", "unclosed group"),
+            ("(?x)a #", "missing closing )"),
         ] {
             assert_eq!(TopicPattern::compile(pattern).expect_err(pattern), reason, "{pattern}");
         }

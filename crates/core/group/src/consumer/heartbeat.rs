@@ -280,8 +280,7 @@ impl Draft<'_> {
         let names_changed = member.metadata.subscribed_topics != before.metadata.subscribed_topics;
         let regex_changed = self.follow_regex(&before.metadata.subscribed_regex, &member)?;
         let meaning_changed = self.refresh_regexes();
-        let must = self.state.epoch == 0 || names_changed || regex_changed || meaning_changed;
-        self.advance(must);
+        self.advance(names_changed || regex_changed || meaning_changed);
         Ok(names_changed || regex_changed)
     }
 

@@ -1,6 +1,7 @@
 //! Plays (`testdata/consumer/*.txt`), and random histories against the invariants.
 
 mod histories;
+mod kafka;
 mod play;
 mod stage;
 

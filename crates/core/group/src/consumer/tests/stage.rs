@@ -31,6 +31,13 @@ impl Cluster {
         }
     }
 
+    /// A topic of another cluster, with the id it has there.
+    pub(super) fn set_with_id(&mut self, name: &str, id: &str, partitions: i32) {
+        self.index += 1;
+        let id: TopicId = id.parse().expect("an id");
+        self.topics.insert(name.to_owned(), (id, partitions));
+    }
+
     pub(super) fn remove(&mut self, name: &str) {
         self.index += 1;
         self.topics.remove(name);
