@@ -1,14 +1,16 @@
 //! The composition root: in which order the parts of a broker come up, and go.
 
+use crate::cleaner::{self, Cleaner};
 use crate::context::Context;
 use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::{self, Flusher};
 use crate::housekeeping::{self, store_checkpoints};
+use crate::limits::{self, LimitKeeper};
 use crate::listen::{self, Http};
-use crate::machine;
 use crate::log_starts::LogStarts;
+use crate::machine;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
@@ -44,6 +46,8 @@ pub(crate) struct Running {
     http: Http,
     housekeeping: tokio::task::JoinHandle<()>,
     flush_thread: JoinHandle<FlushPlan>,
+    clean_thread: JoinHandle<()>,
+    limit_thread: JoinHandle<()>,
     context: Arc<Context>,
     data_dir: SharedDataDir,
     broker_epoch: BrokerEpoch,
@@ -119,6 +123,8 @@ pub(crate) async fn bring_up(
         controller,
         clock: Arc::clone(&ports.clock),
         flusher: Flusher::new(),
+        cleaner: Cleaner::default(),
+        limits: LimitKeeper::default(),
         guard,
         producer_ids: ProducerIds::new(node_id, broker_epoch),
         metrics: Metrics::new(),
@@ -130,6 +136,8 @@ pub(crate) async fn bring_up(
         log_starts: LogStarts::new(data_dir.clone()),
     });
     let flush_thread = flusher::start(Arc::clone(&context), plan)?;
+    let clean_thread = cleaner::start(Arc::clone(&context), data_dir.clone())?;
+    let limit_thread = limits::start(Arc::clone(&context), data_dir.clone())?;
     let server = listen::serve_kafka(&settings, &reactors, &context)?;
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
@@ -151,6 +159,8 @@ pub(crate) async fn bring_up(
         http,
         housekeeping,
         flush_thread,
+        clean_thread,
+        limit_thread,
         context,
         data_dir,
         broker_epoch,
@@ -191,6 +201,10 @@ impl Running {
         self.housekeeping.abort();
         // Aborted, or ended: it makes no difference.
         let _ = self.housekeeping.await;
+        self.context.cleaner.stop();
+        self.context.limits.stop();
+        self.clean_thread.join().map_err(|_| "the cleaner panicked".to_owned())?;
+        self.limit_thread.join().map_err(|_| "the keeper of limits panicked".to_owned())?;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }

@@ -1,9 +1,11 @@
 //! What every handler may use. Small on purpose: each piece of state has one owner, and this is
 //! where they are introduced to each other.
 
+use crate::cleaner::Cleaner;
 use crate::controller::ControllerHandle;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::Flusher;
+use crate::limits::LimitKeeper;
 use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -30,6 +32,8 @@ pub(crate) struct Context {
     pub(crate) log_starts: LogStarts,
     pub(crate) clock: ClockRef,
     pub(crate) flusher: Flusher,
+    pub(crate) cleaner: Cleaner,
+    pub(crate) limits: LimitKeeper,
     pub(crate) guard: Arc<DiskGuard>,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) metrics: Metrics,

@@ -1,6 +1,6 @@
 //! From a topic's settings to what its partitions need: the one place where the two meet.
 
-use jocko_commitlog::LogConfig;
+use jocko_commitlog::{CompactionConfig, LogConfig};
 use jocko_config::kafka::{
     BrokerLayers, CompressionType, ConfigMap, GroupConfig, TimestampType as ConfiguredTimestamp,
     TopicConfig,
@@ -53,7 +53,11 @@ pub(crate) fn dynamic_configs(image: &ClusterImage, broker: BrokerId) -> (&Confi
 pub(crate) fn govern(config: &TopicConfig, settings: &Settings, jitter: f64) -> Governed {
     let log = LogConfig {
         segment_bytes_max: config.segment_bytes,
-        segment_age_max: config.segment_age,
+        // A record that waits for compaction longer than it may is in a segment that is too old.
+        segment_age_max: match config.max_compaction_lag {
+            Some(lag) if config.cleanup_policy.compact => config.segment_age.min(lag),
+            _ => config.segment_age,
+        },
         // The config has worked out already what holds when nobody said anything.
         segment_age_is_explicit: true,
         segment_jitter: config.segment_jitter.mul_f64(jitter.clamp(0.0, 1.0)),
@@ -63,6 +67,12 @@ pub(crate) fn govern(config: &TopicConfig, settings: &Settings, jitter: f64) -> 
         retention_bytes: config.retention_bytes,
         retention_deletes: config.cleanup_policy.delete,
         compacts: config.cleanup_policy.compact,
+        compaction: CompactionConfig {
+            lag_min: config.min_compaction_lag,
+            lag_max: config.max_compaction_lag,
+            dirty_ratio_min: config.min_cleanable_dirty_ratio,
+            delete_retention: config.delete_retention,
+        },
         file_delete_delay: config.file_delete_delay,
         producer_expiration: settings.storage.producer_expiry,
         producers_max: usize::try_from(settings.limits.producers.get()).unwrap_or(usize::MAX),

@@ -172,7 +172,7 @@ impl Housekeeping {
     }
 }
 
-fn retain(context: &Context, partition: &Arc<Partition>) {
+pub(crate) fn retain(context: &Context, partition: &Arc<Partition>) {
     // A partition nobody has used since the start is opened once, or its records would never
     // grow too old.
     if !partition.is_open() && partition.has_files() && partition.open().is_err() {

@@ -10,6 +10,7 @@
 mod advertise;
 mod api;
 mod assembly;
+mod cleaner;
 mod context;
 mod controller;
 mod data_dir;
@@ -18,6 +19,7 @@ mod flusher;
 mod governing;
 mod housekeeping;
 mod internal;
+mod limits;
 mod listen;
 mod log_starts;
 mod machine;

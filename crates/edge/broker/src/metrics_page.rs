@@ -272,8 +272,32 @@ impl Page {
         text.gauge("storage_segments", "Segments of open logs.", segments)?;
         let failed = published.partitions.values().filter(|each| each.fault().is_some()).count();
         text.gauge("storage_failed_logs", "Logs closed to writes by a fault.", failed)?;
+        self.compaction(text)?;
         let deleted = context.metrics.retention_bytes.load(Ordering::Relaxed);
         text.counter("storage_retention_deleted_bytes", "Bytes retention dropped.", deleted)
+    }
+}
+
+impl Page {
+    fn compaction(&self, text: &mut Text) -> fmt::Result {
+        let stats = &self.context.cleaner.stats;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        text.counter("storage_compaction_runs", "Passes over a log.", read(&stats.runs))?;
+        let reclaimed = read(&stats.reclaimed_bytes);
+        text.counter("storage_compaction_reclaimed_bytes", "Bytes compaction won.", reclaimed)?;
+        let dropped = read(&stats.dropped_records);
+        text.counter("storage_compaction_dropped_records", "Records left out.", dropped)?;
+        let bytes = read(&stats.io_bytes);
+        text.counter("storage_compaction_io_bytes", "Bytes read and written.", bytes)?;
+        let help = "The largest dirty share of a compacted log at the last look.";
+        text.gauge("storage_compaction_max_dirty_ratio", help, stats.dirty_ratio())?;
+        let now = self.context.clock.now().since_start();
+        if let Some(since) = stats.since_last_run(now) {
+            let help = "Time since the last pass ended.";
+            text.gauge("storage_compaction_last_run_seconds", help, since.as_secs_f64())?;
+        }
+        let count = stats.quarantined.load(Ordering::Relaxed);
+        text.gauge("storage_compaction_quarantined_logs", "Logs that cannot be cleaned.", count)
     }
 }
 
