@@ -13,8 +13,8 @@
 
 #![warn(missing_docs)]
 
-mod compaction;
 mod administer;
+mod compaction;
 mod offsets;
 mod partition;
 mod produce;
@@ -26,8 +26,7 @@ mod upkeep;
 pub use compaction::CompactionBudget;
 pub use jocko_commitlog::{
     Cold, Compacted, CompactionConfig, CompactionEnd, Dirt, EpochEnd, FlushJob, LogConfig,
-    LogFault, LogSlice, OpenContext, ProducerState,
-    TimestampFound,
+    LogFault, LogSlice, OpenContext, ProducerState, TimestampFound,
 };
 pub use jocko_replica::{Acks, Assignment, Durability, Policy};
 pub use offsets::Listed;
