@@ -6,6 +6,7 @@ use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::{self, Flusher};
+use crate::groups::{self, Groups};
 use crate::housekeeping::{self, store_checkpoints};
 use crate::limits::{self, LimitKeeper};
 use crate::listen::{self, Http};
@@ -45,6 +46,7 @@ pub(crate) struct Running {
     server: Server,
     http: Http,
     housekeeping: tokio::task::JoinHandle<()>,
+    groups: tokio::task::JoinHandle<()>,
     flush_thread: JoinHandle<FlushPlan>,
     clean_thread: JoinHandle<()>,
     limit_thread: JoinHandle<()>,
@@ -127,6 +129,7 @@ pub(crate) async fn bring_up(
         limits: LimitKeeper::default(),
         guard,
         producer_ids: ProducerIds::new(node_id, broker_epoch),
+        groups: Groups::new(Arc::clone(&ports.spawn)),
         metrics: Metrics::new(),
         mailboxes: reactors.mailboxes(),
         addresses: OnceLock::new(),
@@ -142,6 +145,7 @@ pub(crate) async fn bring_up(
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
     let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
+    let groups = tokio::spawn(groups::run(Arc::clone(&context)));
     let housekeeping = tokio::spawn(housekeeping::run(
         Arc::clone(&context),
         data_dir.clone(),
@@ -158,6 +162,7 @@ pub(crate) async fn bring_up(
         server,
         http,
         housekeeping,
+        groups,
         flush_thread,
         clean_thread,
         limit_thread,
@@ -198,8 +203,10 @@ impl Running {
         tracing::info!("stopping");
         self.server.stop(self.grace).await;
         self.http.stop().await;
+        self.groups.abort();
         self.housekeeping.abort();
         // Aborted, or ended: it makes no difference.
+        let _ = self.groups.await;
         let _ = self.housekeeping.await;
         self.context.cleaner.stop();
         self.context.limits.stop();

@@ -5,6 +5,7 @@ use crate::cleaner::Cleaner;
 use crate::controller::ControllerHandle;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::Flusher;
+use crate::groups::Groups;
 use crate::limits::LimitKeeper;
 use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
@@ -36,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) limits: LimitKeeper,
     pub(crate) guard: Arc<DiskGuard>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) groups: Groups,
     pub(crate) metrics: Metrics,
     pub(crate) mailboxes: Mailboxes,
     /// Where clients reach this broker, as bound.

@@ -17,6 +17,7 @@ mod data_dir;
 mod disk_guard;
 mod flusher;
 mod governing;
+mod groups;
 mod housekeeping;
 mod internal;
 mod limits;

@@ -11,6 +11,9 @@ pub(crate) const TOPIC: i32 = bits(3..=8) | bits(10..=11);
 /// Create, alter, describe, cluster action; describe and alter configs; idempotent write.
 pub(crate) const CLUSTER: i32 = bits(5..=5) | bits(7..=12);
 
+/// Read, delete, describe; describe and alter configs.
+pub(crate) const GROUP: i32 = bits(3..=3) | bits(6..=6) | bits(8..=8) | bits(10..=11);
+
 const fn bits(codes: RangeInclusive<u32>) -> i32 {
     let (mut code, last) = (*codes.start(), *codes.end());
     let mut set = 0;

@@ -28,6 +28,8 @@ pub(crate) struct Session {
 pub(crate) struct Exchange<'a> {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
+    /// What the client calls itself.
+    pub(crate) client_id: &'a str,
     pub(crate) body: Reader<'a>,
     /// What `body` is a part of, for handlers that go on reading it later.
     pub(crate) frame: &'a Bytes,
@@ -109,6 +111,7 @@ impl Service for Front {
         let exchange = Exchange {
             version,
             correlation_id: request.correlation_id,
+            client_id: request.client_id.unwrap_or_default(),
             body: request.body,
             frame: &frame.bytes,
         };

@@ -1,0 +1,233 @@
+//! Groups: which coordinator a group has, and the coordinators this broker hosts.
+//!
+//! A group's state lives in one partition of `__consumer_offsets`, in Kafka's own records; the
+//! leader of that partition coordinates. [`Shard`] is one such partition with its coordinator.
+//! What a coordinator decides is in the crate `jocko-group`; here is only who is asked, what is
+//! written before who is answered, and when time has passed.
+
+pub(crate) mod asking;
+mod deadlines;
+mod replay;
+mod shard;
+mod view;
+
+pub(crate) use deadlines::run;
+pub(crate) use shard::{Asked, Reading, Shard};
+
+use crate::context::Context;
+use crate::controller::Undecided;
+use crate::published::Published;
+use arc_swap::ArcSwap;
+use deadlines::Deadlines;
+use imbl::OrdMap;
+use jocko_metadata::{Command, NewTopic, Reply};
+use jocko_net::ports::{SpawnRef, run_on};
+use jocko_types::ErrorCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use view::Policies;
+
+/// Where groups are kept (Kafka's name).
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// The coordinators of this broker.
+pub(crate) struct Groups {
+    shards: ArcSwap<OrdMap<i32, Arc<Shard>>>,
+    /// Held by whoever adds or removes a shard.
+    adopting: Mutex<()>,
+    deadlines: Deadlines,
+    policies: Policies,
+    /// Loading reads files.
+    spawn: SpawnRef,
+    /// Where loads are waited for.
+    control: tokio::runtime::Handle,
+}
+
+impl Groups {
+    /// None yet. Runs what it must wait for on the runtime it is called on.
+    pub(crate) fn new(spawn: SpawnRef) -> Self {
+        Self {
+            shards: ArcSwap::default(),
+            adopting: Mutex::new(()),
+            deadlines: Deadlines::new(),
+            policies: Policies::default(),
+            spawn,
+            control: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// The coordinator of a group, which may still be loading.
+    ///
+    /// # Errors
+    /// The answer for a client that should look for its coordinator again.
+    pub(crate) fn shard(
+        &self,
+        context: &Arc<Context>,
+        group_id: &str,
+    ) -> Result<Arc<Shard>, ErrorCode> {
+        let published = context.published.load();
+        let index = partition_of(&published, group_id).ok_or(ErrorCode::NotCoordinator)?;
+        self.shard_at(context, &published, index)
+    }
+
+    /// All coordinators, in the order of their partitions.
+    pub(crate) fn all(&self) -> Vec<Arc<Shard>> {
+        self.shards.load().values().cloned().collect()
+    }
+
+    /// Brings the coordinators in line with the partitions led here: those that went are dropped,
+    /// those that hold something are loaded. What was never written to is met when it is needed.
+    pub(crate) fn follow(&self, context: &Arc<Context>) {
+        let published = context.published.load();
+        let hosted = |index: i32| published.by_name(OFFSETS_TOPIC, index).ok();
+        for shard in self.all() {
+            let still = hosted(shard.index())
+                .is_some_and(|hosted| Arc::ptr_eq(&hosted.partition, shard.partition()));
+            if !still {
+                self.drop_shard(context, &shard);
+            }
+        }
+        let partitions = published.image.topic(OFFSETS_TOPIC).map_or(0, |t| t.partitions.len());
+        for index in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+            if hosted(index).is_some_and(|hosted| hosted.partition.has_files()) {
+                // Who leads elsewhere is asked there.
+                let _ = self.shard_at(context, &published, index);
+            }
+        }
+    }
+
+    fn shard_at(
+        &self,
+        context: &Arc<Context>,
+        published: &Published,
+        index: i32,
+    ) -> Result<Arc<Shard>, ErrorCode> {
+        let hosted =
+            published.by_name(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?;
+        let is_current = |shard: &&Arc<Shard>| Arc::ptr_eq(shard.partition(), &hosted.partition);
+        if let Some(shard) = self.shards.load().get(&index).filter(is_current) {
+            return Ok(Arc::clone(shard));
+        }
+        let _adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.shards.load_full();
+        if let Some(shard) = before.get(&index).filter(is_current) {
+            return Ok(Arc::clone(shard));
+        }
+        let shard = Arc::new(Shard::new(index, Arc::clone(&hosted.partition)));
+        self.shards.store(Arc::new(before.update(index, Arc::clone(&shard))));
+        if let Some(replaced) = before.get(&index) {
+            replaced.unload(context);
+        }
+        self.load(context, &shard);
+        Ok(shard)
+    }
+
+    /// Loads a coordinator: at once where there is nothing to read, else on a worker.
+    fn load(&self, context: &Arc<Context>, shard: &Arc<Shard>) {
+        if !shard.partition().has_files() {
+            shard.load(context);
+            return;
+        }
+        let (context, shard) = (Arc::clone(context), Arc::clone(shard));
+        let spawn = Arc::clone(&self.spawn);
+        self.control.spawn(async move {
+            let work = {
+                let (context, shard) = (Arc::clone(&context), Arc::clone(&shard));
+                move || shard.load(&context)
+            };
+            if run_on(&*spawn, work).await.is_none() {
+                tracing::warn!(partition = shard.index(), "a group coordinator was not loaded");
+            }
+        });
+    }
+
+    fn drop_shard(&self, context: &Arc<Context>, shard: &Arc<Shard>) {
+        let _adopting = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.shards.load_full();
+        if before.get(&shard.index()).is_some_and(|current| Arc::ptr_eq(current, shard)) {
+            self.shards.store(Arc::new(before.without(&shard.index())));
+        }
+        shard.unload(context);
+    }
+}
+
+/// The partition of `__consumer_offsets` that keeps a group; `None` until that topic exists.
+pub(crate) fn partition_of(published: &Published, group_id: &str) -> Option<i32> {
+    let partitions = published.image.topic(OFFSETS_TOPIC)?.partitions.len();
+    let partitions = i32::try_from(partitions).ok().filter(|count| *count > 0)?;
+    // As Kafka's `Utils.abs`: the sign bit goes, so that the smallest number has an absolute value.
+    Some((java_hash(group_id) & i32::MAX) % partitions)
+}
+
+/// Java's `String.hashCode`: groups must be found where Kafka's files have them.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16()
+        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+/// Whether the topic that keeps groups is there.
+pub(crate) fn topic_exists(context: &Context) -> bool {
+    context.published.load().image.topic(OFFSETS_TOPIC).is_some()
+}
+
+/// Creates `__consumer_offsets` where it is missing, as the first question for a coordinator does
+/// in Kafka.
+///
+/// # Errors
+/// The answer for a client that should ask again.
+pub(crate) async fn ensure_topic(context: &Context) -> Result<(), ErrorCode> {
+    if topic_exists(context) {
+        return Ok(());
+    }
+    let settings = Arc::clone(&context.published.load().settings);
+    let settings = &settings.groups;
+    let config = |name: &str, value: String| (name.to_owned(), Some(value));
+    let topic = NewTopic {
+        name: OFFSETS_TOPIC.to_owned(),
+        partitions: i32::try_from(settings.offsets_partitions.get()).unwrap_or(i32::MAX),
+        replication_factor: settings.offsets_replication.set().map_or(-1, |factor| factor.get()),
+        assignments: Vec::new(),
+        configs: vec![
+            config("cleanup.policy", "compact".to_owned()),
+            config("compression.type", "producer".to_owned()),
+            config("segment.bytes", settings.offsets_segment.as_usize().to_string()),
+        ],
+    };
+    let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
+    let undecided = |Undecided(_)| ErrorCode::CoordinatorNotAvailable;
+    let Reply::CreateTopics(answers) =
+        context.controller.submit(command).await.map_err(undecided)?
+    else {
+        unreachable!("each command has its own kind of reply")
+    };
+    for (_, answer) in answers {
+        match answer {
+            Ok(_) => tracing::info!(topic = OFFSETS_TOPIC, "created for the first group"),
+            Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {}
+            Err(refusal) => {
+                tracing::error!(topic = OFFSETS_TOPIC, reason = refusal.message, "not created");
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::java_hash;
+
+    #[test]
+    fn groups_are_where_kafka_looks_for_them() {
+        // From Java: "".hashCode(), "a".hashCode(), ...
+        for (text, hash) in [
+            ("", 0),
+            ("a", 97),
+            ("console-consumer-12345", 158_455_506),
+            ("polygenelubricants", i32::MIN),
+            ("grüße", 98_768_023),
+            ("😀", 1_772_899),
+        ] {
+            assert_eq!(java_hash(text), hash, "{text}");
+        }
+    }
+}

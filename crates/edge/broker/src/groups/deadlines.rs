@@ -1,0 +1,95 @@
+//! Time for coordinators: sessions end, rebalances are over, offsets expire.
+
+use crate::context::Context;
+use crate::groups::Groups;
+use jocko_group::Command;
+use jocko_metadata::ClusterDelta;
+use jocko_types::Now;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+
+/// The earliest deadline the task below knows of, and how to tell it of an earlier one.
+pub(crate) struct Deadlines {
+    /// Microseconds since the process began.
+    earliest: AtomicU64,
+    moved: Notify,
+}
+
+impl Deadlines {
+    pub(crate) fn new() -> Self {
+        Self { earliest: AtomicU64::new(NEVER), moved: Notify::new() }
+    }
+}
+
+impl Groups {
+    /// Tells of a coordinator's next deadline, after anything that may have changed it.
+    pub(crate) fn note_deadline(&self, deadline: Option<Now>) {
+        let Some(deadline) = deadline else { return };
+        if micros(deadline) < self.deadlines.earliest.load(Ordering::SeqCst) {
+            self.deadlines.moved.notify_one();
+        }
+    }
+}
+
+/// Tells coordinators that time has passed and that topics have gone. Runs until it is dropped.
+pub(crate) async fn run(context: Arc<Context>) {
+    let mut seen = context.published.load_full();
+    let mut last_expiry = context.clock.now();
+    context.groups.follow(&context);
+    loop {
+        let published = context.published.load_full();
+        if published.index != seen.index {
+            let delta = ClusterDelta::between(&seen.image, &published.image);
+            context.groups.follow(&context);
+            let gone = delta.deleted.iter().map(|topic| (topic.name.as_str().to_owned(), topic.id));
+            let topics: Vec<_> = gone.collect();
+            if !topics.is_empty() {
+                for shard in context.groups.all() {
+                    shard.tell(&context, Command::ForgetTopics { topics: topics.clone() });
+                }
+            }
+            seen = published;
+        }
+        let now = context.clock.now();
+        let expiry_every = context.settings.settings().groups.offsets_retention_check;
+        if now.since(last_expiry) >= expiry_every {
+            last_expiry = now;
+            for shard in context.groups.all() {
+                shard.tell(&context, Command::Expire);
+            }
+        }
+        let wait = tick(&context).min(last_expiry.plus(expiry_every).since(now));
+        let next_index = u64::try_from(seen.index).unwrap_or(0) + 1;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = context.groups.deadlines.moved.notified() => {}
+            true = context.raft.wait_applied(next_index) => {}
+        }
+    }
+}
+
+/// Tells every coordinator whose deadline has passed; yields the time to the next one.
+fn tick(context: &Arc<Context>) -> Duration {
+    // While this looks around, any deadline is news.
+    context.groups.deadlines.earliest.store(NEVER, Ordering::SeqCst);
+    let now = context.clock.now();
+    let mut next: Option<Now> = None;
+    for shard in context.groups.all() {
+        if shard.next_deadline().is_some_and(|deadline| deadline <= now) {
+            shard.tell(context, Command::Tick);
+        }
+        next = [next, shard.next_deadline()].into_iter().flatten().min();
+    }
+    let earliest = next.map_or(NEVER, micros);
+    context.groups.deadlines.earliest.fetch_min(earliest, Ordering::SeqCst);
+    next.map_or(Duration::MAX, |next| next.since(context.clock.now()))
+}
+
+fn micros(at: Now) -> u64 {
+    u64::try_from(at.since_start().as_micros()).unwrap_or(NEVER)
+}

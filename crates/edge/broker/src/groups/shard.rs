@@ -1,0 +1,430 @@
+//! One partition of `__consumer_offsets` with its coordinator.
+//!
+//! The order is the machine's contract: decide, append what was decided as one batch, accept, let
+//! the lock go, and answer once what was appended is committed. Who asks only to read is answered
+//! behind the last append, so that nobody is told what a crash could take back.
+
+use crate::context::Context;
+use crate::groups::{replay, view};
+use jocko_group::{
+    Answer, Command, Coordinator, DecideContext, Decision, GroupRecord, append_refused,
+};
+use jocko_net::{Reactor, Waiter};
+use jocko_partition::{Acks, Appended, Effects, Partition, Progress};
+use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
+use jocko_types::{ErrorCode, Now};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// How long an answer waits for its records to be committed (Kafka's
+/// `offsets.commit.timeout.ms`).
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The ticket of what nobody waits for.
+const NOBODY: u64 = u64::MAX;
+
+/// A coordinator and its log.
+pub(crate) struct Shard {
+    index: i32,
+    partition: Arc<Partition>,
+    state: Mutex<State>,
+}
+
+struct State {
+    phase: Phase,
+    /// Requests that are parked here, by ticket.
+    waiting: BTreeSet<u64>,
+    /// Answers that were given while their request was parked.
+    answers: BTreeMap<u64, Held>,
+    /// The last append, until it is known to be committed.
+    behind: Option<Appended>,
+}
+
+enum Phase {
+    Loading,
+    Active(Box<Coordinator>),
+    /// It led once, or could not be loaded.
+    Gone(ErrorCode),
+}
+
+/// An answer, and the append it must wait for.
+struct Held {
+    answer: Answer,
+    behind: Option<Appended>,
+}
+
+/// How a question was met.
+pub(crate) enum Asked {
+    /// With an answer.
+    Now(Answer),
+    /// With a wait.
+    Later(Waiting),
+}
+
+/// A request that is parked.
+pub(crate) struct Waiting {
+    shard: Arc<Shard>,
+    waiter: Waiter,
+}
+
+/// Something that was read, and the append it must wait for.
+pub(crate) struct Reading<T> {
+    found: T,
+    wait: Option<(Arc<Partition>, Appended, Waiter)>,
+}
+
+impl Shard {
+    /// A coordinator that knows nothing yet.
+    pub(crate) fn new(index: i32, partition: Arc<Partition>) -> Self {
+        let state = State {
+            phase: Phase::Loading,
+            waiting: BTreeSet::new(),
+            answers: BTreeMap::new(),
+            behind: None,
+        };
+        Self { index, partition, state: Mutex::new(state) }
+    }
+
+    /// The partition's number.
+    pub(crate) fn index(&self) -> i32 {
+        self.index
+    }
+
+    /// Its log.
+    pub(crate) fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+
+    /// Reads the log from its start. May take long: for workers, unless there is no log.
+    pub(crate) fn load(&self, context: &Arc<Context>) {
+        let started = context.clock.now();
+        let loaded = replay::replay(&self.partition);
+        let took = context.clock.now().since(started);
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Loading) {
+            return;
+        }
+        match loaded {
+            Ok((mut coordinator, records)) => {
+                with_context(context, |cx| coordinator.loaded(cx));
+                if records > 0 {
+                    tracing::info!(
+                        partition = self.index,
+                        records,
+                        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                        "group coordinator loaded"
+                    );
+                }
+                let deadline = coordinator.next_deadline();
+                state.phase = Phase::Active(Box::new(coordinator));
+                drop(state);
+                context.groups.note_deadline(deadline);
+            }
+            Err(error) => {
+                tracing::error!(partition = self.index, %error, "group coordinator cannot be loaded");
+                state.phase = Phase::Gone(ErrorCode::NotCoordinator);
+            }
+        }
+    }
+
+    /// Leads no more: everybody who waits here is told to look elsewhere.
+    pub(crate) fn unload(&self, context: &Context) {
+        let mut state = self.lock();
+        let phase = std::mem::replace(&mut state.phase, Phase::Gone(ErrorCode::NotCoordinator));
+        if let Phase::Active(mut coordinator) = phase {
+            for (ticket, answer) in coordinator.unload() {
+                state.hold(ticket, answer, None);
+            }
+        }
+        let waiting: Vec<u64> = state.waiting.iter().copied().collect();
+        drop(state);
+        context.deliver(&waiting);
+    }
+
+    /// Has a command decided.
+    ///
+    /// # Errors
+    /// The answer for whoever asks: this coordinator cannot say now.
+    pub(crate) fn ask(
+        self: &Arc<Self>,
+        context: &Arc<Context>,
+        reactor: &Reactor,
+        command: Command,
+    ) -> Result<Asked, ErrorCode> {
+        let waiter = reactor.waiter();
+        let ticket = waiter.ticket().to_bits();
+        let (own, effects, deadline) = {
+            let mut state = self.lock();
+            // Registered first: an answer that must wait for the log is kept for who waits.
+            state.waiting.insert(ticket);
+            let outcome = self.decide(&mut state, context, ticket, &command);
+            if !matches!(outcome, Ok((None, ..))) {
+                state.waiting.remove(&ticket);
+            }
+            outcome?
+        };
+        context.carry_out(&self.partition, effects);
+        context.groups.note_deadline(deadline);
+        Ok(match own {
+            Some(answer) => Asked::Now(answer),
+            None => Asked::Later(Waiting { shard: Arc::clone(self), waiter }),
+        })
+    }
+
+    /// Has a command decided that nobody waits for.
+    pub(crate) fn tell(&self, context: &Arc<Context>, command: Command) {
+        let outcome = self.decide(&mut self.lock(), context, NOBODY, &command);
+        match outcome {
+            Ok((_, effects, deadline)) => {
+                context.carry_out(&self.partition, effects);
+                context.groups.note_deadline(deadline);
+            }
+            Err(ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator) => {}
+            Err(error) => {
+                tracing::warn!(partition = self.index, %error, "a group change was put off");
+            }
+        }
+    }
+
+    /// Reads from the coordinator.
+    ///
+    /// # Errors
+    /// The answer for whoever asks: this coordinator cannot say now.
+    pub(crate) fn read<T>(
+        &self,
+        context: &Arc<Context>,
+        reactor: &Reactor,
+        read: impl FnOnce(&Coordinator, &DecideContext<'_>) -> T,
+    ) -> Result<Reading<T>, ErrorCode> {
+        let mut state = self.lock();
+        let coordinator = state.phase.coordinator()?;
+        let found = with_context(context, |cx| read(coordinator, cx));
+        let behind = self.still_behind(&mut state);
+        drop(state);
+        let wait = behind.map(|appended| {
+            let waiter = reactor.waiter();
+            let effects = self.partition.park(waiter.ticket().to_bits(), appended.end);
+            context.carry_out(&self.partition, effects);
+            (Arc::clone(&self.partition), appended, waiter)
+        });
+        Ok(Reading { found, wait })
+    }
+
+    /// Looks at the coordinator for numbers about it; `None` unless it is active.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Coordinator) -> T) -> Option<T> {
+        match &self.lock().phase {
+            Phase::Active(coordinator) => Some(look(coordinator)),
+            Phase::Loading | Phase::Gone(_) => None,
+        }
+    }
+
+    /// When time must be told of next.
+    pub(crate) fn next_deadline(&self) -> Option<Now> {
+        self.look(Coordinator::next_deadline).flatten()
+    }
+
+    /// Decide, append, accept, until the command is done. Yields the answer of `ticket` if it can
+    /// go at once.
+    fn decide(
+        &self,
+        state: &mut State,
+        context: &Arc<Context>,
+        ticket: u64,
+        command: &Command,
+    ) -> Result<(Option<Answer>, Effects, Option<Now>), ErrorCode> {
+        let mut effects = Effects::default();
+        let mut own = None;
+        loop {
+            let mut behind = self.still_behind(state);
+            let coordinator = state.phase.coordinator()?;
+            let decision = with_context(context, |cx| coordinator.decide(cx, ticket, command));
+            let again = decision.again;
+            if let Some(appended) = self.append(context, &decision, &mut effects)? {
+                behind = (!appended.is_committed).then_some(appended);
+            }
+            let answers = coordinator.accept(decision);
+            let deadline = coordinator.next_deadline();
+            state.behind = behind;
+            for (to, answer) in answers {
+                match behind {
+                    None if to == ticket => own = Some(answer),
+                    None => {
+                        state.hold(to, answer, None);
+                        effects.released.push(to);
+                    }
+                    Some(appended) => {
+                        state.hold(to, answer, Some(appended));
+                        effects = effects.and(self.partition.park(to, appended.end));
+                    }
+                }
+            }
+            if !again {
+                return Ok((own, effects, deadline));
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        context: &Context,
+        decision: &Decision,
+        effects: &mut Effects,
+    ) -> Result<Option<Appended>, ErrorCode> {
+        if decision.records.is_empty() {
+            return Ok(None);
+        }
+        if context.guard.refuses_produce() {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        let now = context.clock.wall();
+        let rules = AppendRules {
+            origin: Origin::Coordinator,
+            now,
+            zstd_allowed: true,
+            ..self.partition.governed().rules
+        };
+        let bytes = batch(&decision.records, now).ok_or(ErrorCode::UnknownServerError)?;
+        let batch = jocko_records::prepare(&bytes, &rules).map_err(|error| {
+            tracing::error!(partition = self.index, %error, "group records cannot be written");
+            ErrorCode::UnknownServerError
+        })?;
+        let (outcome, done) = self.partition.append(&batch, Acks::All, now, None);
+        *effects = std::mem::take(effects).and(done);
+        outcome.map(Some).map_err(|refused| append_refused(refused.code))
+    }
+
+    /// The last append if it is not committed yet.
+    fn still_behind(&self, state: &mut State) -> Option<Appended> {
+        let waits = |appended: &Appended| self.partition.progress(appended) == Progress::Waiting;
+        state.behind = state.behind.filter(waits);
+        state.behind
+    }
+
+    /// A panic under the lock may have left groups half changed: as with a partition, the process
+    /// must not go on from there.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|_| {
+            tracing::error!(partition = self.index, "a panic left groups in an unknown state");
+            std::process::abort()
+        })
+    }
+}
+
+impl Phase {
+    /// The coordinator, if it can be asked.
+    fn coordinator(&mut self) -> Result<&mut Coordinator, ErrorCode> {
+        match self {
+            Self::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            Self::Gone(error) => Err(*error),
+            Self::Active(coordinator) => Ok(coordinator),
+        }
+    }
+}
+
+impl State {
+    /// Keeps an answer for a parked request; whose client has gone needs none.
+    fn hold(&mut self, ticket: u64, answer: Answer, behind: Option<Appended>) {
+        if self.waiting.contains(&ticket) {
+            self.answers.insert(ticket, Held { answer, behind });
+        }
+    }
+}
+
+impl Waiting {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// The answer for whoever asked: what was decided may or may not have been kept.
+    pub(crate) async fn answered(mut self) -> Result<Answer, ErrorCode> {
+        let ticket = self.waiter.ticket().to_bits();
+        let mut commit_by = None;
+        loop {
+            {
+                let mut state = self.shard.lock();
+                if let Some(held) = state.answers.remove(&ticket) {
+                    match held.behind.map(|appended| self.shard.partition.progress(&appended)) {
+                        None | Some(Progress::Committed) => return Ok(held.answer),
+                        Some(Progress::Lost(error)) => return Err(append_refused(error)),
+                        Some(Progress::Waiting) => {
+                            state.answers.insert(ticket, held);
+                            let deadline = tokio::time::Instant::now() + COMMIT_TIMEOUT;
+                            commit_by.get_or_insert(deadline);
+                        }
+                    }
+                } else if let Phase::Gone(error) = state.phase {
+                    return Err(error);
+                }
+            }
+            let Some(deadline) = commit_by else {
+                self.waiter.delivered().await;
+                continue;
+            };
+            if tokio::time::timeout_at(deadline, self.waiter.delivered()).await.is_err() {
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let ticket = self.waiter.ticket().to_bits();
+        let mut state = self.shard.lock();
+        state.waiting.remove(&ticket);
+        state.answers.remove(&ticket);
+        drop(state);
+        self.shard.partition.forget(ticket);
+    }
+}
+
+impl<T> Reading<T> {
+    /// Whether it may be told at once.
+    pub(crate) fn now(self) -> Result<T, Self> {
+        if self.wait.is_none() { Ok(self.found) } else { Err(self) }
+    }
+
+    /// Waits until what was read cannot be taken back.
+    ///
+    /// # Errors
+    /// The answer for whoever asked.
+    pub(crate) async fn settled(self) -> Result<T, ErrorCode> {
+        let Some((partition, appended, mut waiter)) = self.wait else { return Ok(self.found) };
+        let deadline = tokio::time::Instant::now() + COMMIT_TIMEOUT;
+        loop {
+            match partition.progress(&appended) {
+                Progress::Committed => return Ok(self.found),
+                Progress::Lost(error) => return Err(append_refused(error)),
+                Progress::Waiting => {}
+            }
+            if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
+                partition.forget(waiter.ticket().to_bits());
+                return Err(ErrorCode::CoordinatorNotAvailable);
+            }
+        }
+    }
+}
+
+/// The records as one batch, all or nothing.
+fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>> {
+    let mut builder = BatchBuilder::new(Encoding::NONE);
+    for record in records {
+        let (key, value) = record.encode().ok()?;
+        builder.push(now, Some(&key), value.as_deref(), &[]).ok()?;
+    }
+    builder.build().ok()
+}
+
+/// Runs `work` with what a decision may depend on.
+fn with_context<T>(context: &Arc<Context>, work: impl FnOnce(&DecideContext<'_>) -> T) -> T {
+    let published = context.published.load();
+    let topics = view::Topics::new(&published);
+    let policy = context.groups.policies.now(context, &published);
+    work(&DecideContext {
+        now: context.clock.now(),
+        wall: context.clock.wall(),
+        seed: fastrand::u64(..),
+        policy: &policy,
+        topics: &topics,
+    })
+}
