@@ -1,7 +1,7 @@
 //! Time for coordinators: sessions end, rebalances are over, offsets expire.
 
 use crate::context::Context;
-use crate::groups::Groups;
+use crate::groups::{Groups, OFFSETS_TOPIC};
 use jocko_group::Command;
 use jocko_metadata::ClusterDelta;
 use jocko_types::Now;
@@ -12,6 +12,9 @@ use tokio::sync::Notify;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
+
+/// How long what could not be written down waits for the next attempt.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The earliest deadline the task below knows of, and how to tell it of an earlier one.
 pub(crate) struct Deadlines {
@@ -45,12 +48,16 @@ pub(crate) async fn run(context: Arc<Context>) {
         let published = context.published.load_full();
         if published.index != seen.index {
             let delta = ClusterDelta::between(&seen.image, &published.image);
-            context.groups.follow(&context);
+            if delta.partitions.iter().any(|change| change.topic.name.as_str() == OFFSETS_TOPIC) {
+                context.groups.follow(&context);
+            }
             let gone = delta.deleted.iter().map(|topic| (topic.name.as_str().to_owned(), topic.id));
             let topics: Vec<_> = gone.collect();
             if !topics.is_empty() {
+                let command = Command::ForgetTopics { topics };
                 for shard in context.groups.all() {
-                    shard.tell(&context, Command::ForgetTopics { topics: topics.clone() });
+                    // Offsets of a topic that is gone expire, if they are not forgotten here.
+                    shard.tell(&context, &command);
                 }
             }
             seen = published;
@@ -60,7 +67,7 @@ pub(crate) async fn run(context: Arc<Context>) {
         if now.since(last_expiry) >= expiry_every {
             last_expiry = now;
             for shard in context.groups.all() {
-                shard.tell(&context, Command::Expire);
+                shard.tell(&context, &Command::Expire);
             }
         }
         let wait = tick(&context).min(last_expiry.plus(expiry_every).since(now));
@@ -80,10 +87,14 @@ fn tick(context: &Arc<Context>) -> Duration {
     let now = context.clock.now();
     let mut next: Option<Now> = None;
     for shard in context.groups.all() {
-        if shard.next_deadline().is_some_and(|deadline| deadline <= now) {
-            shard.tell(context, Command::Tick);
-        }
-        next = [next, shard.next_deadline()].into_iter().flatten().min();
+        let is_due = shard.next_deadline().is_some_and(|deadline| deadline <= now);
+        let deadline = if is_due && !shard.tell(context, &Command::Tick) {
+            // The log takes no records now: what is due stays due.
+            Some(now.plus(RETRY_AFTER))
+        } else {
+            shard.next_deadline()
+        };
+        next = [next, deadline].into_iter().flatten().min();
     }
     let earliest = next.map_or(NEVER, micros);
     context.groups.deadlines.earliest.fetch_min(earliest, Ordering::SeqCst);

@@ -172,17 +172,19 @@ impl Shard {
         })
     }
 
-    /// Has a command decided that nobody waits for.
-    pub(crate) fn tell(&self, context: &Arc<Context>, command: Command) {
-        let outcome = self.decide(&mut self.lock(), context, NOBODY, &command);
+    /// Has a command decided that nobody waits for; whether it was done.
+    pub(crate) fn tell(&self, context: &Arc<Context>, command: &Command) -> bool {
+        let outcome = self.decide(&mut self.lock(), context, NOBODY, command);
         match outcome {
             Ok((_, effects, deadline)) => {
                 context.carry_out(&self.partition, effects);
                 context.groups.note_deadline(deadline);
+                true
             }
-            Err(ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator) => {}
+            Err(ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator) => false,
             Err(error) => {
                 tracing::warn!(partition = self.index, %error, "a group change was put off");
+                false
             }
         }
     }
@@ -250,13 +252,14 @@ impl Shard {
                 match behind {
                     None if to == ticket => own = Some(answer),
                     None => {
-                        state.hold(to, answer, None);
-                        effects.released.push(to);
+                        if state.hold(to, answer, None) {
+                            effects.released.push(to);
+                        }
                     }
-                    Some(appended) => {
-                        state.hold(to, answer, Some(appended));
+                    Some(appended) if state.hold(to, answer, Some(appended)) => {
                         effects = effects.and(self.partition.park(to, appended.end));
                     }
+                    Some(_) => {}
                 }
             }
             if !again {
@@ -323,11 +326,13 @@ impl Phase {
 }
 
 impl State {
-    /// Keeps an answer for a parked request; whose client has gone needs none.
-    fn hold(&mut self, ticket: u64, answer: Answer, behind: Option<Appended>) {
-        if self.waiting.contains(&ticket) {
+    /// Keeps an answer for a parked request; whose client has gone needs none. Whether it is kept.
+    fn hold(&mut self, ticket: u64, answer: Answer, behind: Option<Appended>) -> bool {
+        let waits = self.waiting.contains(&ticket);
+        if waits {
             self.answers.insert(ticket, Held { answer, behind });
         }
+        waits
     }
 }
 
