@@ -107,7 +107,12 @@ impl Coordinator {
             Some((_, Group::Consumer(_))) => {
                 return self.leave_consumer_group(cx, ticket, leave, decision);
             }
-            None => ErrorCode::UnknownMemberId,
+            None => {
+                // Nobody is a member of what is not there: said of each, not of the request.
+                let each = leave.members.iter().cloned();
+                let left = each.map(|member| (member, ErrorCode::UnknownMemberId)).collect();
+                return decision.answers.push((ticket, Answer::Left(Ok(left))));
+            }
         };
         decision.answers.push((ticket, Answer::Left(Err(error))));
     }
