@@ -142,10 +142,15 @@ impl Coordinator {
             touched.push(group_id);
         }
         for (group_id, change) in changes.consumer {
+            let soonest = change.soonest();
             if let Some(Group::Consumer(group)) = self.groups.get_mut(&group_id) {
                 group.change(change);
             }
-            touched.push(group_id);
+            // A heartbeat that changes nothing only moves a session forward.
+            match soonest {
+                Some(at) if records.is_empty() => self.timers.no_later(&group_id, at),
+                Some(_) | None => touched.push(group_id),
+            }
         }
         for group_id in touched {
             let deadline = self.groups.get(&group_id).and_then(Group::next_deadline);

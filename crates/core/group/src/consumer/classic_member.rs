@@ -25,7 +25,7 @@ pub(crate) const PROTOCOL_TYPE: &str = "consumer";
 ///
 /// # Errors
 /// If the bytes are no subscription.
-pub(super) fn subscription(metadata: &[u8]) -> Result<ConsumerProtocolSubscription, DecodeError> {
+pub(crate) fn subscription(metadata: &[u8]) -> Result<ConsumerProtocolSubscription, DecodeError> {
     let mut r = Reader::new(metadata);
     let version = known(r.i16("ConsumerProtocolSubscription.version")?);
     ConsumerProtocolSubscription::decode(&mut r, version)

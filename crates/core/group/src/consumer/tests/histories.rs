@@ -5,8 +5,11 @@
 //! *clients* see it. At the end, when the noise is over: the group is stable within a bounded
 //! number of heartbeats and its members have all partitions between them.
 
-use super::stage::Stage;
-use crate::{Answer, Command, ConsumerHeartbeat, ConsumerHeartbeatAnswer, Coordinator, Topics};
+mod classic;
+
+use self::classic::Classic;
+use super::stage::{Outcome, Stage};
+use crate::{Answer, Command, ConsumerHeartbeat, ConsumerHeartbeatAnswer, Ticket, Topics};
 use jocko_types::{ErrorCode, Now, PartitionIndex, TopicId};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +79,8 @@ struct Client {
     assignor: Option<String>,
     /// When it was last taken.
     heard: Option<Now>,
+    /// Set if it speaks the classic protocol.
+    classic: Option<Classic>,
 }
 
 /// Names and a regular expression.
@@ -88,9 +93,15 @@ const WISHES: [(&[&str], &str); 6] = [
     (&[], "[bc]"),
 ];
 
+/// So many of them are without a regular expression, as classic clients have it.
+const CLASSIC_WISHES: usize = 3;
+
 impl Client {
     fn member_id(&self, number: usize) -> String {
-        format!("m{number}-{}", self.lives)
+        match &self.classic {
+            Some(classic) => classic.member_id.clone(),
+            None => format!("m{number}-{}", self.lives),
+        }
     }
 
     fn is_running(&self) -> bool {
@@ -109,6 +120,9 @@ impl Client {
         self.abandon();
         self.heard = None;
         self.lives += 1;
+        if let Some(classic) = &mut self.classic {
+            classic.restart();
+        }
     }
 
     fn request(&self, number: usize, member_epoch: i32) -> ConsumerHeartbeat {
@@ -173,10 +187,13 @@ impl Client {
 struct World {
     stage: Stage,
     clients: Vec<Client>,
+    /// Requests of classic clients that are not answered yet, each with its client and life.
+    waiting: BTreeMap<Ticket, (usize, u32)>,
 }
 
 impl World {
-    fn new(clients: usize) -> Self {
+    /// So many clients; `classic` has a bit for each that speaks the classic protocol.
+    fn new(clients: usize, classic: u8) -> Self {
         let mut stage = Stage::new();
         stage.cluster.set("a", 3);
         stage.cluster.set("b", 2);
@@ -186,7 +203,14 @@ impl World {
             wish: number % WISHES.len(),
             ..Client::default()
         });
-        Self { stage, clients: clients.collect() }
+        let mut clients: Vec<Client> = clients.collect();
+        for (number, client) in clients.iter_mut().enumerate() {
+            if classic >> number & 1 == 1 {
+                client.classic = Some(Classic::default());
+                client.wish = number % CLASSIC_WISHES;
+            }
+        }
+        Self { stage, clients, waiting: BTreeMap::new() }
     }
 
     fn step(&mut self, step: &Step) {
@@ -195,8 +219,13 @@ impl World {
             Step::GiveBack(client) => self.give_back(client),
             Step::Subscribe { client, wish } => {
                 let client = self.client(client);
-                client.wish = wish % WISHES.len();
                 client.says_wish = true;
+                if let Some(classic) = &mut client.classic {
+                    client.wish = wish % CLASSIC_WISHES;
+                    classic.must_join();
+                } else {
+                    client.wish = wish % WISHES.len();
+                }
             }
             Step::Leave { client, for_a_while } => self.leave(client, for_a_while),
             Step::Die(client) => self.client(client).die(),
@@ -209,7 +238,8 @@ impl World {
             Step::RemoveTopic(topic) => self.stage.cluster.remove(TOPICS[topic % TOPICS.len()]),
             Step::Touch => self.stage.cluster.touch(),
             Step::Reload => {
-                self.stage.reload();
+                let answers = self.stage.reload();
+                self.deliver(&Outcome { answers, ..Outcome::default() });
             }
         }
         self.check();
@@ -220,8 +250,59 @@ impl World {
         &mut self.clients[number % count]
     }
 
+    /// Brings answers to the classic clients that wait for them.
+    fn deliver(&mut self, outcome: &Outcome) {
+        let now = self.stage.now();
+        for (ticket, answer) in &outcome.answers {
+            let Some((number, life)) = self.waiting.remove(ticket) else { continue };
+            let client = &mut self.clients[number];
+            let Some(classic) = client.classic.as_mut().filter(|_| client.lives == life) else {
+                continue;
+            };
+            let told = classic.hear(answer, &self.stage.cluster);
+            client.heard = Some(now);
+            if let Some(told) = told {
+                client.owned.clone_from(&told);
+                client.told = told;
+            }
+            if classic.gives_up() {
+                client.owned.clear();
+                client.told.clear();
+            }
+        }
+    }
+
+    fn classic_beat(&mut self, number: usize, fate: Fate) {
+        let now = self.stage.now();
+        let client = &mut self.clients[number];
+        client.heard = client.heard.or(Some(now));
+        let Some(classic) = &mut client.classic else { return };
+        if classic.gives_up() {
+            client.owned.clear();
+            client.told.clear();
+        }
+        let Some(request) = classic.request(client.wish) else { return };
+        self.stage.refuses = fate == Fate::AppendRefused;
+        let life = client.lives;
+        let (ticket, outcome) = self.stage.send(&request);
+        self.stage.refuses = false;
+        match outcome {
+            Some(outcome) => {
+                self.waiting.insert(ticket, (number, life));
+                self.deliver(&outcome);
+            }
+            None => {
+                let classic = self.clients[number].classic.as_mut();
+                classic.expect("a classic client").refused();
+            }
+        }
+    }
+
     fn beat(&mut self, number: usize, fate: Fate) {
         let number = number % self.clients.len();
+        if self.clients[number].classic.is_some() {
+            return self.classic_beat(number, fate);
+        }
         let request = self.clients[number].request(number, self.clients[number].epoch);
         self.stage.refuses = fate == Fate::AppendRefused;
         let (_, outcome) = self.stage.send(&Command::ConsumerHeartbeat(request));
@@ -237,6 +318,7 @@ impl World {
         if fate != Fate::AnswerLost {
             client.hear(answer, now);
         }
+        self.deliver(&outcome);
     }
 
     fn give_back(&mut self, number: usize) {
@@ -247,20 +329,32 @@ impl World {
     fn leave(&mut self, number: usize, for_a_while: bool) {
         let number = number % self.clients.len();
         let client = &self.clients[number];
+        if let Some(classic) = &client.classic {
+            let Some(leave) = classic.leave() else { return };
+            let (_, outcome) = self.stage.send(&leave);
+            self.clients[number].die();
+            return self.deliver(&outcome.expect("the log takes it"));
+        }
         if client.epoch <= 0 {
             return;
         }
         let static_leave = for_a_while && client.instance_id.is_some();
         let request = client.request(number, if static_leave { -2 } else { -1 });
         let (_, outcome) = self.stage.send(&Command::ConsumerHeartbeat(request));
-        assert!(outcome.is_some());
         self.clients[number].die();
+        self.deliver(&outcome.expect("the log takes it"));
     }
 
     fn wait(&mut self, wait: Duration) {
-        self.stage.wait(wait);
+        for outcome in self.stage.wait(wait) {
+            self.deliver(&outcome);
+        }
         let now = self.stage.now();
-        for client in &mut self.clients {
+        let waiting: BTreeSet<(usize, u32)> = self.waiting.values().copied().collect();
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            if waiting.contains(&(number, client.lives)) {
+                continue;
+            }
             // A process that was not heard of for so long knows that it is out.
             if client.heard.is_some_and(|heard| now.since(heard) >= SESSION) {
                 client.die();
@@ -268,15 +362,10 @@ impl World {
         }
     }
 
-    fn described(
-        coordinator: &Coordinator,
-        stage: &Stage,
-    ) -> Option<crate::DescribedConsumerGroup> {
-        coordinator.describe_consumer(GROUP, &stage.policy, &stage.cluster).ok()
-    }
-
+    /// The members of the consumer group; a classic one does not know who has what.
     fn members(&self) -> BTreeSet<String> {
-        let group = Self::described(&self.stage.coordinator, &self.stage);
+        let stage = &self.stage;
+        let group = stage.coordinator.describe_consumer(GROUP, &stage.policy, &stage.cluster);
         let members = group.into_iter().flat_map(|group| group.members);
         members.map(|member| member.member_id).collect()
     }
@@ -300,6 +389,12 @@ impl World {
 
     /// The noise is over: live clients beat and give back at once.
     fn settle(&mut self) {
+        for client in &mut self.clients {
+            if let Some(classic) = &mut client.classic {
+                // Topics may have changed, which leaders of classic groups have to find out.
+                classic.must_join();
+            }
+        }
         for _ in 0..22 {
             for number in 0..self.clients.len() {
                 if self.clients[number].is_running() {
@@ -313,12 +408,16 @@ impl World {
         self.stage.check_replay();
         let running: Vec<usize> =
             (0..self.clients.len()).filter(|&n| self.clients[n].is_running()).collect();
-        let Some(group) = Self::described(&self.stage.coordinator, &self.stage) else {
+        let Some(group) = self.stage.coordinator.groups().next() else {
             assert!(running.is_empty(), "the group is gone");
             return;
         };
-        assert_eq!(group.members.len(), running.len(), "dead members are out");
+        assert_eq!(group.members, running.len(), "dead members are out");
         assert_eq!(group.state, if running.is_empty() { "Empty" } else { "Stable" });
+        let is_classic = |&number: &usize| self.clients[number].classic.is_some();
+        if !running.is_empty() && !running.iter().all(is_classic) {
+            assert_eq!(group.kind, "consumer");
+        }
         let mut owned = Partitions::new();
         for &number in &running {
             for &at in &self.clients[number].owned {
@@ -385,7 +484,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn consumer_groups_keep_their_promises(clients in 1_usize..6, steps in steps()) {
-        let mut world = World::new(clients);
+        let mut world = World::new(clients, 0);
+        for step in &steps {
+            world.step(step);
+        }
+        world.settle();
+    }
+
+    #[test]
+    fn groups_of_both_protocols_keep_them_too(
+        clients in 1_usize..6,
+        classic in any::<u8>(),
+        steps in steps(),
+    ) {
+        let mut world = World::new(clients, classic);
         for step in &steps {
             world.step(step);
         }

@@ -402,10 +402,10 @@ impl Cast {
 
     fn show(&mut self, stage: &Stage, outcome: &Outcome, played: &mut String) {
         for (ticket, answer) in &outcome.answers {
-            if let (Some(name), Answer::Joined(joined)) = (self.tickets.get(ticket), answer) {
-                if !joined.member_id.is_empty() {
-                    self.ids.insert(name.clone(), joined.member_id.clone());
-                }
+            if let (Some(name), Answer::Joined(joined)) = (self.tickets.get(ticket), answer)
+                && !joined.member_id.is_empty()
+            {
+                self.ids.insert(name.clone(), joined.member_id.clone());
             }
         }
         for record in &outcome.records {
