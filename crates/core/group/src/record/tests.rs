@@ -96,6 +96,75 @@ fn a_group_is_written_at_version_3() {
     check(&GroupRecord::Classic { group_id: "g".into(), value: None }, "0002000167", None);
 }
 
+/// Records as a Kafka 4.3.1 wrote them.
+const OF_KAFKA: &[(&str, &str, Option<&str>)] = &[
+    (
+        "an offset",
+        "00010009703139393938342d6300017400000000",
+        Some(concat!(
+            "00040000000000000005ffffffff01000001a207b7e3540100101380233d3e764a519295",
+            "d9dc7af91e86",
+        )),
+    ),
+    (
+        "an offset that expires",
+        "000100087033303839302d7300017400000001",
+        Some("0001000000000000000500026d64000001a207bd46bb000001a207c66e7b"),
+    ),
+    ("an offset that is gone", "0001000a70313939393831302d6700017500000000", None),
+    (
+        "a group nobody has joined",
+        "00020009703139393938302d67",
+        Some("0003000000000000ffffffff000001a207b7d21500000000"),
+    ),
+    (
+        "a group that all have left",
+        "00020009703139393938302d67",
+        Some("00030008636f6e73756d657200000003ffffffff000001a207b8084d00000000"),
+    ),
+    (
+        "a group with a member",
+        "00020009703139393938352d67",
+        Some(concat!(
+            "00030008636f6e73756d657200000001000572616e67650026622d37623634326238652d",
+            "363636332d343235382d623134382d646362626364636466613234000001a207b7d8bb00",
+            "0000010026622d37623634326238652d363636332d343235382d623134382d6463626263",
+            "64636466613234ffff000162000a2f3132372e302e302e310000ea60000027100000000d",
+            "000000000001000174ffffffff000000027430",
+        )),
+    ),
+    (
+        "a group with two, one static",
+        "00020009703139393938312d67",
+        Some(concat!(
+            "00030008636f6e73756d657200000002000572616e6765002769312d3533363966666165",
+            "2d343965652d343235632d623932652d323865326666633531373864000001a207b7e12b",
+            "00000002002769312d35333639666661652d343965652d343235632d623932652d323865",
+            "32666663353137386400026931000161000a2f3132372e302e302e310000ea6000002710",
+            "0000000d000000000001000174ffffffff000000027430002769322d3532616531313237",
+            "2d663739352d346532662d386633372d6430663933646436653363630002693200016200",
+            "0a2f3132372e302e302e310000ea60000027100000000d000000000001000174ffffffff",
+            "000000027431",
+        )),
+    ),
+    ("a group that is gone", "00020009703139393938302d67", None),
+];
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text.chars().map(|c| c.to_digit(16).expect("hex")).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).expect("a byte")).collect()
+}
+
+#[test]
+fn what_kafka_wrote_is_read_and_written_back() {
+    for (what, key, value) in OF_KAFKA {
+        let value = value.map(unhex);
+        let decoded = GroupRecord::decode(&unhex(key), value.as_deref()).expect(what);
+        let Decoded::Known(record) = decoded else { panic!("{what} is known") };
+        assert_eq!(record.encode(), Ok((unhex(key), value)), "{what}");
+    }
+}
+
 #[test]
 fn records_of_older_versions_are_read() {
     let key = [0, 0, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 3];
