@@ -114,10 +114,11 @@ impl Draft<'_> {
     /// The error that the join is refused with; MEMBER_ID_REQUIRED comes with an id.
     pub(crate) fn classic_join(&mut self, join: &Join) -> Result<Joining, Box<Joined>> {
         let policy = &self.cx.policy.consumer;
-        let refuse_as = |member_id: &str, error| Box::new(Joined::refused(member_id, error));
-        let refuse = |refusal: Refusal| refuse_as(&join.member_id, refusal.error);
+        // As in Kafka no id comes with a refusal, save with the one that asks to come back with it.
+        let refuse_as = |error| Box::new(Joined::refused("", error));
+        let refuse = |refusal: Refusal| refuse_as(refusal.error);
         if policy.migration == Migration::Disabled {
-            return Err(refuse_as(&join.member_id, ErrorCode::InconsistentGroupProtocol));
+            return Err(refuse_as(ErrorCode::InconsistentGroupProtocol));
         }
         let is_unknown = join.member_id.is_empty();
         let member_id = if is_unknown {
@@ -127,22 +128,23 @@ impl Draft<'_> {
         };
         self.check_room(&member_id, policy.group_size_max).map_err(refuse)?;
         if !self.state.supports(join) {
-            return Err(refuse_as(&join.member_id, ErrorCode::InconsistentGroupProtocol));
+            return Err(refuse_as(ErrorCode::InconsistentGroupProtocol));
         }
         if Self::must_come_back(join) {
-            return Err(refuse_as(&member_id, ErrorCode::MemberIdRequired));
+            return Err(Box::new(Joined::refused(&member_id, ErrorCode::MemberIdRequired)));
         }
         let Some(Ok(wish)) = join.protocols.first().map(|(_, metadata)| subscription(metadata))
         else {
-            return Err(refuse_as(&join.member_id, ErrorCode::UnknownServerError));
+            return Err(refuse_as(ErrorCode::UnknownServerError));
         };
         let replaces = join.instance_id.as_deref().and_then(|id| self.state.static_member(id));
         let downgrades = replaces.is_some_and(|replaced| self.may_downgrade_by(replaced));
+        let epoch = self.state.epoch;
         let before = self.admit_classic(&member_id, join, is_unknown).map_err(refuse)?;
         self.stop_clock(&before.id, Clock::Rebalance);
         let metadata = Arc::new(updated(&before.metadata, join, &wish));
         let wishes_changed = self.update_member(&before, metadata).map_err(refuse)?;
-        Ok(Joining { member_id, wish, wishes_changed, downgrades })
+        Ok(Joining { member_id, wish, wishes_changed, downgrades, epoch })
     }
 
     /// Brings a member that has joined on its way, and answers it.
@@ -156,7 +158,7 @@ impl Draft<'_> {
     ) -> Result<Joined, Box<Joined>> {
         let owned = owned(&joining.wish, self.cx.topics);
         self.reconcile(&joining.member_id, joining.wishes_changed, Some(&owned))
-            .map_err(|refusal| Box::new(Joined::refused(&join.member_id, refusal.error)))?;
+            .map_err(|refusal| Box::new(Joined::refused("", refusal.error)))?;
         Ok(self.classic_waiting(join, joining))
     }
 
@@ -293,6 +295,8 @@ pub(crate) struct Joining {
     pub(crate) wishes_changed: bool,
     /// Whether it takes the place of the last member that spoke the consumer protocol.
     pub(crate) downgrades: bool,
+    /// The group's epoch before it came.
+    pub(crate) epoch: i32,
 }
 
 impl super::GroupState {

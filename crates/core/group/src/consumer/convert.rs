@@ -174,7 +174,8 @@ impl Draft<'_> {
         for member_id in leaving {
             self.remove_member(member_id);
         }
-        self.downgrade(true, decision);
+        let generation = self.state.epoch;
+        self.downgrade(generation, true, decision);
     }
 
     fn may_downgrade_without(&self, leaving: &BTreeSet<Arc<str>>) -> bool {
@@ -198,11 +199,11 @@ impl Draft<'_> {
             && members <= self.cx.policy.group_size_max
     }
 
-    /// Turns the group into a classic one, which rebalances at once or goes on as it is.
-    pub(crate) fn downgrade(mut self, rebalances: bool, decision: &mut Decision) {
+    /// Turns the group into a classic one of this generation, which rebalances at once or goes on
+    /// as it is.
+    pub(crate) fn downgrade(mut self, generation: i32, rebalances: bool, decision: &mut Decision) {
         let migrants: Vec<Migrant> =
             self.state.members.values().filter_map(|member| self.migrant_from(member)).collect();
-        let generation = self.state.epoch;
         for tombstone in self.state.tombstones(&self.group_id) {
             self.emit(tombstone);
         }

@@ -97,7 +97,7 @@ impl Coordinator {
     ) {
         let joined = match self.consumer_group(&join.group_id) {
             Some((group_id, group)) => classic_join(cx, group_id, group, join, decision),
-            None => Err(Box::new(Joined::refused(&join.member_id, ErrorCode::UnknownMemberId))),
+            None => Err(Box::new(Joined::refused("", ErrorCode::UnknownMemberId))),
         };
         let joined = joined.unwrap_or_else(|refused| *refused);
         decision.answers.push((ticket, Answer::Joined(joined)));
@@ -191,7 +191,7 @@ fn classic_join(
     } else {
         draft.classic_joined(join, &joining)?
     };
-    draft.downgrade(joining.wishes_changed, decision);
+    draft.downgrade(joining.epoch, joining.wishes_changed, decision);
     Ok(joined)
 }
 

@@ -206,7 +206,12 @@ impl Cast {
             "wait" => {
                 let wait = Duration::from_secs(number(words.plain.get(1).expect("seconds")));
                 for outcome in stage.wait(wait) {
-                    self.show(stage, &outcome, played);
+                    // Many a look at a group finds nothing to do.
+                    let answered =
+                        outcome.answers.iter().any(|(_, answer)| *answer != Answer::Done);
+                    if answered || !outcome.records.is_empty() {
+                        self.show(stage, &outcome, played);
+                    }
                 }
             }
             "reload" => {
