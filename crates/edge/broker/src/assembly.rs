@@ -133,6 +133,7 @@ pub(crate) async fn bring_up(
         metrics: Metrics::new(),
         mailboxes: reactors.mailboxes(),
         addresses: OnceLock::new(),
+        connection_limits: OnceLock::new(),
         fetch_shards: (0..shards).map(|_| Mutex::new(Sessions::new(Limits::default()))).collect(),
         settings: Arc::clone(&settings),
         raft: raft.clone(),
@@ -144,6 +145,7 @@ pub(crate) async fn bring_up(
     let server = listen::serve_kafka(&settings, &reactors, &context)?;
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
+    let _ = context.connection_limits.set(server.limits());
     let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
     let groups = tokio::spawn(groups::run(Arc::clone(&context)));
     let housekeeping = tokio::spawn(housekeeping::run(

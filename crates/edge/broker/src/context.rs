@@ -7,6 +7,7 @@ use crate::disk_guard::DiskGuard;
 use crate::flusher::Flusher;
 use crate::groups::Groups;
 use crate::limits::LimitKeeper;
+use crate::listen::connection_limits;
 use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
@@ -16,7 +17,7 @@ use jocko_config::LoadedSettings;
 use jocko_consensus::Raft;
 use jocko_fetch::Sessions;
 use jocko_net::ports::ClockRef;
-use jocko_net::{Mailboxes, Reactor, Ticket};
+use jocko_net::{ConnectionLimits, Mailboxes, Reactor, Ticket};
 use jocko_partition::{Effects, Partition};
 use jocko_types::BrokerId;
 use std::net::SocketAddr;
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) mailboxes: Mailboxes,
     /// Where clients reach this broker, as bound.
     pub(crate) addresses: OnceLock<Vec<SocketAddr>>,
+    /// What sets how many connections are taken; known as [`Context::addresses`] are.
+    pub(crate) connection_limits: OnceLock<ConnectionLimits>,
     /// One shard per reactor, so that no two threads wait for each other here.
     pub(crate) fetch_shards: Vec<Mutex<Sessions>>,
 }
@@ -56,6 +59,14 @@ impl Context {
     pub(crate) fn log_dir(&self) -> PathBuf {
         let told = &self.settings.settings().node.data_dir;
         std::path::absolute(told).unwrap_or_else(|_| told.clone())
+    }
+
+    /// Lets the limits on connections be what is set for them now (KIP-402).
+    pub(crate) fn limit_connections(&self) {
+        if let Some(limits) = self.connection_limits.get() {
+            let (all, per_ip) = connection_limits(&self.published.load().settings.limits);
+            limits.set(all, per_ip);
+        }
     }
 
     /// Does what follows from an operation on a partition, now that its lock is free.

@@ -60,6 +60,7 @@ impl Housekeeping {
     async fn tick(&mut self) {
         let now = self.context.clock.now();
         self.context.guard.check();
+        self.context.limit_connections();
         if self.context.guard.refuses_produce() {
             // Whoever deletes a topic on a full disk wants the room now.
             self.empty_trash(now, Duration::ZERO).await;

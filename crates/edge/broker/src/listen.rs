@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::metrics_page::Page;
 use crate::session::Front;
 use crate::start::StartError;
-use jocko_config::{HostPort, LoadedSettings};
+use jocko_config::{HostPort, LimitSettings, LoadedSettings};
 use jocko_consensus::Raft;
 use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -51,24 +51,28 @@ pub(crate) fn serve_kafka(
         listen.push(listen_at(address)?);
     }
     let limits = &settings.settings().limits;
-    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let (connections_max, connections_per_ip_max) = connection_limits(limits);
     let connection = ConnectionSettings {
         frame_bytes_max: limits.request.as_usize(),
         idle_max: limits.idle,
         frame_deadline: limits.frame_timeout,
         ..ConnectionSettings::default()
     };
-    let defaults = ServerSettings::default();
     let server = ServerSettings {
-        connections_max: count(limits.connections),
-        connections_per_ip_max: limits
-            .connections_per_ip
-            .map_or_else(|| defaults.connections_per_ip_max.max(count(limits.connections)), count),
+        connections_max,
+        connections_per_ip_max,
         connection,
-        ..defaults
+        ..ServerSettings::default()
     };
     let front = Arc::new(Front { context: Arc::clone(context) });
     Server::start(reactors, &listen, server, &front).map_err(StartError::Serve)
+}
+
+/// Connections that are taken, in all and from one address.
+pub(crate) fn connection_limits(limits: &LimitSettings) -> (usize, usize) {
+    let count = |number: std::num::NonZeroU32| usize::try_from(number.get()).unwrap_or(usize::MAX);
+    let all = count(limits.connections);
+    (all, limits.connections_per_ip.map_or(all, count))
 }
 
 fn listen_at(address: &HostPort) -> Result<Listen, StartError> {

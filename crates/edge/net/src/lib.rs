@@ -32,6 +32,6 @@ mod vitals;
 pub use mailbox::{Ticket, Waiter};
 pub use metrics::{CloseReason, Counters, Totals};
 pub use reactor::{Mailboxes, Meter, Reactor, ReactorHandle, Reactors};
-pub use server::{Listen, Server};
+pub use server::{ConnectionLimits, Listen, Server};
 pub use service::{Call, Frame, Outcome, Peer, Piece, Reply, Service};
 pub use settings::{ConnectionSettings, ReactorSettings, ServerSettings};

@@ -74,6 +74,8 @@ struct Shared {
     connection: Arc<ConnectionSettings>,
     reactors: Arc<[ReactorHandle]>,
     open: AtomicUsize,
+    connections_max: AtomicUsize,
+    connections_per_ip_max: AtomicUsize,
     /// For connections that reach their reactor after the word to stop went round.
     stopping: AtomicBool,
     by_ip: Mutex<HashMap<IpAddr, usize>>,
@@ -87,6 +89,28 @@ pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     stopping: watch::Sender<bool>,
+}
+
+/// Sets the limits on connections of a running server.
+#[derive(Clone)]
+pub struct ConnectionLimits(Arc<Shared>);
+
+impl ConnectionLimits {
+    /// Takes at most so many connections from here on, in all and from one address. Those that are
+    /// open stay.
+    pub fn set(&self, connections_max: usize, connections_per_ip_max: usize) {
+        self.0.connections_max.store(connections_max, Ordering::Relaxed);
+        self.0.connections_per_ip_max.store(connections_per_ip_max, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for ConnectionLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionLimits")
+            .field("connections_max", &self.0.connections_max)
+            .field("connections_per_ip_max", &self.0.connections_per_ip_max)
+            .finish()
+    }
 }
 
 impl fmt::Debug for Server {
@@ -121,6 +145,8 @@ impl Server {
         let shared = Arc::new(Shared {
             id: NEXT_SERVER.fetch_add(1, Ordering::Relaxed),
             connection: Arc::new(connection),
+            connections_max: AtomicUsize::new(settings.connections_max),
+            connections_per_ip_max: AtomicUsize::new(settings.connections_per_ip_max),
             settings,
             reactors: Arc::clone(&reactors.handles),
             open: AtomicUsize::new(0),
@@ -157,6 +183,12 @@ impl Server {
     #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.open.load(Ordering::Acquire)
+    }
+
+    /// What sets the limits on connections while the server runs.
+    #[must_use]
+    pub fn limits(&self) -> ConnectionLimits {
+        ConnectionLimits(Arc::clone(&self.shared))
     }
 
     /// Stops: takes no more connections and requests, lets those in flight finish for at most
@@ -247,11 +279,11 @@ impl Shared {
     fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Place> {
         let ip = ip.to_canonical();
         let mut by_ip = self.by_ip.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.open.load(Ordering::Acquire) >= self.settings.connections_max {
+        if self.open.load(Ordering::Acquire) >= self.connections_max.load(Ordering::Relaxed) {
             return None;
         }
         let count = by_ip.entry(ip).or_insert(0);
-        if *count >= self.settings.connections_per_ip_max {
+        if *count >= self.connections_per_ip_max.load(Ordering::Relaxed) {
             return None;
         }
         *count += 1;

@@ -1,6 +1,7 @@
 //! A partition on a disk in memory: what its clients are told, and what is still true after the
 //! disk failed, the process was stopped, or the power went.
 
+mod administering;
 mod appending;
 mod closing;
 mod compacting;

@@ -4,6 +4,7 @@
 // A test says what went wrong by panicking.
 #![allow(clippy::unwrap_used)]
 
+mod administering;
 mod asking;
 mod harness;
 mod http;

@@ -271,6 +271,27 @@ fn a_frame_larger_than_the_budget_allows_is_refused_rather_than_left_waiting() {
 }
 
 #[test]
+fn limits_on_connections_change_while_the_server_runs() {
+    simulate(async {
+        let mut setup = Setup::default();
+        setup.server.connections_max = 1;
+        let world = World::simulated(setup);
+        let limits = world.server.as_ref().unwrap().limits();
+        let mut first = world.client().await;
+        first.echo(1, 1).await;
+        assert!(world.client().await.ended().await);
+        limits.set(2, 2);
+        let mut second = world.client().await;
+        second.echo(2, 1).await;
+        limits.set(1, 1);
+        assert!(world.client().await.ended().await);
+        // Those that are open stay.
+        first.echo(3, 1).await;
+        second.echo(4, 1).await;
+    });
+}
+
+#[test]
 fn connections_are_limited_in_total_and_per_address() {
     simulate(async {
         for (total, per_ip) in [(5, 100), (100, 5)] {
