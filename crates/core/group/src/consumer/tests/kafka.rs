@@ -4,7 +4,7 @@
 use super::stage::Cluster;
 use crate::consumer::hash;
 use crate::{
-    Answer, Command, ConsumerHeartbeat, Coordinator, DecideContext, Decoded,
+    Answer, Command, ConsumerHeartbeat, ConsumerRecord, Coordinator, DecideContext, Decoded,
     DescribedConsumerGroup, GroupRecord, Policy,
 };
 use jocko_types::{ErrorCode, Now, Timestamp};
@@ -88,6 +88,24 @@ fn the_metadata_hash_is_kafkas() {
     assert_eq!(hash::of_topics(["missing"], &cluster()), 0);
 }
 
+fn beat(member_id: &str, member_epoch: i32) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        group_id: "live".to_owned(),
+        member_id: member_id.to_owned(),
+        member_epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout: None,
+        subscribed_topics: None,
+        subscribed_regex: None,
+        server_assignor: None,
+        owned: None,
+        client_id: "chk".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        member_id_from_client: true,
+    }
+}
+
 /// Nothing has changed in the cluster, so nobody is asked to move.
 #[test]
 fn a_heartbeat_after_the_move_finds_everything_in_place() {
@@ -95,22 +113,8 @@ fn a_heartbeat_after_the_move_finds_everything_in_place() {
     let (policy, cluster) = (Policy::default(), cluster());
     let cx = context(&policy, &cluster);
     for (member_id, epoch) in [("m1", 4), ("m3", 4)] {
-        let beat = ConsumerHeartbeat {
-            group_id: "live".to_owned(),
-            member_id: member_id.to_owned(),
-            member_epoch: epoch,
-            instance_id: None,
-            rack_id: None,
-            rebalance_timeout: None,
-            subscribed_topics: None,
-            subscribed_regex: None,
-            server_assignor: None,
-            owned: None,
-            client_id: "chk".to_owned(),
-            client_host: "/127.0.0.1".to_owned(),
-            member_id_from_client: true,
-        };
-        let decision = coordinator.decide(&cx, 1, &Command::ConsumerHeartbeat(beat));
+        let decision =
+            coordinator.decide(&cx, 1, &Command::ConsumerHeartbeat(beat(member_id, epoch)));
         assert_eq!(decision.records, [], "{member_id}");
         let answers = coordinator.accept(decision);
         let Some((_, Answer::ConsumerHeartbeat(answer))) = answers.first() else {
@@ -119,4 +123,21 @@ fn a_heartbeat_after_the_move_finds_everything_in_place() {
         assert_eq!((answer.error, answer.member_epoch), (ErrorCode::None, epoch));
         assert_eq!(answer.assignment, None);
     }
+}
+
+/// Before 4.1 Kafka kept what topics looked like in a record of its own (kind 4).
+#[test]
+fn what_an_older_kafka_kept_of_topics_is_removed() {
+    let mut coordinator = loaded();
+    let stands = ConsumerRecord::PartitionMetadata { group_id: "live".into(), stands: true };
+    coordinator.apply(&GroupRecord::Consumer(stands.clone()));
+    assert!(coordinator.records().contains(&GroupRecord::Consumer(stands)));
+    let (policy, cluster) = (Policy::default(), cluster());
+    let cx = context(&policy, &cluster);
+    let decision = coordinator.decide(&cx, 1, &Command::ConsumerHeartbeat(beat("m1", 4)));
+    let gone = ConsumerRecord::PartitionMetadata { group_id: "live".into(), stands: false };
+    assert_eq!(decision.records, [GroupRecord::Consumer(gone)]);
+    coordinator.accept(decision);
+    let decision = coordinator.decide(&cx, 1, &Command::ConsumerHeartbeat(beat("m1", 4)));
+    assert_eq!(decision.records, []);
 }

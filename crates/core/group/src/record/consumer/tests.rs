@@ -2,6 +2,7 @@
 
 use super::*;
 use jocko_types::Uuid;
+use proptest::prelude::*;
 
 fn id(number: u8) -> TopicId {
     Uuid::from_bytes([number; 16])
@@ -117,4 +118,30 @@ fn partitions_without_epochs_count_as_given_at_the_members_epoch() {
 #[test]
 fn a_state_of_a_later_kafka_is_kept() {
     assert_eq!(MemberState::from_code(9).code(), 9);
+}
+
+proptest! {
+    /// Whatever stands in a log, reading it ends; what could be read can be written, and reads as
+    /// the same again.
+    #[test]
+    fn any_bytes_are_read_or_refused(
+        kind in prop_oneof![3_i16..=8, Just(16)],
+        key in proptest::collection::vec(any::<u8>(), 0..40),
+        value in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+        ids in "[a-z]{0,4}",
+    ) {
+        // Keys that are right let the values be read too.
+        let text = |ids: &str| {
+            let length = i16::try_from(ids.len()).expect("short").to_be_bytes();
+            [&length, ids.as_bytes()].concat()
+        };
+        let good = [text(&ids), text(&ids)].concat();
+        let value = value.map(|value| [&[0, 0], value.as_slice()].concat());
+        for key in [key, good] {
+            let read = ConsumerRecord::decode(kind, &mut Reader::new(&key), value.as_deref());
+            if let Ok(record) = read {
+                round_trip(&record);
+            }
+        }
+    }
 }
