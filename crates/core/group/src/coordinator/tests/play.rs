@@ -25,6 +25,8 @@ struct Cast {
     ids: BTreeMap<String, String>,
     /// Each client's member id of late.
     current: BTreeMap<String, String>,
+    /// The generation that each client joined of late: `*` in a play.
+    generations: BTreeMap<String, i32>,
     /// The groups as they were last seen.
     groups: BTreeMap<String, String>,
 }
@@ -123,7 +125,7 @@ impl Cast {
                 group_id: group_id(group),
                 member_id: self.member_id(name),
                 instance_id: words.get("static").map(str::to_owned),
-                generation: number(generation),
+                generation: self.generation(name, generation),
             }),
             ["leave", group, names @ ..] => self.leave(group, names, &words),
             ["commit", group, name, generation, ..] => self.commit(group, name, generation, &words),
@@ -202,6 +204,14 @@ impl Cast {
             .unwrap_or_else(|| if name.contains('#') { name.to_owned() } else { String::new() })
     }
 
+    fn generation(&self, name: &str, text: &str) -> i32 {
+        let client = name.split('#').next().unwrap_or(name);
+        match text {
+            "*" => self.generations.get(client).copied().unwrap_or(-1),
+            text => number(text),
+        }
+    }
+
     fn join(&self, group: &str, name: &str, words: &Words<'_>) -> Command {
         let fresh = words.has("fresh");
         let client = name.split('#').next().unwrap_or(name);
@@ -228,7 +238,7 @@ impl Cast {
             group_id: group_id(group),
             member_id: self.member_id(name),
             instance_id: words.get("static").map(str::to_owned),
-            generation: number(generation),
+            generation: self.generation(name, generation),
             protocol_type: words.get("type").map(str::to_owned),
             protocol_name: words.get("protocol").map(str::to_owned),
             assignments: given
@@ -256,7 +266,7 @@ impl Cast {
         let offsets = words.named.iter().filter(|(name, _)| !options.contains(name));
         Command::CommitOffsets(CommitOffsets {
             group_id: group_id(group),
-            generation_or_member_epoch: number(generation),
+            generation_or_member_epoch: self.generation(name, generation),
             member_id: self.member_id(name),
             instance_id: words.get("static").map(str::to_owned),
             retention: words.get("retention").map(|text| Duration::from_secs(number(text))),
@@ -355,6 +365,9 @@ impl Cast {
                     self.tickets.get(ticket).filter(|_| !joined.member_id.is_empty())
                 {
                     let client = client.split('#').next().unwrap_or(client).to_owned();
+                    if joined.error == ErrorCode::None {
+                        self.generations.insert(client.clone(), joined.generation);
+                    }
                     if matches!(joined.error, ErrorCode::None | ErrorCode::MemberIdRequired) {
                         self.current.insert(client, joined.member_id.clone());
                     }
