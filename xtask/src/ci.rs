@@ -38,6 +38,8 @@ const CI: &[Step] = &[
 const FOREIGN: &[Step] = &[
     cargo("crash cycles", &["xtask", "crash", "--cycles", "10"]),
     cargo("hostile input", &["xtask", "hostile"]),
+    cargo("groups in a storm", &["xtask", "storm", "--groups", "8", "--seconds", "15"]),
+    cargo("groups and kills", &["xtask", "storm", "--groups", "8", "--kills", "8"]),
     cargo("real clients", &["xtask", "compat", "--smoke"]),
     cargo("side by side with Kafka", &["xtask", "diff", "--smoke"]),
 ];

@@ -30,6 +30,7 @@ fn main() -> Result<()> {
         "fuzz" => torture::fuzz(&root(), rest),
         "golden" => golden::run(&root(), rest),
         "hostile" => torture::hostile(&root(), rest),
+        "storm" => torture::storm(&root(), rest),
         "reference" => reference::run(&root(), rest),
         "tidy" => tidy::run(&root()),
         other => bail!("no command named {other}\n{MENU}"),
@@ -53,4 +54,5 @@ const MENU: &str = "commands:
   crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
   fuzz [--seconds N]  run every fuzz target for so long
   golden              write the golden corpus anew with Kafka's own message classes
-  hostile             throw malformed and abusive input at the broker";
+  hostile             throw malformed and abusive input at the broker
+  storm               let members of groups come and go at random, and kill the broker under them";

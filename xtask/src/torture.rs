@@ -1,4 +1,5 @@
-//! `cargo xtask crash`, `hostile` and `fuzz`: the broker under kills, abuse and random bytes.
+//! `cargo xtask crash`, `hostile`, `storm` and `fuzz`: the broker under kills, abuse, crowds and random
+//! bytes.
 
 use crate::jocko;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +23,15 @@ pub(crate) fn hostile(root: &Path, arguments: &[String]) -> Result<()> {
     let arguments: Vec<String> =
         arguments.iter().filter(|argument| *argument != "--require-all").cloned().collect();
     testkit(root, "hostile", &arguments)
+}
+
+/// `cargo xtask storm [--groups N] [--members N] [--seconds S] [--kills N] [--durability D]
+/// [--seed N]`: members of groups come and go at random; with `--kills` the broker does, too.
+pub(crate) fn storm(root: &Path, arguments: &[String]) -> Result<()> {
+    // It needs nothing that could be missing.
+    let arguments: Vec<String> =
+        arguments.iter().filter(|argument| *argument != "--require-all").cloned().collect();
+    testkit(root, "storm", &arguments)
 }
 
 /// Runs a program of the test kit on the release binary.
