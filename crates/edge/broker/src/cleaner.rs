@@ -169,7 +169,12 @@ impl Round {
         if !partition.is_open() && (!partition.has_files() || partition.open().is_err()) {
             return None;
         }
-        match partition.dirt(self.context.clock.wall()) {
+        let wall = self.context.clock.wall();
+        // What earlier passes replaced is still there, for a while.
+        let (tidied, effects) = partition.tidy(wall);
+        self.context.carry_out(partition, effects);
+        let dirt = tidied.and_then(|()| partition.dirt(wall));
+        match dirt {
             Ok(dirt) => {
                 if dirt.is_some_and(|dirt| dirt.awaits_flush) {
                     self.context.flusher.enqueue(partition);

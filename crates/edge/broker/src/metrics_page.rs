@@ -6,7 +6,7 @@ use crate::metrics::{BUCKETS_MICROS, Histogram};
 use jocko_admin::Probe;
 use jocko_consensus::Raft;
 use jocko_net::{CloseReason, Meter};
-use jocko_partition::Partition;
+use jocko_partition::{LimitSource, Partition};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -35,6 +35,8 @@ struct TopicSums {
     partitions: u64,
     log_start: i64,
     log_end: i64,
+    /// Bytes that partitions are cut to by a limit they share, and which it is.
+    limit: Option<(u64, LimitSource)>,
 }
 
 impl Page {
@@ -247,6 +249,14 @@ impl Page {
                 text.sample(name, &[("topic", topic)], value(sums))?;
             }
         }
+        let name = "topic_retention_limit_bytes";
+        text.family(name, "gauge", "What a limit leaves to the partitions that it cuts.")?;
+        for (topic, sums) in &sums {
+            if let Some((bytes, source)) = sums.limit {
+                let labels = [("topic", *topic), ("setting", &source.to_string())];
+                text.sample(name, &labels, bytes)?;
+            }
+        }
         Ok(())
     }
 
@@ -309,6 +319,12 @@ impl TopicSums {
         self.records_in += read(&traffic.records_in);
         self.bytes_out += read(&traffic.bytes_out);
         self.partitions += 1;
+        if let Some(share) = partition.share()
+            && let Some(bytes) = share.bytes_max
+        {
+            let sum = self.limit.map_or(0, |(sum, _)| sum);
+            self.limit = Some((sum.saturating_add(bytes), share.source));
+        }
         if let Some(standing) = partition.standing() {
             self.size_bytes += standing.size_bytes;
             self.log_start += standing.log_start.get();

@@ -252,6 +252,20 @@ impl Log {
         Ok(removal.renamed_bytes)
     }
 
+    /// The files whose delay has passed, for removal without the lock; nothing is renamed. Whoever
+    /// loses the answer leaves the files to the next start.
+    pub fn take_due(&mut self, now: Timestamp) -> Removal {
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.trash.files)
+            .into_iter()
+            .partition(|(due, _): &(Timestamp, PathBuf)| *due <= now);
+        self.trash.files = kept;
+        Removal {
+            renamed_bytes: 0,
+            files: gone.into_iter().map(|(_, path)| path).collect(),
+            snapshots_in: None,
+        }
+    }
+
     /// The first half of [`Log::remove_deleted`]: renames, and yields what is due for removal,
     /// which needs no lock: removing a large file can take long. At the end of time
     /// (`i64::MAX`) everything is due. Whoever loses the answer leaves the files to the next start.
@@ -290,16 +304,9 @@ impl Log {
             self.shape += 1;
             self.flushing.note_names();
         }
-        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.trash.files)
-            .into_iter()
-            .partition(|(due, _): &(Timestamp, PathBuf)| *due <= now);
-        self.trash.files = kept;
+        let removal = self.take_due(now);
         let is_due = std::mem::take(&mut self.snapshots_due) && self.folder_exists;
-        Ok(Removal {
-            renamed_bytes: bytes,
-            files: gone.into_iter().map(|(_, path)| path).collect(),
-            snapshots_in: is_due.then_some(dir),
-        })
+        Ok(Removal { renamed_bytes: bytes, snapshots_in: is_due.then_some(dir), ..removal })
     }
 }
 

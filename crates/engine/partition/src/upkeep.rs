@@ -164,6 +164,16 @@ impl Partition {
         }
     }
 
+    /// Removes files that were dropped `file.delete.delay.ms` ago. For workers.
+    ///
+    /// As for [`Partition::upkeep`].
+    pub fn tidy(&self, now: Timestamp) -> (Result<(), LogFault>, Effects) {
+        match self.if_open(|open| open.log.take_due(now)) {
+            Some(removal) => self.remove(&removal),
+            None => (Ok(()), Effects::default()),
+        }
+    }
+
     /// Removes files, with the lock free: a large one can take long.
     fn remove(&self, removal: &Removal) -> (Result<(), LogFault>, Effects) {
         let Err(fault) = removal.run(self.home().disk.as_ref()) else {

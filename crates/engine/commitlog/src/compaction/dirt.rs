@@ -121,7 +121,10 @@ impl Log {
                 scope.dirt.clean_bytes += source.size;
             }
             scope.sources.push(source);
-            self.touch(place);
+            if config.lag_max.is_some() || !config.lag_min.is_zero() {
+                // Its files were opened for the look.
+                self.touch(place);
+            }
         }
         Ok(scope)
     }

@@ -49,6 +49,7 @@ pub fn compact(
         plan: &plan,
         done: Compacted { cleaned_to: first_dirty, ..Compacted::default() },
         scratch: RetainScratch::default(),
+        unpacked: Vec::new(),
     };
     match pass.run()? {
         Go::On => Ok(CompactionEnd::Done(pass.done)),
@@ -141,6 +142,7 @@ pub(super) struct Pass<'a> {
     pub(super) mapped_to: Offset,
     pub(super) done: Compacted,
     pub(super) scratch: RetainScratch,
+    unpacked: Vec<u8>,
 }
 
 impl Pass<'_> {
@@ -213,12 +215,22 @@ impl Pass<'_> {
 
     /// Notes the keys of the next batch. The offset where the map was full, if it was.
     fn map_batch(&mut self, batches: &mut Batches) -> Result<Option<Offset>> {
+        let mut unpacked = std::mem::take(&mut self.unpacked);
+        let mapped = self.map_records(batches, &mut unpacked);
+        self.unpacked = unpacked;
+        mapped
+    }
+
+    fn map_records(
+        &mut self,
+        batches: &mut Batches,
+        unpacked: &mut Vec<u8>,
+    ) -> Result<Option<Offset>> {
         let limit = self.request.decompressed_bytes_max;
-        let mut scratch = Vec::new();
         let Some(Placed { file, position, batch }) = batches.next()? else { return Ok(None) };
         let header = batch.header();
         let to_fault = |error: BatchError| damage(file, position, header, &error);
-        let records = match batch.records(limit, &mut scratch) {
+        let records = match batch.records(limit, unpacked) {
             Err(error) if is_too_large(&error) => return Ok(None),
             other => other.map_err(to_fault)?,
         };
