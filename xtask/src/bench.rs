@@ -4,6 +4,7 @@
 //! Machines differ and are shared: the ratios mean something, the absolutes little.
 
 mod footprint;
+mod groups;
 mod process;
 mod raw;
 mod speed;
@@ -19,10 +20,11 @@ const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [-
   topics     many topics created, memory with them, clean stop, restart, restart after kill -9
   produce    Kafka's load generator, page cache against page cache
   consume    the same records read back
-  durable    produce, on disk before the answer";
+  durable    produce, on disk before the answer
+  groups     joins, commits, members at rest, a coordinator that loads";
 
 /// What can be measured apart from the rest.
-const PARTS: [&str; 5] = ["footprint", "topics", "produce", "consume", "durable"];
+const PARTS: [&str; 6] = ["footprint", "topics", "produce", "consume", "durable", "groups"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -102,6 +104,12 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             reads_back: false,
         };
         speed::run(root, &folder.join("durable"), &load)?;
+    }
+    if wants("groups") {
+        for durability in ["relaxed", "fsync"] {
+            say(&format!("== groups, jocko {durability}, Kafka as it comes"));
+            groups::run(root, &folder.join(format!("groups-{durability}")), durability)?;
+        }
     }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
