@@ -2,8 +2,7 @@
 
 use jocko_commitlog::{CompactionConfig, LogConfig};
 use jocko_config::kafka::{
-    BrokerLayers, CompressionType, ConfigMap, GroupConfig, TimestampType as ConfiguredTimestamp,
-    TopicConfig,
+    BrokerLayers, CompressionType, ConfigMap, TimestampType as ConfiguredTimestamp, TopicConfig,
 };
 use jocko_config::{Durability as ConfiguredDurability, LoadedSettings, Settings};
 use jocko_metadata::{ClusterImage, ConfigResource};
@@ -20,17 +19,6 @@ pub(crate) fn topic_config(
     topic: &TopicName,
 ) -> TopicConfig {
     TopicConfig::resolve(image.topic_configs(topic), &layers(image, broker, settings))
-}
-
-/// The settings in force for a group: what the group coordinator asks.
-#[allow(dead_code, reason = "the group coordinator is about to be hosted")]
-pub(crate) fn group_config(
-    image: &ClusterImage,
-    broker: BrokerId,
-    settings: &LoadedSettings,
-    group: &str,
-) -> GroupConfig {
-    GroupConfig::resolve(image.group_configs(group), &layers(image, broker, settings))
 }
 
 /// This broker's settings, under what was set at run time.

@@ -111,8 +111,8 @@ pub static TOPIC_DEFINITIONS: &[TopicDefinition] = &[
         "How hard gzip tries when the broker compresses, 1 to 9; -1 is gzip's own default.")
         .behind("compression.gzip.level"),
     row("compression.lz4.level", Int, "9", Between(1, 17),
-        "How hard lz4 tries when the broker compresses, 1 to 17.")
-        .behind("compression.lz4.level"),
+        "How hard lz4 tries when the broker compresses, 1 to 17. jocko's encoder has one level.")
+        .behind("compression.lz4.level").standing(Reported),
     row("compression.type", String, "producer",
         OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         "How batches are stored; producer keeps each as it came.")

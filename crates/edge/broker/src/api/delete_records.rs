@@ -1,6 +1,7 @@
 //! DeleteRecords (key 21, versions 0-2): partitions begin later from here on (KIP-107). The answer
 //! leaves once the new beginnings are on disk: a restart does not bring the records back.
 
+use crate::internal::is_internal;
 use crate::published::Published;
 use crate::session::{Exchange, Session};
 use jocko_net::{Call, Outcome};
@@ -75,6 +76,9 @@ fn delete(
     moved: impl FnOnce(&Arc<Partition>, jocko_partition::Effects),
 ) -> Result<Offset, ErrorCode> {
     let partition = published.by_name(topic, index)?.partition;
+    if is_internal(&partition.name().topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
     let before = match offset {
         HIGH_WATERMARK => None,
         ..0 => return Err(ErrorCode::OffsetOutOfRange),

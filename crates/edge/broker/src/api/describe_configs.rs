@@ -23,6 +23,7 @@ use jocko_types::{ErrorCode, TopicName};
 /// Kinds of resource (`ConfigResource.Type` in Kafka).
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 const GROUP: i8 = 32;
 
 /// Why a resource was not described.
@@ -114,6 +115,11 @@ fn describe(
             message: "Group name must not be empty".to_owned(),
         }),
         GROUP => Ok(describe_group(image.group_configs(name), &layers, wanted)),
+        BROKER_LOGGER => Err(Refused {
+            code: ErrorCode::InvalidRequest,
+            message: "There are no loggers to set one by one here, but one log.level for all."
+                .to_owned(),
+        }),
         other => Err(Refused {
             code: ErrorCode::InvalidRequest,
             message: format!("resources of type {other} have no configs here"),

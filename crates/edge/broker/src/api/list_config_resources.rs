@@ -48,7 +48,6 @@ pub(crate) fn handle(
 
 fn list(image: &ClusterImage, resource_type: i8) -> Vec<ConfigResource> {
     let resource = |resource_name: String| ConfigResource {
-        // Version 0 has no place for it: everything it lists is of one kind.
         resource_name,
         resource_type,
         ..Default::default()
