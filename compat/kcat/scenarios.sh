@@ -10,15 +10,22 @@ shift
 wanted=" $* "
 work=$(mktemp -d)
 failed=0
-trap 'rm -rf "$work"' EXIT
+trap 'end_members; rm -rf "$work"' EXIT
 
 all="create-describe-delete-topic acks-0 acks-1 acks-all codec-none codec-gzip codec-snappy codec-lz4 codec-zstd headers
 null-key-value record-1mb idempotent batches-1-to-10000 read-from-start read-from-end read-from-offset
-read-from-timestamp long-poll-latency many-partitions delete-and-recreate reconnect"
+read-from-timestamp long-poll-latency many-partitions delete-and-recreate reconnect group-read group-share group-leave
+group-killed group-static group-commit-sync group-commit-async group-regex group-restart group-seek-time group-cooperative
+group-848-read group-848-share group-848-leave group-848-killed group-848-static group-848-commit-sync
+group-848-commit-async group-848-regex group-848-restart group-848-cooperative admin-groups admin-offsets admin-configs
+admin-partitions admin-delete-records"
 
 # A step that takes longer has failed; nothing may hang.
 step=15
+members=
 
+# shellcheck source=groups.sh
+. "$(dirname "$0")/groups.sh"
 
 produce() { # TOPIC [kcat options], records on stdin
   local topic=$1
@@ -199,6 +206,12 @@ scenario() { # NAME TOPIC
     read-from-timestamp) run_from_timestamp "$2" ;;
     long-poll-latency) run_long_poll "$2" ;;
     reconnect) run_reconnect "$2" ;;
+    group-848-*) skip="its librdkafka is older than the consumer protocol (KIP-848)" ;;
+    group-seek-time) skip="kcat does not seek in a group" ;;
+    group-leave) run_group_gone "$2" TERM ;;
+    group-killed) run_group_gone "$2" KILL ;;
+    group-commit-async) skip="kcat commits on its way out only" ;;
+    group-*) "run_${1//-/_}" "$2" ;;
     *) skip="kcat has no administration" ;;
   esac
 }
@@ -214,5 +227,6 @@ for name in $all; do
     failed=1
     echo "FAIL $name: $why $(tail -3 "$work/errors" | tr '\n' ' ' | head -c 300)"
   fi
+  end_members
 done
 exit "$failed"

@@ -8,6 +8,8 @@ mod clients;
 mod dump;
 mod report;
 mod runner;
+mod scenarios;
+mod tools;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,49 +21,10 @@ use crate::kafka::{self, Kafka};
 use clients::Client;
 pub(crate) use clients::compile_java;
 use report::Outcome;
-
-/// The scenarios, in the order of the table. Clients name them the same.
-const SCENARIOS: [&str; 22] = [
-    "create-describe-delete-topic",
-    "acks-0",
-    "acks-1",
-    "acks-all",
-    "codec-none",
-    "codec-gzip",
-    "codec-snappy",
-    "codec-lz4",
-    "codec-zstd",
-    "headers",
-    "null-key-value",
-    "record-1mb",
-    "idempotent",
-    "batches-1-to-10000",
-    "read-from-start",
-    "read-from-end",
-    "read-from-offset",
-    "read-from-timestamp",
-    "long-poll-latency",
-    "many-partitions",
-    "delete-and-recreate",
-    "reconnect",
-];
-
-/// One of each kind, for a run that has to be short.
-const SMOKE_SCENARIOS: [&str; 10] = [
-    "create-describe-delete-topic",
-    "acks-all",
-    "codec-snappy",
-    "codec-zstd",
-    "headers",
-    "record-1mb",
-    "idempotent",
-    "read-from-timestamp",
-    "long-poll-latency",
-    "reconnect",
-];
+use scenarios::{SCENARIOS, SMOKE_SCENARIOS};
 
 const USAGE: &str = "usage: cargo xtask compat [--client NAME]... [--scenario NAME]... [--against jocko|kafka] [--smoke] \
-                     [--require-all] [--list]";
+                     [--require-all] [--list] [--binary PATH] [--tools]";
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -72,6 +35,10 @@ struct Request {
     smoke: bool,
     require_all: bool,
     list: bool,
+    /// The table of command line tools instead of the clients.
+    tools: bool,
+    /// A binary to run instead of the one of this tree.
+    binary: Option<PathBuf>,
 }
 
 /// The broker that the clients talk to, kept at one address over restarts.
@@ -100,6 +67,12 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             println!("{:<24} {}", client.name, client.about);
         }
         return Ok(());
+    }
+    if let Some(binary) = &request.binary {
+        jocko::use_binary(binary)?;
+    }
+    if request.tools {
+        return tools::run(root, &scratch(root)?, &request);
     }
     let (ready, absent) = clients::prepare(root, &chosen);
     ensure!(
@@ -168,6 +141,8 @@ fn parse(arguments: &[String]) -> Result<Request> {
             "--smoke" => request.smoke = true,
             "--require-all" => request.require_all = true,
             "--list" => request.list = true,
+            "--tools" => request.tools = true,
+            "--binary" => request.binary = Some(value()?.into()),
             other => bail!("no flag named {other}\n{USAGE}"),
         }
     }
@@ -218,12 +193,18 @@ impl Broker {
             if let Some(missing) = kafka::absent() {
                 bail!("a real Kafka {missing}");
             }
-            let options =
-                kafka::Options { port: Some(self.port), ..kafka::Options::new(&self.data_dir) };
+            let options = kafka::Options {
+                port: Some(self.port),
+                overrides: scenarios::kafka_settings(),
+                ..kafka::Options::new(&self.data_dir)
+            };
             return Ok(Running::Kafka(Kafka::start(root, &options)?));
         }
-        let options =
-            jocko::Options { port: Some(self.port), ..jocko::Options::new(&self.data_dir) };
+        let options = jocko::Options {
+            port: Some(self.port),
+            arguments: scenarios::jocko_settings(),
+            ..jocko::Options::new(&self.data_dir)
+        };
         Ok(Running::Jocko(Jocko::start(root, &options)?))
     }
 

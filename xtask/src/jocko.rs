@@ -104,10 +104,22 @@ impl Drop for Jocko {
     }
 }
 
+/// The binary of this run.
+static BUILT: OnceLock<PathBuf> = OnceLock::new();
+
+/// Runs this binary instead of building one.
+///
+/// # Errors
+/// When there is no such file.
+pub(crate) fn use_binary(path: &Path) -> Result<()> {
+    let path = fs::canonicalize(path).with_context(|| format!("no binary {}", path.display()))?;
+    BUILT.get_or_init(|| path);
+    Ok(())
+}
+
 /// The release binary, built if it is not current: once, so that a run measures one binary however
 /// the sources change under it.
 pub(crate) fn release_binary(root: &Path) -> Result<PathBuf> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
     if let Some(binary) = BUILT.get() {
         return Ok(binary.clone());
     }

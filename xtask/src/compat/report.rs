@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::SCENARIOS;
 use super::clients::Client;
+use super::scenarios::SCENARIOS;
 
 /// How one scenario went with one client.
 #[derive(Debug, Clone, PartialEq, Eq)]

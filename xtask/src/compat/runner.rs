@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::Broker;
 use super::clients::Client;
 use super::report::{Outcome, Verdict};
-use super::{Broker, SCENARIOS};
+use super::scenarios::SCENARIOS;
 
 /// A program is to limit each scenario to 20 seconds by itself; this is for one that does not.
 const PROGRAM_MAX: Duration = Duration::from_secs(600);

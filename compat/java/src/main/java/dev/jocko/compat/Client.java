@@ -23,6 +23,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.GroupState;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 import org.apache.kafka.common.header.Header;
@@ -37,6 +38,14 @@ final class Client {
     Client(String bootstrap) {
         this.bootstrap = bootstrap;
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
+    }
+
+    String bootstrap() {
+        return bootstrap;
+    }
+
+    Admin admin() {
+        return admin;
     }
 
     /** A condition that a broker reaches on its own time; a throw means not yet. */
@@ -73,6 +82,12 @@ final class Client {
 
     void delete(String topic) throws Exception {
         admin.deleteTopics(List.of(topic)).all().get();
+    }
+
+    /** Whether a group has all its members settled. */
+    boolean stable(String group) throws Exception {
+        var listed = admin.listGroups().all().get().stream().filter(each -> each.groupId().equals(group)).findFirst();
+        return listed.isPresent() && listed.get().groupState().equals(Optional.of(GroupState.STABLE));
     }
 
     /** How many partitions have a leader; 0 where there is no such topic. */

@@ -51,8 +51,10 @@ public final class Library {
             .add("long-poll-latency", library::longPollLatency)
             .add("many-partitions", library::manyPartitions)
             .add("delete-and-recreate", library::deleteAndRecreate)
-            .add("reconnect", library::reconnect)
-            .runAndExit(names);
+            .add("reconnect", library::reconnect);
+        Groups.add(scenarios, client);
+        Administration.add(scenarios, client);
+        scenarios.runAndExit(names);
     }
 
     private void createDescribeDelete(String topic) throws Exception {

@@ -65,7 +65,7 @@ final class Scenarios {
     private String attempt(String name, Scenario scenario) {
         String topic = "compat-" + client + "-" + name + "-" + System.nanoTime() % 1_000_000_000;
         // A broker's restart lies inside this one.
-        long limit = name.equals("reconnect") ? 3 * SECONDS_MAX : SECONDS_MAX;
+        long limit = name.equals("reconnect") || name.endsWith("-restart") ? 3 * SECONDS_MAX : SECONDS_MAX;
         ExecutorService thread = Executors.newSingleThreadExecutor(body -> {
             Thread daemon = new Thread(body, name);
             daemon.setDaemon(true);
