@@ -245,6 +245,7 @@ fn several(run: &mut Run<'_>) -> Result<()> {
     let mut names: Vec<String> = ["e", "f", "g", "x.y", "x_y"].map(|base| run.name(base)).into();
     names.push(run.name("c"));
     run.await_topic("f")?;
+    run.settle()?;
     run.send("which are there", &metadata(&names.iter().map(String::as_str).collect::<Vec<_>>()))?;
     Ok(())
 }
