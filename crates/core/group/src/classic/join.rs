@@ -138,11 +138,7 @@ impl Step<'_> {
         let (member_id, member) =
             match self.live.check_member(member_id, join.instance_id.as_deref()) {
                 Ok((member_id, member)) => (Arc::clone(member_id), member),
-                Err(error) => {
-                    let refused =
-                        Joined { protocol_name: None, ..Joined::refused(member_id, error) };
-                    return self.answer(ticket, Answer::Joined(refused));
-                }
+                Err(error) => return self.refuse_join(ticket, member_id, error),
             };
         let unchanged = member.facts.matches(&join.protocols);
         match self.live.state {
@@ -216,9 +212,7 @@ impl Step<'_> {
         let Some(mut member) = self.live.members.remove(old_id) else { return };
         // Two processes with one name: the one that came first must not go on.
         if let Some(ticket) = member.join.take() {
-            let fenced = Joined::refused(old_id, ErrorCode::FencedInstanceId);
-            let fenced = Joined { protocol_name: None, ..fenced };
-            self.answer(ticket, Answer::Joined(fenced));
+            self.refuse_join(ticket, old_id, ErrorCode::FencedInstanceId);
         }
         if let Some(ticket) = member.sync.take() {
             let fenced = Synced::refused(ErrorCode::FencedInstanceId);

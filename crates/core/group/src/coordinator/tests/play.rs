@@ -443,8 +443,7 @@ impl Cast {
         match answer {
             Answer::Joined(joined) if joined.error == ErrorCode::None => self.joined(joined),
             Answer::Joined(joined) => {
-                let known = if joined.protocol_name.is_none() { " protocol=null" } else { "" };
-                format!("{} member={}{known}", joined.error, self.name_of(&joined.member_id))
+                format!("{} member={}", joined.error, self.name_of(&joined.member_id))
             }
             Answer::Synced(synced) if synced.error == ErrorCode::None => {
                 format!("assigned {:?}", text_of(&synced.assignment))
