@@ -484,7 +484,8 @@ impl Cast {
             Answer::Joined(joined) => {
                 let (error, generation) = (joined.error, joined.generation);
                 let protocol = joined.protocol_name.as_deref().unwrap_or("null");
-                let leads = if joined.leader == joined.member_id { " leads" } else { "" };
+                let leads = !joined.leader.is_empty() && joined.leader == joined.member_id;
+                let leads = if leads { " leads" } else { "" };
                 format!("joined: {error} generation={generation} {protocol}{leads}")
             }
             Answer::Synced(synced) => {
