@@ -48,6 +48,9 @@ pub enum Form {
     Partitions,
     /// The folder of its records: the broker's own becomes "its own".
     Folder,
+    /// The id of a group's member: one that a broker has made becomes "member 1", ... as they
+    /// appear, with what it begins with.
+    MemberId,
     /// As [`Form::Keyed`], but only what both brokers have is compared.
     Shared(&'static [&'static str]),
 }
@@ -79,6 +82,7 @@ const WORDS: &str = "words are for people, and each broker has its own";
 const NO_ORDER: &str = "the order comes from a hash table in Kafka and means nothing";
 const SHARES: &str = "whose turn it was shows in who got records; Kafka puts what it refuses last";
 const METADATA_LOG: &str = "an offset of the metadata log";
+const MEMBER: &[&str] = &["memberId"];
 const RESOURCE: &[&str] = &["resourceType", "resourceName"];
 const NODE: &str = "the number of a node is a setting";
 
@@ -170,6 +174,20 @@ pub const RULES: &[Rule] = &[
     of(ApiKey::IncrementalAlterConfigs, "responses", Form::Keyed(RESOURCE), NO_ORDER),
     of(ApiKey::ListConfigResources, "configResources", Form::Keyed(RESOURCE), NO_ORDER),
     of(ApiKey::UpdateFeatures, "results", Form::Keyed(&["feature"]), NO_ORDER),
+    any("memberId", Form::MemberId, RANDOM),
+    of(ApiKey::JoinGroup, "leader", Form::MemberId, RANDOM),
+    of(ApiKey::JoinGroup, "members", Form::Keyed(MEMBER), NO_ORDER),
+    of(ApiKey::DescribeGroups, "members", Form::Keyed(MEMBER), NO_ORDER),
+    of(ApiKey::ConsumerGroupDescribe, "members", Form::Keyed(MEMBER), NO_ORDER),
+    any("topicPartitions", Form::Keyed(&["topicId"]), NO_ORDER),
+    any("groups", Form::Keyed(&["groupId"]), NO_ORDER),
+    of(ApiKey::OffsetFetch, "topics", Form::Keyed(&["name", "topicId"]), NO_ORDER),
+    of(ApiKey::OffsetFetch, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::OffsetCommit, "topics", Form::Keyed(&["name", "topicId"]), NO_ORDER),
+    of(ApiKey::OffsetCommit, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::OffsetDelete, "topics", Form::Keyed(&["name"]), NO_ORDER),
+    of(ApiKey::OffsetDelete, "partitions", Form::Keyed(&["partitionIndex"]), NO_ORDER),
+    of(ApiKey::DeleteGroups, "results", Form::Keyed(&["groupId"]), NO_ORDER),
     any("configs", Form::Keyed(&["name"]), NO_ORDER),
     any("brokers", Form::Keyed(&["nodeId", "brokerId"]), NO_ORDER),
     of(ApiKey::Metadata, "topics", Form::Keyed(&["name", "topicId"]), NO_ORDER),
@@ -226,6 +244,7 @@ pub struct Symbols {
     topics: BTreeMap<String, String>,
     sessions: Vec<i64>,
     producers: Vec<i64>,
+    members: Vec<String>,
 }
 
 impl Symbols {
@@ -240,6 +259,7 @@ impl Symbols {
             topics: BTreeMap::new(),
             sessions: Vec::new(),
             producers: Vec::new(),
+            members: Vec::new(),
         }
     }
 
@@ -334,6 +354,7 @@ impl Symbols {
             Form::Host | Form::Port | Form::ClusterId => value,
             Form::SessionId => numbered("session", &mut self.sessions, value, 1),
             Form::ProducerId => numbered("producer", &mut self.producers, value, 0),
+            Form::MemberId => self.member_id(value),
             Form::BrokerTime => broker_time(value),
             Form::Words => match value.as_str() {
                 Some("") | None => value,
@@ -367,6 +388,23 @@ impl Symbols {
         }
     }
 
+    /// Ids that clients have made stay.
+    fn member_id(&mut self, value: Value) -> Value {
+        let Some((begin, id)) = value.as_str().and_then(made_by_broker) else {
+            return self.walk_text(value);
+        };
+        let known = self.members.iter().position(|other| other == id);
+        let number = known.unwrap_or_else(|| {
+            self.members.push(id.to_owned());
+            self.members.len() - 1
+        });
+        format!("{}member {}", self.plain_name(begin), number + 1).into()
+    }
+
+    fn walk_text(&self, value: Value) -> Value {
+        value.as_str().map(|text| self.plain_name(text).into()).unwrap_or(value)
+    }
+
     fn broker_id(&self, value: Value) -> Value {
         match value {
             Value::Array(ids) => ids.into_iter().map(|id| self.broker_id(id)).collect(),
@@ -397,6 +435,22 @@ fn numbered(word: &str, known: &mut Vec<i64>, value: Value, min: i64) -> Value {
         known.len() - 1
     });
     format!("{word} {}", position + 1).into()
+}
+
+/// The two parts of a member id that a broker has made: what it begins with, and the random part.
+/// Classic members are "CLIENT-UUID" or "INSTANCE-UUID", others a UUID in base64.
+fn made_by_broker(id: &str) -> Option<(&str, &str)> {
+    const UUID_CHARS: usize = 36;
+    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if id.len() == 22 && id.chars().all(is_base64) {
+        return Some(("", id));
+    }
+    let (begin, uuid) = id.split_at_checked(id.len().checked_sub(UUID_CHARS)?)?;
+    let is_uuid = uuid.chars().enumerate().all(|(at, c)| match at {
+        8 | 13 | 18 | 23 => c == '-',
+        _ => c.is_ascii_hexdigit(),
+    });
+    (is_uuid && begin.ends_with('-')).then_some((begin, uuid))
 }
 
 fn is_place(config: &str) -> bool {

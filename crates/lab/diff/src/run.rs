@@ -57,6 +57,12 @@ impl Answer {
     pub fn int(&self, pointer: &str) -> i64 {
         self.0.pointer(pointer).and_then(Value::as_i64).unwrap_or(-1)
     }
+
+    /// The text at a JSON pointer; empty where there is none.
+    #[must_use]
+    pub fn text(&self, pointer: &str) -> String {
+        self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
 }
 
 /// A topic that a scenario works on.
@@ -95,7 +101,7 @@ pub struct Run<'b> {
     prefix: String,
     start_ms: i64,
     symbols: Symbols,
-    lanes: [Lane; 3],
+    lanes: [Lane; 4],
     lane: usize,
     setup: Option<Connection>,
     correlation_id: i32,
@@ -183,7 +189,7 @@ impl<'b> Run<'b> {
         self.steps
     }
 
-    /// Sends further requests over connection 0, 1 or 2.
+    /// Sends further requests over connection 0, 1, 2 or 3.
     pub fn on_connection(&mut self, number: usize) {
         self.lane = number;
     }
@@ -200,6 +206,32 @@ impl<'b> Run<'b> {
     {
         self.post(label, request)?;
         self.collect()
+    }
+
+    /// Sends a request again and again until its answer is as wanted, and records that one; the
+    /// last one if none is in time.
+    ///
+    /// # Errors
+    /// When the request cannot be said in that version.
+    pub fn until<R>(
+        &mut self,
+        label: impl Into<String>,
+        request: &R,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
+        let (label, deadline) = (label.into(), Instant::now() + SETTLED_MAX);
+        loop {
+            let answer = self.send(label.as_str(), request)?;
+            if wanted(&answer) || Instant::now() > deadline {
+                return Ok(answer);
+            }
+            self.steps.pop();
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 
     /// Sends a request and does not wait for its answer: [`Run::collect`] does.
@@ -518,7 +550,9 @@ impl<'b> Run<'b> {
         Ok(Answer(decode::<R>(&bytes, version)?.1))
     }
 
-    fn version_of(&self, api: ApiKey) -> i16 {
+    /// The version at which requests of an API are sent.
+    #[must_use]
+    pub(crate) fn version_of(&self, api: ApiKey) -> i16 {
         if api == self.api { self.version } else { served(api).max }
     }
 
@@ -541,11 +575,12 @@ impl<'b> Run<'b> {
 /// Leaves out what belongs to other runs, wherever an answer lists topics or groups.
 fn hide_foreign(answer: &mut Value, prefix: &str) {
     let own = |name: &Value| name.as_str().is_none_or(|name| name.starts_with(prefix));
-    let lists = ["/topics", "/results/0/topics", "/replicaElectionResults", "/configResources"];
+    let lists =
+        ["/topics", "/results/0/topics", "/replicaElectionResults", "/configResources", "/groups"];
     for list in lists {
         let Some(list) = answer.pointer_mut(list).and_then(Value::as_array_mut) else { continue };
         list.retain(|one| match one["resourceType"].as_i64() {
-            None => own(&one["name"]) && own(&one["topic"]),
+            None => own(&one["name"]) && own(&one["topic"]) && own(&one["groupId"]),
             Some(TOPIC | GROUP) => own(&one["resourceName"]),
             Some(_) => true,
         });

@@ -5,7 +5,9 @@ pub(crate) use requests::{describe_configs, set_group_config};
 
 mod alter_configs;
 mod api_versions;
+mod classic_members;
 mod config_values;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -18,8 +20,14 @@ mod describe_topic_partitions;
 mod elect_leaders;
 mod fetch;
 mod fetch_sessions;
+mod find_coordinator;
 mod framing;
+mod group_admin;
+mod group_conversions;
+mod group_offsets;
+mod groups;
 mod init_producer_id;
+mod join_group;
 mod list_config_resources;
 mod list_offsets;
 mod log_dirs;
@@ -42,6 +50,11 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         fetch_sessions::SCENARIOS,
         list_offsets::SCENARIOS,
         metadata::SCENARIOS,
+        group_offsets::SCENARIOS,
+        find_coordinator::SCENARIOS,
+        join_group::SCENARIOS,
+        classic_members::SCENARIOS,
+        group_admin::SCENARIOS,
         api_versions::SCENARIOS,
         create_topics::SCENARIOS,
         delete_topics::SCENARIOS,
@@ -57,6 +70,8 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         update_features::SCENARIOS,
         describe_cluster::SCENARIOS,
         describe_producers::SCENARIOS,
+        consumer_group_heartbeat::SCENARIOS,
+        group_conversions::SCENARIOS,
         list_config_resources::SCENARIOS,
         describe_topic_partitions::SCENARIOS,
     ]
