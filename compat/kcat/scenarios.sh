@@ -17,8 +17,8 @@ null-key-value record-1mb idempotent batches-1-to-10000 read-from-start read-fro
 read-from-timestamp long-poll-latency many-partitions delete-and-recreate reconnect group-read group-share group-leave
 group-killed group-static group-commit-sync group-commit-async group-regex group-restart group-seek-time group-cooperative
 group-848-read group-848-share group-848-leave group-848-killed group-848-static group-848-commit-sync
-group-848-commit-async group-848-regex group-848-restart group-848-cooperative admin-groups admin-offsets admin-configs
-admin-partitions admin-delete-records"
+group-848-commit-async group-848-regex group-848-restart group-848-cooperative admin-groups admin-offsets
+admin-delete-offsets admin-configs admin-partitions admin-delete-records"
 
 # A step that takes longer has failed; nothing may hang.
 step=15

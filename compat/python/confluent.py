@@ -3,10 +3,18 @@
 import time
 
 import confluent_kafka
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
 
 import scenarios
+from groups import SESSION_MS
 from scenarios import Record
 
 
@@ -86,6 +94,138 @@ class Client:
         return Reader(consumer)
 
 
+    def member(self, group, topic, pattern=None, assignor=None, instance=None, protocol="classic"):
+        settings = {
+            **self.settings,
+            "group.id": group,
+            "group.protocol": protocol,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 200,
+            "topic.metadata.refresh.interval.ms": 500,
+            "reconnect.backoff.max.ms": 500,
+        }
+        if protocol == "classic":
+            # With the consumer protocol these are the broker's.
+            settings |= {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 300}
+            settings["partition.assignment.strategy"] = assignor or "range,roundrobin"
+        if instance:
+            settings["group.instance.id"] = instance
+        return Member(Consumer(settings), pattern or topic)
+
+    def list_groups(self):
+        return [each.group_id for each in self.admin.list_consumer_groups().result(10).valid]
+
+    def describe_group(self, group):
+        described = self.admin.describe_consumer_groups([group])[group].result(10)
+        return described.state.name, len(described.members)
+
+    def delete_group(self, group):
+        self.admin.delete_consumer_groups([group])[group].result(10)
+
+    def commit_for(self, group, topic, partition, offset):
+        offsets = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])
+        done = self.admin.alter_consumer_group_offsets([offsets])[group].result(10)
+        if done.topic_partitions[0].error:
+            raise KafkaException(done.topic_partitions[0].error)
+
+    def committed(self, group, topic, partition):
+        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition)])
+        found = self.admin.list_consumer_group_offsets([asked])[group].result(10).topic_partitions[0]
+        if found.error:
+            raise KafkaException(found.error)
+        return found.offset if found.offset >= 0 else None
+
+    def delete_offset(self, group, topic, partition):
+        raise scenarios.Unsupported("the client does not delete offsets of groups")
+
+    def set_config(self, topic, name, value):
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        self.admin.incremental_alter_configs([resource])[resource].result(10)
+
+    def get_config(self, topic, name):
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        return self.admin.describe_configs([resource])[resource].result(10)[name].value
+
+    def add_partitions(self, topic, total):
+        self.admin.create_partitions([NewPartitions(topic, total)])[topic].result(10)
+
+    def delete_records(self, topic, partition, before):
+        place = TopicPartition(topic, partition, before)
+        return self.admin.delete_records([place])[place].result(10).low_watermark
+
+
+class Member:
+    def __init__(self, consumer, topic):
+        self.inner = consumer
+        self.count = 0
+        self.taken = 0
+        self.places = set()
+        consumer.subscribe([topic], on_assign=self.assigned, on_revoke=self.revoke, on_lost=self.revoke)
+
+    def assigned(self, _, places):
+        self.count += 1
+        self.places |= {place.partition for place in places}
+
+    def revoke(self, _, places):
+        self.taken += len(places)
+        self.places -= {place.partition for place in places}
+
+    def poll(self, seconds):
+        records = []
+        message = self.inner.poll(seconds)
+        while message is not None:
+            if not message.error():
+                records.append(record_of(message))
+            elif not passing(message.error()):
+                raise KafkaException(message.error())
+            message = self.inner.poll(0)
+        return records
+
+    def held(self):
+        return self.places
+
+    def revoked(self):
+        return self.taken
+
+    def rebalances(self):
+        return self.count
+
+    def commit_sync(self):
+        self.inner.commit(asynchronous=False)
+
+    def commit_async(self):
+        self.inner.commit(asynchronous=True)
+
+    def seek_time(self, partition, timestamp):
+        (topic,) = {place.topic for place in self.inner.assignment()}
+        self.inner.seek(self.inner.offsets_for_times([TopicPartition(topic, partition, timestamp)], timeout=10)[0])
+
+    def close(self):
+        self.inner.close()
+
+
+def passing(error):
+    """librdkafka reports a lost connection, and a topic that a subscription waits for, and goes on by itself."""
+    return error.retriable() or error.code() in (
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    )
+
+
+def record_of(message):
+    return Record(
+        key=message.key(),
+        value=message.value(),
+        headers=message.headers() or [],
+        partition=message.partition(),
+        timestamp=message.timestamp()[1],
+        offset=message.offset(),
+    )
+
+
 class Sender:
     def __init__(self, topic, producer):
         self.topic = topic
@@ -126,23 +266,10 @@ class Reader:
             if message is None:
                 continue
             if message.error():
-                # librdkafka reports a lost connection here and goes on by itself.
-                if message.error().retriable() or message.error().code() in (
-                    confluent_kafka.KafkaError._TRANSPORT,
-                    confluent_kafka.KafkaError._ALL_BROKERS_DOWN,
-                ):
+                if passing(message.error()):
                     continue
                 raise KafkaException(message.error())
-            records.append(
-                Record(
-                    key=message.key(),
-                    value=message.value(),
-                    headers=message.headers() or [],
-                    partition=message.partition(),
-                    timestamp=message.timestamp()[1],
-                    offset=message.offset(),
-                )
-            )
+            records.append(record_of(message))
         return records
 
     def close(self):

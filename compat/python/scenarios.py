@@ -256,6 +256,13 @@ def delete_and_recreate(run):
     same(fresh, run.read(2))
 
 
+def await_restart():
+    """Asks whoever runs this program to restart the broker, and waits until that is done."""
+    print("READY-FOR-RESTART", flush=True)
+    if not sys.stdin.readline():
+        raise Unsupported("nobody is there to restart the broker")
+
+
 def reconnect(run):
     run.create()
     producer = run.client.producer(run.topic, acks="all", codec="none", idempotent=False)
@@ -264,9 +271,7 @@ def reconnect(run):
         records = values(20, "reconnect")
         producer.send(records[:10], run.deadline)
         got = reader.read(10, run.deadline)
-        print("READY-FOR-RESTART", flush=True)
-        if not sys.stdin.readline():
-            raise Unsupported("nobody is there to restart the broker")
+        await_restart()
         producer.send(records[10:], run.deadline)
         same(records, got + reader.read(10, run.deadline))
     finally:
@@ -298,8 +303,8 @@ SCENARIOS = {
 
 def attempt(client, name):
     """Runs one scenario on a thread of its own, which is left behind when it hangs. Returns its verdict line."""
-    # A broker's restart lies inside the last one.
-    limit = SCENARIO_MAX * (3 if name == "reconnect" else 1)
+    # A broker's restart lies inside some.
+    limit = SCENARIO_MAX * (3 if name == "reconnect" or name.endswith("-restart") else 1)
     run = Run(client, f"compat-{client.name}-{name}-{time.time_ns() % 1_000_000_000}", limit)
     verdict = [f"FAIL {name}: still running after {limit:.0f} s"]
 
@@ -326,6 +331,12 @@ def main(new_client):
     if len(sys.argv) < 2:
         sys.exit("usage: program BOOTSTRAP [SCENARIO...]")
     client = new_client(sys.argv[1])
+    # Here and not above, since it uses what stands above.
+    import groups
+
+    if sys.argv[2:3] == ["--member"]:
+        groups.be_killed(client, sys.argv[3:])
+    SCENARIOS.update(groups.SCENARIOS)
     print(f"CLIENT {client.name} {client.version}", flush=True)
     failed = False
     for name in SCENARIOS:

@@ -2,7 +2,7 @@
 //! scenario that waits for a killed member takes seconds.
 
 /// The scenarios, in the order of the table. Clients name them the same.
-pub(super) const SCENARIOS: [&str; 48] = [
+pub(super) const SCENARIOS: [&str; 49] = [
     "create-describe-delete-topic",
     "acks-0",
     "acks-1",
@@ -48,6 +48,7 @@ pub(super) const SCENARIOS: [&str; 48] = [
     "group-848-cooperative",
     "admin-groups",
     "admin-offsets",
+    "admin-delete-offsets",
     "admin-configs",
     "admin-partitions",
     "admin-delete-records",

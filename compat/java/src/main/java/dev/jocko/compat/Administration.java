@@ -36,6 +36,7 @@ final class Administration {
         Administration administration = new Administration(client);
         scenarios.add("admin-groups", administration::groups)
             .add("admin-offsets", administration::offsets)
+            .add("admin-delete-offsets", administration::deleteOffsets)
             .add("admin-configs", administration::configs)
             .add("admin-partitions", administration::partitions)
             .add("admin-delete-records", administration::deleteRecords);
@@ -82,6 +83,13 @@ final class Administration {
         try (Member member = member(topic)) {
             check(member.awaitValues(6).get(0).equals("offsets-4"), "a member began elsewhere");
         }
+    }
+
+    private void deleteOffsets(String topic) throws Exception {
+        String group = Groups.group(topic);
+        TopicPartition place = new TopicPartition(topic, 0);
+        client.create(topic, 1);
+        admin.alterConsumerGroupOffsets(group, Map.of(place, new OffsetAndMetadata(0))).all().get();
         admin.deleteConsumerGroupOffsets(group, Set.of(place)).all().get();
         check(committed(group, place) == null, "an offset is there after it was deleted");
     }
