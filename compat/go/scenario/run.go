@@ -39,8 +39,11 @@ func Main(newClient func(bootstrap string) Client) {
 	}
 	client := newClient(os.Args[1])
 	fmt.Printf("CLIENT %s %s\n", client.Name(), moduleVersion(client.Module()))
+	if len(os.Args) > 2 && os.Args[2] == "--member" {
+		beKilled(&run{ctx: context.Background(), client: client}, os.Args[3:])
+	}
 	failed := false
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(scenarios, groupScenarios) {
 		if len(os.Args) > 2 && !slices.Contains(os.Args[2:], s.name) {
 			continue
 		}
@@ -54,7 +57,7 @@ func Main(newClient func(bootstrap string) Client) {
 // attempt runs one scenario; one that ignores its context is left behind.
 func attempt(client Client, s scenario) error {
 	limit := scenarioMax
-	if s.name == "reconnect" {
+	if s.name == "reconnect" || strings.HasSuffix(s.name, "-restart") {
 		limit = 3 * scenarioMax // A broker's restart lies in between.
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
