@@ -1,6 +1,6 @@
 'use strict'
 // Runs the scenarios with KafkaJS. It reads in consumer groups only, so what is written here is counted by offsets and
-// not read back, and scenarios that are about reading are skipped.
+// not read back; scenarios that are about reading stand in groups.js with those about groups.
 
 const readline = require('node:readline')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs')
@@ -25,10 +25,6 @@ const zstd = () => new Promise((resolve) => ZstdCodec.run((codec) => resolve(new
 
 class Unsupported extends Error {}
 
-const READS_IN_GROUPS = async () => {
-  throw new Unsupported('the client reads in consumer groups only')
-}
-
 function check (holds, otherwise) {
   if (!holds) throw new Error(otherwise)
 }
@@ -42,6 +38,10 @@ const values = (count, prefix, partition = 0) =>
 class Run {
   constructor (kafka, admin, topic) {
     Object.assign(this, { kafka, admin, topic, stopped: false })
+  }
+
+  group () {
+    return `${this.topic}-group`
   }
 
   async until (what, condition) {
@@ -105,6 +105,8 @@ class Run {
 const codec = (compression) => (run) =>
   run.write(values(200, 'a text that compresses well '.repeat(10)), { compression })
 
+const groups = require('./groups.js')({ check, values, Unsupported, awaitRestart })
+
 const scenarios = {
   'create-describe-delete-topic': async (run) => {
     await run.create(3)
@@ -135,11 +137,7 @@ const scenarios = {
       check(counted === end, `end offset is ${counted} instead of ${end}`)
     }
   },
-  'read-from-start': READS_IN_GROUPS,
-  'read-from-end': READS_IN_GROUPS,
-  'read-from-offset': READS_IN_GROUPS,
-  'read-from-timestamp': READS_IN_GROUPS,
-  'long-poll-latency': READS_IN_GROUPS,
+  ...groups.reading,
   'many-partitions': async (run) => {
     await run.create(100)
     const messages = Array.from({ length: 100 }, (_, p) => values(3, `p${p}`, p)).flat()
@@ -166,8 +164,7 @@ const scenarios = {
     const producer = await run.producer()
     try {
       await producer.send({ topic: run.topic, messages: values(10, 'before') })
-      console.log('READY-FOR-RESTART')
-      if (!(await nextLine())) throw new Unsupported('nobody is there to restart the broker')
+      await awaitRestart()
       await producer.send({ topic: run.topic, messages: values(10, 'after') })
       const end = (await run.endOffsets()).get(0)
       check(end === 20, `end offset is ${end} instead of 20`)
@@ -175,20 +172,27 @@ const scenarios = {
       await producer.disconnect()
     }
   },
+  ...groups.scenarios,
 }
 
-function nextLine () {
-  return new Promise((resolve) => {
+/** Asks whoever runs this program to restart the broker, and waits until that is done. */
+async function awaitRestart () {
+  console.log('READY-FOR-RESTART')
+  const restarted = await new Promise((resolve) => {
     const lines = readline.createInterface({ input: process.stdin })
-    lines.once('line', () => resolve(true))
+    lines.once('line', () => {
+      resolve(true)
+      lines.close()
+    })
     lines.once('close', () => resolve(false))
   })
+  if (!restarted) throw new Unsupported('nobody is there to restart the broker')
 }
 
 async function attempt (kafka, admin, name) {
   const run = new Run(kafka, admin, `compat-kafkajs-${name}-${Date.now() % 1_000_000_000}`)
-  // A broker's restart lies inside the last one.
-  const limit = name === 'reconnect' ? 3 * SCENARIO_MS_MAX : SCENARIO_MS_MAX
+  // A broker's restart lies inside some.
+  const limit = name === 'reconnect' || name.endsWith('-restart') ? 3 * SCENARIO_MS_MAX : SCENARIO_MS_MAX
   let timer
   const late = new Promise((resolve) => {
     timer = setTimeout(resolve, limit, `FAIL ${name}: still running after ${limit / 1000} s`)
@@ -216,6 +220,10 @@ async function main () {
     logLevel: process.env.COMPAT_TRACE ? logLevel.INFO : logLevel.NOTHING,
     retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 30 },
   })
+  if (names[0] === '--member') {
+    await groups.beKilled(kafka, names.slice(1))
+    return
+  }
   // An answer of "unknown topic" is final for our questions; a client that tries again for long would miss its turn.
   const admin = kafka.admin({ retry: { initialRetryTime: 50, retries: 5 } })
   await admin.connect()

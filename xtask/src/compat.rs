@@ -4,6 +4,7 @@
 //! One program per client lives under `compat/`; `compat/README.md` says how it talks to us. What passed becomes
 //! `docs/reference/compatibility.md`. Everything that is started here is stopped here.
 
+mod applications;
 mod clients;
 mod dump;
 mod report;
@@ -21,10 +22,11 @@ use crate::kafka::{self, Kafka};
 use clients::Client;
 pub(crate) use clients::compile_java;
 use report::Outcome;
+use runner::Asked;
 use scenarios::{SCENARIOS, SMOKE_SCENARIOS};
 
 const USAGE: &str = "usage: cargo xtask compat [--client NAME]... [--scenario NAME]... [--against jocko|kafka] [--smoke] \
-                     [--require-all] [--list] [--binary PATH] [--tools]";
+                     [--require-all] [--list] [--binary PATH] [--tools] [--connect] [--streams]";
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -37,6 +39,10 @@ struct Request {
     list: bool,
     /// The table of command line tools instead of the clients.
     tools: bool,
+    /// Kafka Connect instead of the clients.
+    connect: bool,
+    /// Kafka Streams instead of the clients.
+    streams: bool,
     /// A binary to run instead of the one of this tree.
     binary: Option<PathBuf>,
 }
@@ -72,7 +78,10 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         jocko::use_binary(binary)?;
     }
     if request.tools {
-        return tools::run(root, &scratch(root)?, &request);
+        return tools::run(root, &scratch(root, "tools-run")?, &request);
+    }
+    if request.connect || request.streams {
+        return applications::run(root, &scratch(root, "applications-run")?, &request);
     }
     let (ready, absent) = clients::prepare(root, &chosen);
     ensure!(
@@ -81,12 +90,13 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         absent.join(", ")
     );
     ensure!(!ready.is_empty(), "no client can run here");
-    let home = scratch(root)?;
+    let home = scratch(root, "run")?;
     let mut broker = Broker::start(root, &home, request.against_kafka)?;
     let mut outcomes = Vec::new();
     for (client, command) in ready {
         println!("== {}", client.name);
-        outcomes.push(runner::run(root, &home, client, command, &request.scenarios, &mut broker)?);
+        let asked = Asked { scenarios: &request.scenarios, all: &SCENARIOS };
+        outcomes.push(runner::run(root, &home, client, command, &asked, &mut broker)?);
     }
     print!("\n{}", report::table(&outcomes));
     finish(root, &home, &request, broker, &outcomes)
@@ -141,6 +151,8 @@ fn parse(arguments: &[String]) -> Result<Request> {
             "--smoke" => request.smoke = true,
             "--require-all" => request.require_all = true,
             "--list" => request.list = true,
+            "--connect" => request.connect = true,
+            "--streams" => request.streams = true,
             "--tools" => request.tools = true,
             "--binary" => request.binary = Some(value()?.into()),
             other => bail!("no flag named {other}\n{USAGE}"),
@@ -171,8 +183,8 @@ fn choose(request: &Request) -> Result<Vec<&'static Client>> {
 }
 
 /// An empty folder for this run: the broker's data, and what everybody printed.
-fn scratch(root: &Path) -> Result<PathBuf> {
-    let home = root.join("target/compat/run");
+fn scratch(root: &Path, name: &str) -> Result<PathBuf> {
+    let home = root.join("target/compat").join(name);
     if home.exists() {
         fs::remove_dir_all(&home).with_context(|| format!("cannot empty {}", home.display()))?;
     }

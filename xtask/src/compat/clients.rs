@@ -18,17 +18,19 @@ pub(super) struct Client {
     pub(super) about: &'static str,
     /// Whether it takes part in `--smoke`: not those that are slow to build or to run.
     pub(super) smoke: bool,
+    /// Why its program says nothing of some scenarios; otherwise it has to give a verdict on all.
+    pub(super) lacks: Option<&'static str>,
     /// Programs it needs on the search path, each with the way to get it.
-    needs: &'static [Need],
+    pub(super) needs: &'static [Need],
     /// Builds its program and returns the command that runs it, without arguments.
-    build: fn(&Path) -> Result<Command>,
+    pub(super) build: fn(&Path) -> Result<Command>,
 }
 
 /// A program, and the line that says how to get it.
 #[derive(Debug)]
-struct Need(&'static str, &'static str);
+pub(super) struct Need(&'static str, &'static str);
 
-const JAVA: &[Need] = &[
+pub(super) const JAVA: &[Need] = &[
     Need("javac", "a JDK of 17 or later (Debian: apt-get install default-jdk-headless)"),
     Need("mvn", "Maven (Debian: apt-get install maven)"),
 ];
@@ -49,6 +51,7 @@ pub(super) const ALL: &[Client] = &[
         name: "kcat",
         about: "librdkafka's command line (C)",
         smoke: true,
+        lacks: None,
         needs: KCAT,
         build: kcat,
     },
@@ -56,6 +59,7 @@ pub(super) const ALL: &[Client] = &[
         name: "java",
         about: "Kafka's own client (Java)",
         smoke: true,
+        lacks: None,
         needs: JAVA,
         build: java,
     },
@@ -63,6 +67,7 @@ pub(super) const ALL: &[Client] = &[
         name: "java-tools",
         about: "Kafka's console tools (Java)",
         smoke: false,
+        lacks: Some("the console tools do this in the table of tools, or have no such command"),
         needs: JAVA,
         build: java_tools,
     },
@@ -70,6 +75,7 @@ pub(super) const ALL: &[Client] = &[
         name: "confluent-kafka-python",
         about: "librdkafka's binding (Python)",
         smoke: true,
+        lacks: None,
         needs: PYTHON,
         build: |root| python(root, "confluent.py"),
     },
@@ -77,6 +83,7 @@ pub(super) const ALL: &[Client] = &[
         name: "kafka-python",
         about: "written in Python",
         smoke: true,
+        lacks: None,
         needs: PYTHON,
         build: |root| python(root, "kafka_python.py"),
     },
@@ -84,6 +91,7 @@ pub(super) const ALL: &[Client] = &[
         name: "franz-go",
         about: "kgo and kadm (Go)",
         smoke: true,
+        lacks: None,
         needs: GO,
         build: |root| go(root, "franz-go"),
     },
@@ -91,6 +99,7 @@ pub(super) const ALL: &[Client] = &[
         name: "sarama",
         about: "IBM's client (Go)",
         smoke: true,
+        lacks: None,
         needs: GO,
         build: |root| go(root, "sarama"),
     },
@@ -98,17 +107,26 @@ pub(super) const ALL: &[Client] = &[
         name: "kafka-go",
         about: "Segment's client (Go)",
         smoke: true,
+        lacks: None,
         needs: GO,
         build: |root| go(root, "kafka-go"),
     },
     Client {
         name: "kafkajs",
-        about: "written in JavaScript; it reads in groups only, so its writes are counted by offsets",
+        about: "written in JavaScript; it reads in groups only",
         smoke: true,
+        lacks: None,
         needs: NODE,
         build: kafkajs,
     },
-    Client { name: "rskafka", about: "written in Rust", smoke: false, needs: &[], build: rskafka },
+    Client {
+        name: "rskafka",
+        about: "written in Rust",
+        smoke: false,
+        lacks: Some("the client has no groups and no administration of them"),
+        needs: &[],
+        build: rskafka,
+    },
 ];
 
 /// Builds what can be built, and says in a line each what cannot and why. Returns the commands and the absent names.
@@ -293,7 +311,9 @@ fn kafkajs(root: &Path) -> Result<Command> {
         step(Command::new("npm").args(["ci", "--silent"]).current_dir(&home))
     })?;
     // A module is looked for beside the program that asks for it.
-    fs::copy(source.join("scenarios.js"), home.join("scenarios.js"))?;
+    for name in ["scenarios.js", "groups.js"] {
+        fs::copy(source.join(name), home.join(name))?;
+    }
     let mut command = guarded("node");
     command.arg(home.join("scenarios.js"));
     Ok(command)

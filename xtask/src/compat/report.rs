@@ -120,7 +120,7 @@ pub(super) fn page(outcomes: &[Outcome]) -> String {
         "# Which clients work\n\n\
          <!-- Written by `cargo xtask compat` from what passed; do not edit. -->\n\n\
          Each client below ran the same named scenarios against a jocko built from this tree. `yes`: it passed. `-`: the \
-         client has no such feature, or has it only in consumer groups. `NO`: it failed.\n\n\
+         client has no such feature. `NO`: it failed.\n\n\
          | client | version | what it is | passed | failed | not possible |\n|---|---|---|---|---|---|\n",
     );
     for outcome in outcomes {

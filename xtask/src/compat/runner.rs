@@ -13,10 +13,9 @@ use anyhow::{Context, Result};
 use super::Broker;
 use super::clients::Client;
 use super::report::{Outcome, Verdict};
-use super::scenarios::SCENARIOS;
 
 /// A program is to limit each scenario to 20 seconds by itself; this is for one that does not.
-const PROGRAM_MAX: Duration = Duration::from_secs(600);
+const PROGRAM_MAX: Duration = Duration::from_secs(900);
 
 /// A program that is killed when it goes out of scope.
 struct Guard(Child);
@@ -29,20 +28,29 @@ impl Drop for Guard {
     }
 }
 
-/// Runs the scenarios named, or all, and returns a verdict for each that the program was asked for.
+/// What a program is asked for.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    /// The scenarios named on the command line; none means all.
+    pub(super) scenarios: &'a [String],
+    /// All that it should have a verdict on.
+    pub(super) all: &'a [&'static str],
+}
+
+/// Runs the scenarios that are asked for, and returns a verdict for each.
 pub(super) fn run(
     root: &Path,
     home: &Path,
     client: &'static Client,
     mut command: Command,
-    scenarios: &[String],
+    asked: &Asked<'_>,
     broker: &mut Broker,
 ) -> Result<Outcome> {
     let started = Instant::now();
     let errors = File::create(home.join(format!("{}.stderr", client.name)))?;
     let child = command
         .arg(broker.bootstrap())
-        .args(scenarios)
+        .args(asked.scenarios)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(errors)
@@ -74,16 +82,15 @@ pub(super) fn run(
             }
         }
     }
-    for name in SCENARIOS
-        .iter()
-        .filter(|name| scenarios.is_empty() || scenarios.iter().any(|wanted| wanted == *name))
-    {
+    let wanted = |name: &&&str| {
+        asked.scenarios.is_empty() || asked.scenarios.iter().any(|wanted| wanted == **name)
+    };
+    for name in asked.all.iter().filter(wanted) {
         outcome.or_insert(name, || {
-            if client.name == "java-tools" {
-                Verdict::Skip("the console tools have no such command".to_owned())
-            } else {
-                Verdict::Fail("the program ended without a verdict".to_owned())
-            }
+            client.lacks.map_or_else(
+                || Verdict::Fail("the program ended without a verdict".to_owned()),
+                |reason| Verdict::Skip(reason.to_owned()),
+            )
         });
     }
     println!("   {} took {:.0} s", client.name, started.elapsed().as_secs_f64());

@@ -50,6 +50,12 @@ public final class Tools {
             .add("read-from-start", topic -> tools.roundTrip(topic, lines(50, "start"), List.of(), List.of()))
             .add("read-from-offset", tools::readFromOffset)
             .add("read-from-timestamp", tools::readFromTimestamp)
+            .add("group-read", topic -> tools.inGroup(topic, "classic", "--topic", topic))
+            .add("group-commit-sync", topic -> tools.resumes(topic, "classic"))
+            .add("group-regex", topic -> tools.inGroup(topic, "classic", "--include", topic + ".*"))
+            .add("group-848-read", topic -> tools.inGroup(topic, "consumer", "--topic", topic))
+            .add("group-848-commit-sync", topic -> tools.resumes(topic, "consumer"))
+            .add("group-848-regex", topic -> tools.inGroup(topic, "consumer", "--include", topic + ".*"))
             .runAndExit(names);
     }
 
@@ -81,6 +87,33 @@ public final class Tools {
         String offset = offsetAt(topic, Long.toString(between));
         check(offset.equals("5"), "the first offset at that time is %s instead of 5", offset);
         equal(lines(5, "late"), consume(topic, offset, 5, List.of()));
+    }
+
+    /** The console consumer in a group, as at a prompt; with `consumer` it is told of the newer protocol. */
+    private List<String> group(String topic, int count, String protocol, String... from) throws Exception {
+        List<String> arguments = new ArrayList<>(List.of("--group", Groups.group(topic), "--from-beginning",
+            "--max-messages", Integer.toString(count), "--timeout-ms", "10000"));
+        if (protocol.equals("consumer")) {
+            arguments.addAll(List.of("--command-property", "group.protocol=consumer"));
+        }
+        arguments.addAll(Arrays.asList(from));
+        String printed = tool("org.apache.kafka.tools.consumer.ConsoleConsumer", "", arguments);
+        // Kafka's advertisement of the consumer protocol.
+        return printed.lines().filter(line -> !line.contains("KIP-848")).toList();
+    }
+
+    private void inGroup(String topic, String protocol, String... from) throws Exception {
+        create(topic, 1);
+        produce(topic, lines(20, "group"), List.of());
+        equal(lines(20, "group"), group(topic, 20, protocol, from));
+    }
+
+    private void resumes(String topic, String protocol) throws Exception {
+        create(topic, 1);
+        produce(topic, lines(10, "first"), List.of());
+        equal(lines(10, "first"), group(topic, 10, protocol, "--topic", topic));
+        produce(topic, lines(10, "second"), List.of());
+        equal(lines(10, "second"), group(topic, 10, protocol, "--topic", topic));
     }
 
     /** Writes to a new topic of one partition and reads all of it back. */
