@@ -91,6 +91,9 @@ class Client:
         settings = {}
         if assignor:
             settings["partition_assignment_strategy"] = [CooperativeStickyAssignor]
+        if pattern:
+            # New topics are looked for so often.
+            settings["metadata_max_age_ms"] = 500
         consumer = KafkaConsumer(
             bootstrap_servers=self.bootstrap,
             group_id=group,
@@ -100,7 +103,6 @@ class Client:
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=300,
             fetch_max_wait_ms=200,
-            metadata_max_age_ms=500,
             **settings,
         )
         return Member(consumer, topic, pattern)
@@ -163,6 +165,9 @@ class Member(ConsumerRebalanceListener):
             consumer.subscribe(pattern=pattern, listener=self)
         else:
             consumer.subscribe([topic], listener=self)
+            # One that joins as the leader before it knows the topic assigns nothing, and never looks again.
+            while not consumer.partitions_for_topic(topic):
+                pass
 
     def on_partitions_assigned(self, assigned):
         self.count += 1

@@ -41,6 +41,8 @@ const FOREIGN: &[Step] = &[
     cargo("groups in a storm", &["xtask", "storm", "--groups", "8", "--seconds", "15"]),
     cargo("groups and kills", &["xtask", "storm", "--groups", "8", "--kills", "8"]),
     cargo("real clients", &["xtask", "compat", "--smoke"]),
+    cargo("Kafka's tools", &["xtask", "compat", "--tools"]),
+    cargo("Connect and Streams", &["xtask", "compat", "--connect", "--streams"]),
     cargo("side by side with Kafka", &["xtask", "diff", "--smoke"]),
 ];
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -26,9 +27,14 @@ func (c *client) Name() string   { return "kafka-go" }
 func (c *client) Module() string { return "github.com/segmentio/kafka-go" }
 
 func (c *client) CreateTopic(ctx context.Context, topic string, partitions int) error {
-	answer, err := c.admin.CreateTopics(ctx, &kafka.CreateTopicsRequest{
+	request := &kafka.CreateTopicsRequest{
 		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}},
-	})
+	}
+	answer, err := c.admin.CreateTopics(ctx, request)
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		// The client keeps connections, and does not see that the broker was restarted before it uses one.
+		answer, err = c.admin.CreateTopics(ctx, request)
+	}
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ import org.apache.kafka.common.utils.Exit;
  *
  * <p>A line of the script is {@code name: Tool arguments}, optionally followed by {@code << a|b} (lines of standard
  * input) and {@code > file} (its output goes there as well). A line that begins with {@code @} is ours: {@code @produce
- * TOPIC PARTITION COUNT}, {@code @member NAME GROUP TOPIC SETTING VALUE...}, {@code @leave NAME}.
+ * TOPIC PARTITION COUNT}, {@code @member NAME GROUP TOPIC SETTING VALUE...}, {@code @leave NAME}, {@code @settle}.
  */
 public final class ToolScript {
     private static final long SECONDS_MAX = 30;
@@ -140,7 +140,8 @@ public final class ToolScript {
                     records.add(new ProducerRecord<>(words[1], Integer.parseInt(words[2]), BASE + i * 1000L,
                         ("key-" + i).getBytes(StandardCharsets.UTF_8), ("record-" + i).getBytes(StandardCharsets.UTF_8)));
                 }
-                client.produce(records);
+                // In one batch, so that logs have the same size.
+                client.produce(records, "linger.ms", "500");
             }
             case "member" -> {
                 String[] settings = Arrays.copyOfRange(words, 4, words.length);
@@ -150,6 +151,8 @@ public final class ToolScript {
                 // The broker has seen the last heartbeat of the rebalance when the group is stable for it too.
                 Client.until("group is stable", () -> client.stable(words[2]));
             }
+            // For what Kafka does after it has answered, and shows nowhere else.
+            case "settle" -> Thread.sleep(1000);
             case "leave" -> members.remove(words[1]).close();
             default -> throw new IllegalArgumentException("no directive " + words[0]);
         }
