@@ -20,6 +20,7 @@ from scenarios import Record
 
 class Client:
     name = "confluent-kafka-python"
+    rejoins_for_topics = True
 
     def __init__(self, bootstrap):
         self.settings = {"bootstrap.servers": bootstrap}
