@@ -48,6 +48,8 @@ pub enum Form {
     Partitions,
     /// The folder of its records: the broker's own becomes "its own".
     Folder,
+    /// Plain values in no particular order.
+    Unordered,
     /// The id of a group's member: one that a broker has made becomes "member 1", ... as they
     /// appear, with what it begins with.
     MemberId,
@@ -179,6 +181,7 @@ pub const RULES: &[Rule] = &[
     of(ApiKey::JoinGroup, "members", Form::Keyed(MEMBER), NO_ORDER),
     of(ApiKey::DescribeGroups, "members", Form::Keyed(MEMBER), NO_ORDER),
     of(ApiKey::ConsumerGroupDescribe, "members", Form::Keyed(MEMBER), NO_ORDER),
+    any("subscribedTopicNames", Form::Unordered, NO_ORDER),
     any("topicPartitions", Form::Keyed(&["topicId"]), NO_ORDER),
     any("groups", Form::Keyed(&["groupId"]), NO_ORDER),
     of(ApiKey::OffsetFetch, "topics", Form::Keyed(&["name", "topicId"]), NO_ORDER),
@@ -354,6 +357,13 @@ impl Symbols {
             Form::Host | Form::Port | Form::ClusterId => value,
             Form::SessionId => numbered("session", &mut self.sessions, value, 1),
             Form::ProducerId => numbered("producer", &mut self.producers, value, 0),
+            Form::Unordered => match self.walk(api, value) {
+                Value::Array(mut values) => {
+                    values.sort_by_key(Value::to_string);
+                    Value::Array(values)
+                }
+                other => other,
+            },
             Form::MemberId => self.member_id(value),
             Form::BrokerTime => broker_time(value),
             Form::Words => match value.as_str() {

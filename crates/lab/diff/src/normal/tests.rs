@@ -94,3 +94,38 @@ fn base64(bytes: &[u8]) -> String {
     });
     six.collect()
 }
+
+#[test]
+fn ids_of_members_become_numbers_unless_clients_made_them() {
+    let answer = |uuid: &str, other: &str, order: [usize; 2]| {
+        let classic = format!("diff-{uuid}");
+        let members = [
+            json!({"memberId": classic, "groupInstanceId": null}),
+            json!({"memberId": format!("run-i1-{other}"), "groupInstanceId": "run-i1"}),
+        ];
+        json!({
+            "leader": classic,
+            "memberId": "the client's own",
+            "members": order.map(|at| members[at].clone()),
+        })
+    };
+    let normal = json!({
+        "leader": "diff-member 1",
+        "memberId": "the client's own",
+        "members": {
+            "diff-member 1": {"memberId": "diff-member 1", "groupInstanceId": null},
+            "i1-member 2": {"memberId": "i1-member 2", "groupInstanceId": "i1"},
+        },
+    });
+    let ids = [
+        "a5f17303-438c-40d6-869a-ef2bf96df417",
+        "a08a0222-bb18-4062-865e-7913c612f352",
+        "99676c92-8158-4223-9a49-68f25ee0a761",
+    ];
+    let (one, other) = (answer(ids[0], ids[1], [0, 1]), answer(ids[2], ids[0], [0, 1]));
+    check(ApiKey::JoinGroup, one, other, &normal);
+    let given = |id: &str| json!({"memberId": id, "subscribedTopicNames": ["b", "a"]});
+    let normal = json!({"memberId": "member 1", "subscribedTopicNames": ["a", "b"]});
+    let ids = ["387esNHaSs6z99gLVUi0lQ", "A-2tsaL-TKCjpVUQa_9BaQ"];
+    check(ApiKey::ConsumerGroupHeartbeat, given(ids[0]), given(ids[1]), &normal);
+}

@@ -21,6 +21,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::LeaveGroup, "many at once", batched_leaves).since(3),
 ];
 
+/// A member's id and name.
+type Leaving<'a> = (&'a str, Option<&'a str>);
+
 /// Joins an empty group: the member's id and generation.
 fn enter(run: &mut Run<'_>, group: &str, instance: Option<&str>) -> Result<(String, i64)> {
     let request =
@@ -31,7 +34,7 @@ fn enter(run: &mut Run<'_>, group: &str, instance: Option<&str>) -> Result<(Stri
 
 fn syncs(run: &mut Run<'_>) -> Result<()> {
     let [group, none] = ready(run, ["group", "none"])?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &sync(&odd, "nobody", 1))?;
     }
@@ -103,7 +106,7 @@ fn named_syncs(run: &mut Run<'_>) -> Result<()> {
 
 fn heartbeats(run: &mut Run<'_>) -> Result<()> {
     let [group, none] = ready(run, ["group", "none"])?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &heartbeat(&odd, "nobody", 1))?;
     }
@@ -147,7 +150,7 @@ fn named_heartbeats(run: &mut Run<'_>) -> Result<()> {
 fn leaves(run: &mut Run<'_>) -> Result<()> {
     let [group, none] = ready(run, ["group", "none"])?;
     let version = run.version();
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &leave(version, &odd, "nobody"))?;
     }
@@ -173,7 +176,7 @@ fn batched_leaves(run: &mut Run<'_>) -> Result<()> {
     run.send("none of an unknown group", &leave_all(&other, &[]))?;
     run.send("two of an unknown group", &leave_all(&other, &[("a", None), ("b", Some("i"))]))?;
     let (member, generation) = enter(run, &group, Some("i1"))?;
-    let cases: &[(&str, &[(&str, Option<&str>)])] = &[
+    let cases: &[(&str, &[Leaving<'_>])] = &[
         ("none", &[]),
         ("unknown ones", &[("a", None), ("", None), ("", Some("i9")), ("b", Some("i9"))]),
         ("a known name, another id", &[("nobody", Some("i1"))]),

@@ -29,7 +29,7 @@ fn keys(run: &mut Run<'_>) -> Result<()> {
     let [group] = ready(run, ["group"])?;
     let version = run.version();
     run.send("a group", &find(version, 0, &[&group]))?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         run.send(label, &find(version, 0, &[&odd]))?;
     }
     if version == 0 {
@@ -39,6 +39,12 @@ fn keys(run: &mut Run<'_>) -> Result<()> {
         run.send(format!("type {kind}"), &find(version, kind, &[&group]))?;
         run.send(format!("type {kind}, an empty key"), &find(version, kind, &[""]))?;
     }
+    // The first question has Kafka create what it keeps them in.
+    run.await_answer(&find(6, 1, &[&group]), |answer| {
+        answer.int("/coordinators/0/errorCode") == 0
+    })?;
+    let share = find(6, 2, &["g:AAAAAAAAAAAAAAAAAAAAAQ:0"]);
+    run.await_answer(&share, |answer| answer.int("/coordinators/0/errorCode") != 15)?;
     run.send("a transaction", &find(version, 1, &[&group]))?;
     run.send("a transaction, an empty key", &find(version, 1, &[""]))?;
     for key in [group.as_str(), "", "a:b", "a:b:c", "g:AAAAAAAAAAAAAAAAAAAAAQ:0", ":::"] {

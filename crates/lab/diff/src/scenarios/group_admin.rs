@@ -74,7 +74,7 @@ fn describes(run: &mut Run<'_>) -> Result<()> {
     run.send("none", &describe(&[]))?;
     run.send("all", &describe(&names))?;
     run.send("one twice", &describe(&[names[4], names[4]]))?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &describe(&[&odd]))?;
         run.send(format!("{label}, and a good one"), &describe(&[&odd, names[1]]))?;
@@ -96,7 +96,7 @@ fn describes_consumers(run: &mut Run<'_>) -> Result<()> {
     run.send("none", &describe_consumers(&[]))?;
     run.send("all", &describe_consumers(&names))?;
     run.send("one twice", &describe_consumers(&[names[6], names[6]]))?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &describe_consumers(&[&odd]))?;
         run.send(format!("{label}, and a good one"), &describe_consumers(&[&odd, names[6]]))?;
@@ -153,6 +153,7 @@ fn filters(run: &mut Run<'_>) -> Result<()> {
     }
     let types: &[&[&str]] = &[
         &["classic"],
+        &[" classic"],
         &["Classic"],
         &["CONSUMER"],
         &["consumer"],
@@ -184,7 +185,7 @@ fn deletes(run: &mut Run<'_>) -> Result<()> {
     let Kinds { groups, classic_member, modern_member } = of_each_kind(run)?;
     let names: Vec<&str> = groups.iter().map(String::as_str).collect();
     run.send("none", &delete(&[]))?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         wait_for(run, &odd)?;
         run.send(label, &delete(&[&odd]))?;
     }

@@ -1,8 +1,9 @@
 //! OffsetCommit (key 8), OffsetFetch (key 9) and OffsetDelete (key 47): how far groups have read.
 
 use super::groups::{
-    admit, assigning, beat, commit, commit_topic, consumer, fetch_group, fetch_offsets, hurried,
-    join, leave_all, odd_groups, protocols, ready, subscription, sync, wait_for,
+    admit, assigning, beat, commit, commit_topic, consumer, describe, describe_consumers,
+    fetch_group, fetch_offsets, hurried, join, leave_all, odd_groups, protocols, ready,
+    subscription, sync, wait_for,
 };
 use super::requests::UNKNOWN_ID;
 use crate::run::{Run, Topic};
@@ -15,11 +16,13 @@ use jocko_protocol::rpc::offset_delete_request::{
 };
 use jocko_protocol::rpc::offset_fetch_request::OffsetFetchRequestGroup;
 use jocko_protocol::rpc::{
-    JoinGroupRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest,
+    DeleteGroupsRequest, JoinGroupRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest,
 };
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::OffsetCommit, "by nobody", commits_by_nobody),
+    Scenario::new(ApiKey::OffsetCommit, "a group without a name", nameless).alone(),
     Scenario::new(ApiKey::OffsetCommit, "topics and words", commit_places),
     Scenario::new(ApiKey::OffsetCommit, "by members", commits_by_members),
     Scenario::new(ApiKey::OffsetCommit, "by named members", commits_by_names).since(7),
@@ -31,6 +34,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::OffsetDelete, "offsets", deletes),
     Scenario::new(ApiKey::OffsetDelete, "subscribed topics", deletes_of_subscribed),
 ];
+
+/// A topic, and partitions of it.
+type Places<'a, T> = (T, &'a [i32]);
 
 /// A topic that does not exist, by its name.
 fn missing(run: &Run<'_>) -> Topic {
@@ -58,7 +64,7 @@ fn by(request: OffsetCommitRequest, member: &str, generation: i64) -> OffsetComm
 fn commits_by_nobody(run: &mut Run<'_>) -> Result<()> {
     let [group] = ready(run, ["group"])?;
     let one = run.create("one", 2, &[])?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run).into_iter().filter(|(_, odd)| !odd.is_empty()) {
         wait_for(run, &odd)?;
         run.send(label, &commit(&odd, vec![commit_topic(&one, &[(0, 1)])]))?;
     }
@@ -85,6 +91,25 @@ fn commits_by_nobody(run: &mut Run<'_>) -> Result<()> {
         run.send(label, &by(request.clone(), member, generation))?;
     }
     look(run, "in the end", &group)?;
+    Ok(())
+}
+
+/// The one group that all runs share.
+fn nameless(run: &mut Run<'_>) -> Result<()> {
+    wait_for(run, "")?;
+    let one = run.create("one", 2, &[])?;
+    look(run, "before", "")?;
+    run.send("commit", &commit("", vec![commit_topic(&one, &[(0, 1), (1, 2)])]))?;
+    run.send("by a member", &by(commit("", vec![commit_topic(&one, &[(0, 3)])]), "a", 1))?;
+    look(run, "after", "")?;
+    run.send("describe", &describe(&[""]))?;
+    run.send("describe as a consumer group", &describe_consumers(&[""]))?;
+    run.send("delete an offset", &delete("", &[(&one.name, &[0])]))?;
+    look(run, "in the end", "")?;
+    let all = DeleteGroupsRequest { groups_names: vec![String::new()], ..Default::default() };
+    run.send("delete it", &all)?;
+    run.send("delete it again", &all)?;
+    look(run, "gone", "")?;
     Ok(())
 }
 
@@ -253,7 +278,7 @@ fn fetches(run: &mut Run<'_>) -> Result<()> {
     let (gone, version) = (missing(run), run.version());
     let committed = vec![commit_topic(&one, &[(0, 5), (2, 7)]), commit_topic(&two, &[(0, 9)])];
     run.send("commit", &commit(&group, committed))?;
-    let cases: &[(&str, &[(&Topic, &[i32])])] = &[
+    let cases: &[(&str, &[Places<'_, &Topic>])] = &[
         ("no topic", &[]),
         ("no partition", &[(&one, &[])]),
         ("one", &[(&one, &[0])]),
@@ -266,7 +291,7 @@ fn fetches(run: &mut Run<'_>) -> Result<()> {
         ("a topic twice", &[(&one, &[0]), (&one, &[2])]),
     ];
     let mut groups = vec![("a group", group.clone()), ("an unknown group", none)];
-    groups.extend(odd_groups());
+    groups.extend(odd_groups(run));
     for (which, name) in &groups {
         wait_for(run, name)?;
         for (label, topics) in cases {
@@ -390,7 +415,7 @@ fn deletes(run: &mut Run<'_>) -> Result<()> {
     let gone = missing(run);
     let committed = vec![commit_topic(&one, &[(0, 5), (2, 7)]), commit_topic(&two, &[(0, 9)])];
     run.send("commit", &commit(&group, committed))?;
-    let cases: &[(&str, &[(&str, &[i32])])] = &[
+    let cases: &[(&str, &[Places<'_, &str>])] = &[
         ("no topic", &[]),
         ("no partition", &[(&one.name, &[])]),
         ("an unknown topic", &[(&gone.name, &[0, 1])]),
@@ -400,11 +425,12 @@ fn deletes(run: &mut Run<'_>) -> Result<()> {
         ("one", &[(&one.name, &[0])]),
         ("it again", &[(&one.name, &[0])]),
         ("a partition twice", &[(&one.name, &[2, 2])]),
-        ("a topic twice", &[(&two.name, &[0]), (&two.name, &[0])]),
+        ("a topic twice", &[(&one.name, &[0]), (&one.name, &[2])]),
         ("some and some not", &[(&gone.name, &[0]), (&two.name, &[0, 7])]),
+        ("a group that has none left", &[(&two.name, &[0])]),
     ];
     let mut groups = vec![("an unknown group", none)];
-    groups.extend(odd_groups());
+    groups.extend(odd_groups(run));
     groups.push(("the group", group));
     for (which, name) in &groups {
         wait_for(run, name)?;

@@ -23,7 +23,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 
 fn bad_arguments(run: &mut Run<'_>) -> Result<()> {
     let [group] = ready(run, ["group"])?;
-    for (label, odd) in odd_groups() {
+    for (label, odd) in odd_groups(run) {
         super::groups::wait_for(run, &odd)?;
         run.send(label, &join(&odd, "nobody"))?;
     }

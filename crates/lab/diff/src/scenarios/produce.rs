@@ -11,6 +11,7 @@ use jocko_records::{BatchBuilder, Codec, Encoding, Header};
 use jocko_types::{Timestamp, Uuid};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(ApiKey::Produce, "topics of the broker's own", internal_topics),
     Scenario::new(ApiKey::Produce, "acks", acks),
     Scenario::new(ApiKey::Produce, "topics and partitions", places),
     Scenario::new(ApiKey::Produce, "named twice", named_twice),
@@ -338,5 +339,29 @@ fn min_insync(run: &mut Run<'_>) -> Result<()> {
         let request = ProduceRequest { acks, ..produce(&topic, 0, &batch) };
         run.send(format!("more than there are, acks {acks}"), &request)?;
     }
+    Ok(())
+}
+
+fn internal_topics(run: &mut Run<'_>) -> Result<()> {
+    super::groups::ready(run, ["group"])?;
+    let plain_topic = run.create("plain", 1, &[])?;
+    let offsets = run.await_named("__consumer_offsets")?;
+    let batch = batches::keyed(run.time(), "no key of a group", "nothing");
+    for acks in [-1, 1] {
+        let request = ProduceRequest { acks, ..produce(&offsets, 0, &batch) };
+        run.send(format!("offsets, acks {acks}"), &request)?;
+    }
+    run.send("offsets, no such partition", &produce(&offsets, 50, &batch))?;
+    run.send("offsets, damaged", &produce(&offsets, 0, b"damaged"))?;
+    run.send("offsets, no batch", &produce(&offsets, 0, &[]))?;
+    let unknown = ProduceRequest { acks: 2, ..produce(&offsets, 0, &batch) };
+    run.send("offsets, acks 2", &unknown)?;
+    let mut both = produce(&plain_topic, 0, &batch);
+    both.topic_data.extend(produce(&offsets, 1, &batch).topic_data);
+    run.send("offsets and another", &both)?;
+    run.send_unanswered(
+        "offsets, acks 0",
+        &ProduceRequest { acks: 0, ..produce(&offsets, 0, &batch) },
+    )?;
     Ok(())
 }

@@ -1,17 +1,22 @@
-//! UpdateFeatures (key 57): levels of features (KIP-584, KIP-778). Nothing here may succeed in
-//! changing one: the broker is everybody's.
+//! UpdateFeatures (key 57): levels of features (KIP-584, KIP-778). The broker is
+//! everybody's: who changes one runs alone, and puts it back.
 
+use super::groups::{consumer, describe_consumers, join, ready};
 use super::requests::TIMEOUT_MS;
 use crate::run::Run;
 use crate::scenario::Scenario;
 use anyhow::Result;
 use jocko_protocol::ApiKey;
-use jocko_protocol::rpc::UpdateFeaturesRequest;
 use jocko_protocol::rpc::update_features_request::FeatureUpdateKey;
+use jocko_protocol::rpc::{ApiVersionsRequest, UpdateFeaturesRequest};
 
-pub(super) const SCENARIOS: &[Scenario] =
-    &[Scenario::new(ApiKey::UpdateFeatures, "levels", levels)];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario::new(ApiKey::UpdateFeatures, "levels", levels),
+    Scenario::new(ApiKey::UpdateFeatures, "without consumer groups", without_groups).alone(),
+];
 
+/// The feature of the consumer protocol.
+const GROUPS: &str = "group.version";
 /// The level of Kafka 4.3.
 const PRESENT: i16 = 30;
 
@@ -45,6 +50,11 @@ fn levels(run: &mut Run<'_>) -> Result<()> {
         ("no level", &[("metadata.version", 0, 1)]),
         ("no level, safely", &[("metadata.version", 0, 2)]),
         ("a negative level", &[("metadata.version", -1, 1)]),
+        ("groups, the present level", &[(GROUPS, 1, 1)]),
+        ("groups, a level of tomorrow", &[(GROUPS, 2, 1)]),
+        ("groups, a negative level", &[(GROUPS, -1, 1)]),
+        ("groups, off as an upgrade", &[(GROUPS, 0, 1)]),
+        ("groups, a negative level, safely", &[(GROUPS, -1, 2)]),
         ("an unknown feature", &[("no.such.feature", 1, 1)]),
         ("an unknown feature at 0", &[("no.such.feature", 0, 1)]),
         ("an unknown feature, safely", &[("no.such.feature", 1, 2)]),
@@ -61,6 +71,11 @@ fn levels(run: &mut Run<'_>) -> Result<()> {
         }
     }
     if run.version() >= 1 {
+        for kind in [2, 3] {
+            let off = update(run.version(), &[(GROUPS, 0, kind)]);
+            let checked = UpdateFeaturesRequest { validate_only: true, ..off };
+            run.send(format!("groups, off by type {kind}, only checked"), &checked)?;
+        }
         for kind in [0, 4, -1] {
             for level in [PRESENT, PRESENT + 1] {
                 let features = [("metadata.version", level, kind)];
@@ -69,4 +84,29 @@ fn levels(run: &mut Run<'_>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Switches the consumer protocol off and on again.
+fn without_groups(run: &mut Run<'_>) -> Result<()> {
+    let [group] = ready(run, ["group"])?;
+    run.send("before", &versions())?;
+    run.send("off", &update(run.version(), &[(GROUPS, 0, 2)]))?;
+    run.settle()?;
+    run.send("what is on", &versions())?;
+    run.send("a consumer joins", &consumer(&group, "a", &["t"]))?;
+    run.send("a consumer group", &describe_consumers(&[&group, "other"]))?;
+    run.send("a classic member joins", &join(&group, "nobody"))?;
+    run.send("on", &update(run.version(), &[(GROUPS, 1, 1)]))?;
+    run.settle()?;
+    run.send("what is on again", &versions())?;
+    run.send("a consumer joins again", &consumer(&group, "a", &["t"]))?;
+    Ok(())
+}
+
+fn versions() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "diff".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    }
 }
