@@ -1,41 +1,130 @@
 //! The memory that connections may hold together: frames being read or handled, and replies
 //! being written. Every connection has a small allowance that is not counted here (the
 //! connection limit bounds their sum), so small requests touch no shared counter.
+//!
+//! Room is given in the order in which it was asked for, and is taken on behalf of whoever waits
+//! before it is woken: a release wakes only those for whom there is room now, and nobody who comes
+//! later can be faster. Frames of ordinary size pass huge ones only while those have used up
+//! their share, which no ordinary frame can prolong: so nobody starves.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use jocko_types::Now;
 
-/// A shared allowance in bytes. Growth is refused when it is used up; refused callers are woken
-/// when something is given back.
+/// Huge frames leave this part of the budget to ordinary ones: a quarter.
+const ORDINARY_PART: usize = 4;
+
+/// Which part of the budget something may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All of it.
+    Ordinary,
+    /// Three quarters of it.
+    Huge,
+}
+
+/// A shared allowance in bytes. Growth waits when it is used up, first come, first served.
 #[derive(Debug)]
 pub(crate) struct Budget {
     bytes_max: usize,
-    used: AtomicUsize,
-    /// How many wakers wait: asked on each release, so that releases stay one atomic without
-    /// pressure.
-    waiting: AtomicUsize,
+    /// Locked for a few instructions, by frames above the allowance only.
+    state: Mutex<State>,
     /// How half frames stood at the last sweep of each reactor.
     standings: Mutex<Vec<Standing>>,
-    wakers: Mutex<Vec<Waker>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Bytes in use, what is granted and not yet taken included.
+    used: usize,
+    /// Those of them that huge frames use.
+    huge: usize,
+    /// Who waits, by when they came.
+    ordinary_waiting: BTreeMap<u64, Wait>,
+    huge_waiting: BTreeMap<u64, Wait>,
+    /// What those who waited have been given and not yet taken: bytes.
+    granted: BTreeMap<u64, usize>,
+    /// The number of the next to wait.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Wait {
+    /// The bytes it waits for.
+    more: usize,
+    waker: Waker,
+}
+
+impl State {
+    fn waiting(&mut self, share: Share) -> &mut BTreeMap<u64, Wait> {
+        match share {
+            Share::Ordinary => &mut self.ordinary_waiting,
+            Share::Huge => &mut self.huge_waiting,
+        }
+    }
+
+    fn take(&mut self, bytes: usize, share: Share) {
+        self.used = self.used.saturating_add(bytes);
+        if share == Share::Huge {
+            self.huge = self.huge.saturating_add(bytes);
+        }
+    }
+
+    fn give_back(&mut self, bytes: usize, huge: usize) {
+        self.used = self.used.checked_sub(bytes).expect("no more comes back than was taken");
+        self.huge = self.huge.checked_sub(huge).expect("no more comes back than was taken");
+    }
+
+    fn within_share(&self, more: usize, share: Share, bytes_max: usize) -> bool {
+        let share_max = bytes_max - bytes_max / ORDINARY_PART;
+        share == Share::Ordinary || self.huge.saturating_add(more) <= share_max
+    }
+
+    /// Who is next, unless it waits for its own share: its number, its share, what it wants.
+    fn first(&self, bytes_max: usize) -> Option<(u64, Share, usize)> {
+        let first = |waiting: &BTreeMap<u64, Wait>, share| {
+            waiting.first_key_value().map(|(number, wait)| (*number, share, wait.more))
+        };
+        let huge = first(&self.huge_waiting, Share::Huge)
+            .filter(|(_, share, more)| self.within_share(*more, *share, bytes_max));
+        let ordinary = first(&self.ordinary_waiting, Share::Ordinary);
+        huge.into_iter().chain(ordinary).min_by_key(|(number, ..)| *number)
+    }
+
+    /// Whether a newcomer may take that much without passing anyone whose turn it is.
+    fn has_room(&mut self, more: usize, share: Share, bytes_max: usize) -> bool {
+        self.waiting(share).is_empty()
+            && self.first(bytes_max).is_none()
+            && self.within_share(more, share, bytes_max)
+            && self.used.saturating_add(more) <= bytes_max
+    }
+
+    /// Gives the room there is to those who wait, in turn; whom to wake.
+    fn grant(&mut self, bytes_max: usize) -> Vec<Waker> {
+        let mut woken = Vec::new();
+        while let Some((number, share, more)) = self.first(bytes_max) {
+            if self.used.saturating_add(more) > bytes_max {
+                break;
+            }
+            let wait = self.waiting(share).remove(&number).expect("it was found there");
+            self.take(more, share);
+            self.granted.insert(number, more);
+            woken.push(wait.waker);
+        }
+        woken
+    }
 }
 
 impl Budget {
     pub(crate) fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            bytes_max,
-            used: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            standings: Mutex::default(),
-            wakers: Mutex::new(Vec::new()),
-        })
+        Arc::new(Self { bytes_max, state: Mutex::default(), standings: Mutex::default() })
     }
 
     /// Bytes in use now; may pass the limit by what could not be refused (replies).
     pub(crate) fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
+        self.lock().used
     }
 
     /// The limit.
@@ -45,8 +134,8 @@ impl Budget {
 
     /// Whether somebody waits for memory.
     pub(crate) fn under_pressure(&self) -> bool {
-        // With nothing in use nobody has reason to wait: whoever did has gone.
-        self.waiting.load(Ordering::Acquire) > 0 && self.used() > 0
+        let state = self.lock();
+        !state.ordinary_waiting.is_empty() || !state.huge_waiting.is_empty()
     }
 
     /// A place for what one reactor notes.
@@ -76,30 +165,20 @@ impl Budget {
         standing.receiving == 0 && used > 0 && standing.stuck_bytes >= used - used / 8
     }
 
-    /// Wakes `waker` at the next release.
-    pub(crate) fn wait(&self, waker: &Waker) {
-        let mut wakers = self.lock();
-        if !wakers.iter().any(|w| w.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        self.waiting.store(wakers.len(), Ordering::Release);
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn release(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::AcqRel);
-        if self.waiting.load(Ordering::Acquire) > 0 {
-            let woken = {
-                let mut wakers = self.lock();
-                self.waiting.store(0, Ordering::Release);
-                std::mem::take(&mut *wakers)
-            };
-            for waker in woken {
-                waker.wake();
-            }
+    /// Changes what is in use, then gives the room there is to those who wait.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let woken = {
+            let mut state = self.lock();
+            change(&mut state);
+            state.grant(self.bytes_max)
+        };
+        // Outside of the lock: a waker may do anything.
+        for waker in woken {
+            waker.wake();
         }
     }
 }
@@ -125,16 +204,29 @@ impl Standing {
     }
 }
 
-/// What one holder has taken from a [`Budget`]; given back when dropped.
+/// What one holder has taken from a [`Budget`], and its place among those who wait for more; both
+/// given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<Budget>,
     bytes: usize,
+    /// Those of them that count as huge.
+    huge: usize,
+    place: Option<Place>,
+}
+
+/// A place among those who wait.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    number: u64,
+    share: Share,
+    /// What the charge is to be raised to.
+    target: usize,
 }
 
 impl Charge {
     pub(crate) fn none(budget: &Arc<Budget>) -> Self {
-        Self { budget: Arc::clone(budget), bytes: 0 }
+        Self { budget: Arc::clone(budget), bytes: 0, huge: 0, place: None }
     }
 
     /// Bytes taken.
@@ -142,43 +234,110 @@ impl Charge {
         self.bytes
     }
 
-    /// Raises to `bytes` if the budget has room; true if it did or if no more was asked for.
-    /// `spare_part` keeps that part of the budget for others: 4 means a quarter.
-    pub(crate) fn try_raise_within(&mut self, bytes: usize, spare_part: usize) -> bool {
+    /// Raises to `bytes` if the budget has room and nobody waits for it; true if it did or if no
+    /// more was asked for.
+    pub(crate) fn try_raise(&mut self, bytes: usize, share: Share) -> bool {
         let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) else {
             return true;
         };
-        let limit = self.budget.bytes_max - self.budget.bytes_max / spare_part.max(1);
-        let taken = self.budget.used.try_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-            used.checked_add(more).filter(|sum| *sum <= limit)
-        });
-        if taken.is_ok() {
-            self.bytes = bytes;
+        let mut state = self.budget.lock();
+        let has_room = state.has_room(more, share, self.budget.bytes_max);
+        if has_room {
+            state.take(more, share);
+            drop(state);
+            self.took(more, share);
         }
-        taken.is_ok()
+        has_room
     }
 
-    /// Sets to `bytes`, past the limit if need be: for memory that is already held.
-    pub(crate) fn set(&mut self, bytes: usize) {
-        if bytes > self.bytes {
-            self.budget.used.fetch_add(bytes - self.bytes, Ordering::AcqRel);
-        } else if bytes < self.bytes {
-            self.budget.release(self.bytes - bytes);
+    /// Raises to `bytes`, or takes a place among those who wait, and wakes `waker` when its turn
+    /// has come. The place is kept until the charge has been raised, cleared or dropped.
+    pub(crate) fn raise_or_wait(&mut self, bytes: usize, share: Share, waker: &Waker) -> bool {
+        if let Some(place) = self.place {
+            let mut state = self.budget.lock();
+            if let Some(wait) = state.waiting(place.share).get_mut(&place.number) {
+                wait.waker.clone_from(waker);
+                return false;
+            }
+            let granted = state.granted.remove(&place.number);
+            drop(state);
+            self.place = None;
+            self.took(granted.unwrap_or(0), place.share);
+            // More may have been given than is needed now.
+            let needed = self.bytes.min(bytes);
+            self.set(needed);
         }
-        self.bytes = bytes;
+        if self.try_raise(bytes, share) {
+            return true;
+        }
+        let mut state = self.budget.lock();
+        let number = state.next;
+        state.next += 1;
+        let more = bytes - self.bytes;
+        state.waiting(share).insert(number, Wait { more, waker: waker.clone() });
+        self.place = Some(Place { number, share, target: bytes });
+        drop(state);
+        // Room may have come back since it was looked for.
+        self.budget.change(|_| ());
+        false
+    }
+
+    fn took(&mut self, bytes: usize, share: Share) {
+        self.bytes += bytes;
+        if share == Share::Huge {
+            self.huge += bytes;
+        }
+    }
+
+    /// Sets to `bytes`, past the limit if need be: for memory that is already held. A place among
+    /// those who wait is kept.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        if bytes == self.bytes {
+            return;
+        }
+        let huge = self.huge.min(bytes);
+        let (fewer, fewer_huge) = (self.bytes.saturating_sub(bytes), self.huge - huge);
+        let more = bytes.saturating_sub(self.bytes);
+        let place = self.place;
+        self.budget.change(|state| {
+            state.take(more, Share::Ordinary);
+            state.give_back(fewer, fewer_huge);
+            if let Some(place) = place
+                && let Some(wait) = state.waiting(place.share).get_mut(&place.number)
+            {
+                wait.more = place.target.saturating_sub(bytes);
+            }
+        });
+        (self.bytes, self.huge) = (bytes, huge);
+    }
+
+    /// Gives everything back, and up the place among those who wait.
+    pub(crate) fn clear(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.budget.change(|state| leave(state, place));
+        }
+        self.set(0);
     }
 
     /// Hands everything taken so far to a new holder.
     pub(crate) fn split(&mut self) -> Self {
-        Self { budget: Arc::clone(&self.budget), bytes: std::mem::take(&mut self.bytes) }
+        let (bytes, huge) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.huge));
+        Self { budget: Arc::clone(&self.budget), bytes, huge, place: None }
+    }
+}
+
+/// Gives up a place, and what may have been granted to it.
+fn leave(state: &mut State, place: Place) {
+    if state.waiting(place.share).remove(&place.number).is_none()
+        && let Some(bytes) = state.granted.remove(&place.number)
+    {
+        state.give_back(bytes, if place.share == Share::Huge { bytes } else { 0 });
     }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.budget.release(self.bytes);
-        }
+        self.clear();
     }
 }
 

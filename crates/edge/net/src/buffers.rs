@@ -13,8 +13,9 @@ use crate::sys;
 
 /// What is kept for the next frames at most, for the whole process.
 pub(crate) const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// Larger buffers are not kept.
+/// Larger buffers are not kept, and smaller ones never asked for.
 const KEPT_BUFFER_BYTES_MAX: usize = 2 * 1024 * 1024 + UNIT_BYTES;
+const KEPT_BUFFER_BYTES_MIN: usize = 2 * UNIT_BYTES;
 /// Sizes are multiples of this, so that frames of about the same size fit each other's buffers.
 const UNIT_BYTES: usize = 64 * 1024;
 
@@ -57,7 +58,7 @@ impl Buffers {
     }
 
     fn give_back(&self, map: MmapMut) {
-        if map.len() > KEPT_BUFFER_BYTES_MAX {
+        if !(KEPT_BUFFER_BYTES_MIN..=KEPT_BUFFER_BYTES_MAX).contains(&map.len()) {
             return;
         }
         let mut over = Vec::new();

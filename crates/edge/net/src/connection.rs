@@ -403,25 +403,18 @@ impl<S: Service> Connection<S> {
         }
     }
 
-    /// Room to read into, or `None` when memory has run out; then the task is woken when some
-    /// is given back.
+    /// Room to read into, or `None` when memory has run out; then the task is woken when it is
+    /// its turn to have some.
     fn room(&mut self, cx: &mut Context<'_>) -> Result<Option<usize>, End> {
         let max = self.frame_bytes_max();
-        for attempt in 0..2 {
-            let room = self.frames.room(max, || self.reactor.take_scratch());
-            match room {
-                Ok(Some(room)) => return Ok(Some(room)),
-                // Frames at fault are met when it is their turn.
-                Err(RoomFault::Size(_)) => return Ok(Some(0)),
-                Err(fault @ RoomFault::System(_)) => {
-                    return Err(End::new(CloseReason::Memory, fault.to_string()));
-                }
-                // Asked again once the waker is in place: memory may have come back in between.
-                Ok(None) if attempt == 0 => self.reactor.local.budget.wait(cx.waker()),
-                Ok(None) => {}
+        match self.frames.room(max, cx.waker(), || self.reactor.take_scratch()) {
+            Ok(room) => Ok(room),
+            // Frames at fault are met when it is their turn.
+            Err(RoomFault::Size(_)) => Ok(Some(0)),
+            Err(fault @ RoomFault::System(_)) => {
+                Err(End::new(CloseReason::Memory, fault.to_string()))
             }
         }
-        Ok(None)
     }
 
     fn note_pause(&mut self, paused: bool, now: Now) {
@@ -452,9 +445,11 @@ impl<S: Service> Connection<S> {
                 paused: std::time::Duration::ZERO,
                 paused_since: self.paused.then_some(now),
                 received: 0,
+                total: 0,
                 held: 0,
             });
             half.received = self.frames.len();
+            half.total = self.frames.total_or_zero(self.frame_bytes_max());
             half.held = self.frames.held();
             half
         });

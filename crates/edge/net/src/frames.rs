@@ -3,19 +3,19 @@
 //! Small frames are slices of one buffer that the reactor lends to the connection being polled;
 //! large ones get a buffer of their own, so that they are received in place and their memory
 //! returns when they are dropped. A claimed size is checked before anything is done with it, and
-//! never believed: memory is used and counted as bytes arrive, and no more address space is set
-//! aside than 2 MiB or four times what has come.
+//! never believed: memory is used as bytes arrive. Beyond its first 64 KiB a frame asks for all
+//! it needs at once, so that no frame ever holds memory and waits for more.
 
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
-use crate::budget::Charge;
+use crate::budget::{Charge, Share};
 use crate::buffers::{Buffer, Buffers};
 use crate::reactor::SCRATCH_BYTES;
 use crate::settings::ReactorSettings;
@@ -24,11 +24,6 @@ use crate::settings::ReactorSettings;
 pub(crate) const PREFIX_BYTES: usize = 4;
 /// The smallest request: api key, version, correlation id.
 pub(crate) const FRAME_BYTES_MIN: usize = 8;
-/// How much larger than what has arrived a buffer above [`EXPECTED_BYTES_MAX`] may be. Its pages
-/// are in memory only as far as they were filled.
-const GROWTH: usize = 4;
-/// How much of a huge frame is asked of the budget at a time.
-const STEP_BYTES: usize = 256 * 1024;
 /// The largest buffer that is made ready because the previous frame was that large. Batches of
 /// the largest default size (1 MiB and a header) fit.
 const EXPECTED_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -127,6 +122,11 @@ impl Frames {
         }
     }
 
+    /// As [`Frames::total`], 0 while it is not known or at fault.
+    pub(crate) fn total_or_zero(&self, max: usize) -> usize {
+        self.total(max).ok().flatten().unwrap_or(0)
+    }
+
     /// The beginning of the next frame, once enough of it is here to know what it asks.
     pub(crate) fn head(&self) -> Option<&[u8]> {
         let head = self.bytes().get(PREFIX_BYTES..)?;
@@ -155,7 +155,7 @@ impl Frames {
     pub(crate) fn abandon(&mut self) {
         self.hold = Hold::Leftover(BytesMut::new());
         self.expected = 0;
-        self.charge.set(0);
+        self.charge.clear();
     }
 
     /// Cuts the next frame off, if it is here whole.
@@ -182,17 +182,20 @@ impl Frames {
         let mut rest = Bytes::from_owner(buffer);
         let frame = rest.split_to(total);
         self.hold = Hold::Behind(rest);
-        if total > SCRATCH_BYTES {
-            self.expected = total.min(EXPECTED_BYTES_MAX);
+        // Not after a huge one: many would hold this much and wait for the rest.
+        if total > SCRATCH_BYTES && total <= EXPECTED_BYTES_MAX {
+            self.expected = total;
         }
         (frame.slice(PREFIX_BYTES..), Some(self.charge.split()))
     }
 
     /// Makes room to read into, taking the reactor's buffer from `lend` if it fits; how many
-    /// bytes may be read, or `None` if there is no memory for them now.
+    /// bytes may be read, or `None` if there is no memory for them now: then `waker` is woken
+    /// when it is this frame's turn.
     pub(crate) fn room(
         &mut self,
         max: usize,
+        waker: &Waker,
         lend: impl FnOnce() -> BytesMut,
     ) -> Result<Option<usize>, RoomFault> {
         let len = self.len();
@@ -200,7 +203,7 @@ impl Frames {
         let is_own = matches!(self.hold, Hold::Own(_));
         // A frame that is here whole and may not start yet is read past like a small one.
         match total.filter(|total| *total > len) {
-            Some(total) if total > SCRATCH_BYTES || is_own => return self.room_for(total),
+            Some(total) if total > SCRATCH_BYTES || is_own => return self.room_for(total, waker),
             None if is_own && len < PREFIX_BYTES => return Ok(Some(self.admitted - len)),
             _ => {}
         }
@@ -225,7 +228,7 @@ impl Frames {
     /// Makes ready for a frame as large as the last one; false if there is no memory for it.
     fn expect(&mut self) -> Result<bool, RoomFault> {
         let bytes = self.expected;
-        if !self.charge.try_raise_within(beyond_allowance(bytes), usize::MAX) {
+        if !self.charge.try_raise(beyond_allowance(bytes), Share::Ordinary) {
             return Ok(false);
         }
         self.hold = Hold::Own(self.buffers.warm(bytes)?);
@@ -233,8 +236,9 @@ impl Frames {
         Ok(true)
     }
 
-    /// Room for more of a frame of `total` bytes in a buffer of its own.
-    fn room_for(&mut self, total: usize) -> Result<Option<usize>, RoomFault> {
+    /// Room for more of a frame of `total` bytes in a buffer of its own: first for what nobody
+    /// counts, then for all of it.
+    fn room_for(&mut self, total: usize, waker: &Waker) -> Result<Option<usize>, RoomFault> {
         let len = self.len();
         let has = match &self.hold {
             Hold::Own(buffer) => buffer.capacity(),
@@ -243,15 +247,16 @@ impl Frames {
         if len < has && len < self.admitted {
             return Ok(Some(self.admitted.min(has).min(total) - len));
         }
-        let capacity = if len < has { has } else { capacity_for(total, len) };
-        // What is moved from one mapping to the next is there twice for a moment.
-        let twice = if has > 0 && capacity > has { len } else { 0 };
-        let end = capacity.min(total).min(step_end(total, len));
-        let spare = if total > HUGE_BYTES { 4 } else { usize::MAX };
-        if !self.charge.try_raise_within(beyond_allowance(end + twice), spare) {
+        let is_new = len < ReactorSettings::ALLOWANCE_BYTES;
+        let end = if is_new { total.min(ReactorSettings::ALLOWANCE_BYTES) } else { total };
+        let share = if total > HUGE_BYTES { Share::Huge } else { Share::Ordinary };
+        if !self.charge.raise_or_wait(beyond_allowance(end), share, waker) {
             return Ok(None);
         }
-        if capacity > has {
+        // Address space for what a huge frame claims is set aside once that is counted. Smaller
+        // ones are spared the move.
+        let capacity = if share == Share::Huge { end } else { total };
+        if end > has {
             self.move_to_own(capacity)?;
         }
         self.charge.set(beyond_allowance(end));
@@ -312,30 +317,6 @@ impl Frames {
         if let Hold::Scratch(lent) = std::mem::replace(&mut self.hold, Hold::Leftover(kept)) {
             give(lent);
         }
-    }
-}
-
-/// The size of the next buffer for a frame of `total` bytes of which `len` are here: the frame's,
-/// or a quarter of it, or a quarter of that ... So a move always leaves most of the frame to come,
-/// and needs no more memory for a moment than half of it.
-fn capacity_for(total: usize, len: usize) -> usize {
-    let mut capacity = total;
-    while capacity > EXPECTED_BYTES_MAX && capacity / GROWTH > len {
-        capacity /= GROWTH;
-    }
-    capacity
-}
-
-/// How far a frame of `total` bytes is received next, before more is asked of the budget. First
-/// what nobody counts. Then all of a frame of ordinary size, so that such frames never hold memory
-/// and wait for each other; but only steps of a huge one, whose claim would keep out others.
-fn step_end(total: usize, len: usize) -> usize {
-    if len < ReactorSettings::ALLOWANCE_BYTES {
-        total.min(ReactorSettings::ALLOWANCE_BYTES)
-    } else if total <= HUGE_BYTES {
-        total
-    } else {
-        total.min(len + STEP_BYTES)
     }
 }
 

@@ -20,6 +20,9 @@ const STUCK_PART: usize = 8;
 /// give the rest a little more to wait with.
 const DEADLOCKED_PART: usize = 2;
 
+/// How long a frame that holds memory others wait for may take to show its pace.
+const PACE_GRACE: Duration = Duration::from_secs(2);
+
 /// How many deadlines a frame waits for memory while others, who have some, make progress.
 const PATIENCE: u32 = 4;
 
@@ -61,11 +64,20 @@ pub(crate) struct HalfFrame {
     pub(crate) paused_since: Option<Now>,
     /// Bytes received of it.
     pub(crate) received: usize,
+    /// Its size, 0 while that is not known.
+    pub(crate) total: usize,
     /// Shared memory it holds, in bytes.
     pub(crate) held: usize,
 }
 
 impl HalfFrame {
+    /// Whether it holds memory and comes so slowly that it would not be here within its deadline.
+    fn is_behind(&self, now: Now, deadline: Duration) -> bool {
+        let took = now.since(self.began).saturating_sub(self.paused);
+        let due = self.total as f64 * took.as_secs_f64();
+        self.held > 0 && took > PACE_GRACE && due > self.received as f64 * deadline.as_secs_f64()
+    }
+
     fn standing(&self) -> Standing {
         match self.paused_since {
             _ if self.held == 0 => Standing::default(),
@@ -118,8 +130,12 @@ impl Vitals {
             let rate = settings.frame_bytes_per_second_min.max(1);
             let mut earned = Duration::from_secs_f64(half.received as f64 / rate as f64);
             if under_pressure {
-                // Others wait for this memory: slow sending earns nothing now.
+                // Others wait for this memory: slow sending earns nothing now, and what will not
+                // be here in time is ended before others have waited for it in vain.
                 earned = Duration::ZERO;
+                if half.is_behind(now, settings.frame_deadline) {
+                    return Some(CloseReason::FrameTimeout);
+                }
             }
             let allowed = settings.frame_deadline + half.paused + earned;
             if now.since(half.began) > allowed {

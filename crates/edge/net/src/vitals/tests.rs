@@ -7,7 +7,7 @@ use std::time::Duration;
 use jocko_types::Now;
 
 use super::{HalfFrame, Table, Vitals};
-use crate::budget::{Budget, Charge};
+use crate::budget::{Budget, Charge, Share};
 use crate::metrics::CloseReason;
 use crate::settings::ConnectionSettings;
 
@@ -29,6 +29,7 @@ fn half(began: u64, received: usize, paused_since: Option<u64>) -> HalfFrame {
         paused: Duration::ZERO,
         paused_since: paused_since.map(at),
         received,
+        total: 0,
         held: 0,
     }
 }
@@ -39,12 +40,12 @@ fn holding(held: usize, half: HalfFrame) -> HalfFrame {
 }
 
 /// A budget that somebody waits for.
-fn pressed() -> (Arc<Budget>, Charge) {
+fn pressed() -> (Arc<Budget>, [Charge; 2]) {
     let budget = Budget::new(1000);
-    let mut charge = Charge::none(&budget);
+    let (mut charge, mut waits) = (Charge::none(&budget), Charge::none(&budget));
     charge.set(1000);
-    budget.wait(std::task::Waker::noop());
-    (budget, charge)
+    assert!(!waits.raise_or_wait(1, Share::Ordinary, std::task::Waker::noop()));
+    (budget, [charge, waits])
 }
 
 #[test]
@@ -63,6 +64,32 @@ fn frames_overstay_by_their_age_less_what_they_earned_and_what_was_our_doing() {
         let mut frame = half(began, received, None);
         frame.paused = Duration::from_secs(paused);
         let (busy, _charge) = pressed();
+        for (budget, ended) in [(Budget::new(1000), calm), (busy, pressure)] {
+            let table = Table::default();
+            let vitals = connection(&table, Some(frame));
+            table.sweep(at(now), &budget);
+            let wanted = ended.then_some(CloseReason::FrameTimeout);
+            assert_eq!(vitals.kill.take(), wanted, "{frame:?} at {now}");
+        }
+    }
+}
+
+#[test]
+fn frames_that_hold_memory_others_wait_for_must_come_at_a_pace() {
+    let rows = [
+        // bytes of 3000 here, held, paused for, now, ended without and with pressure
+        (199, 100, 0, 2, false, false),
+        (299, 100, 0, 3, false, true),
+        (300, 100, 0, 3, false, false),
+        (299, 100, 1, 3, false, false),
+        (299, 0, 0, 3, false, false),
+        (1999, 100, 0, 20, false, true),
+        (2000, 100, 0, 20, false, false),
+    ];
+    for (received, held, paused, now, calm, pressure) in rows {
+        let paused = Duration::from_secs(paused);
+        let frame = HalfFrame { total: 3000, held, paused, ..half(0, received, None) };
+        let (busy, _charges) = pressed();
         for (budget, ended) in [(Budget::new(1000), calm), (busy, pressure)] {
             let table = Table::default();
             let vitals = connection(&table, Some(frame));

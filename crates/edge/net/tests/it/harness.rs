@@ -73,6 +73,17 @@ impl Script {
         self.gates.lock().unwrap().insert(key, gate);
         released
     }
+
+    /// The test's file, after a length prefix and four bytes of header.
+    fn file_reply(&self) -> Reply {
+        let (file, position, len) = self.file.lock().unwrap().clone().unwrap();
+        let mut header = BytesMut::new();
+        header.put_u32(u32::try_from(len + 4).unwrap());
+        header.put_u32(0xfeed_beef);
+        let mut reply = Reply::new(header.freeze());
+        reply.push(Piece::File { file, position, len });
+        reply
+    }
 }
 
 pub(crate) struct Session {
@@ -130,7 +141,7 @@ impl Service for Scripted {
                 Call::Admitting(Box::pin(async move {
                     let _ = released.await;
                     script.note(format!("admitted{key}"));
-                    if key % 2 == 0 {
+                    if key.is_multiple_of(2) {
                         return Call::Reply(answer);
                     }
                     let released = script.gate(key + 100);
@@ -165,15 +176,7 @@ impl Service for Scripted {
             }
             op::THROTTLE => Call::Reply(answer.throttled(Duration::from_millis(u64::from(key)))),
             op::BIG => Call::Reply(reply(&vec![7; usize::from(key) * 1024])),
-            op::FILE => {
-                let (file, position, len) = self.0.file.lock().unwrap().clone().unwrap();
-                let mut header = BytesMut::new();
-                header.put_u32(u32::try_from(len + 4).unwrap());
-                header.put_u32(0xfeed_beef);
-                let mut reply = Reply::new(header.freeze());
-                reply.push(Piece::File { file, position, len });
-                Call::Reply(reply)
-            }
+            op::FILE => Call::Reply(self.0.file_reply()),
             _ => Call::Reply(answer),
         }
     }
