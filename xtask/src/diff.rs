@@ -54,7 +54,9 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         let options = kafka_options(&folder.path().join("other-kafka"));
         Side::Kafka(kafka::Kafka::start(root, &options)?)
     } else {
-        let options = jocko::Options::new(folder.path().join("jocko"));
+        let mut options = jocko::Options::new(folder.path().join("jocko"));
+        // As the Kafka beside it is told: scenarios of groups must not wait for more members.
+        options.arguments = vec!["--groups-initial-rebalance-delay".into(), "0ms".into()];
         Side::Jocko(jocko::Jocko::start(root, &options)?)
     };
     let status = Command::new(env!("CARGO"))

@@ -52,8 +52,8 @@ pub use command::{
     ReplicaAssignment, Reply, TopicRef,
 };
 pub use decide::{
-    FEATURES, Feature, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK, RECORDS_PER_REQUEST_MAX,
-    bootstrap, decide, decide_batch,
+    FEATURES, Feature, GROUP_VERSION, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK,
+    RECORDS_PER_REQUEST_MAX, bootstrap, decide, decide_batch,
 };
 pub use delta::{ClusterDelta, PartitionChange};
 pub use image::{Broker, BrokerState, ClusterImage, Partition, Topic};

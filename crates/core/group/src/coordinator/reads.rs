@@ -36,11 +36,14 @@ impl Coordinator {
 
     /// The groups in one of these states and of one of these types ("classic", "consumer"),
     /// however their letters are cased; no state or type named asks for all (KIP-518, KIP-848).
+    /// Blanks around a state do not count, as in Kafka.
     #[must_use]
     pub fn list(&self, states: &[String], types: &[String]) -> Vec<ListedGroup> {
-        let asked = |names: &[String], name: &str| {
+        let asked = |names: &[&str], name: &str| {
             names.is_empty() || names.iter().any(|asked| asked.eq_ignore_ascii_case(name))
         };
+        let states: Vec<&str> = states.iter().map(|state| state.trim()).collect();
+        let types: Vec<&str> = types.iter().map(String::as_str).collect();
         self.groups
             .iter()
             .map(|(group_id, group)| ListedGroup {
@@ -49,7 +52,7 @@ impl Coordinator {
                 state: group.state(),
                 kind: group.kind(),
             })
-            .filter(|group| asked(states, group.state) && asked(types, group.kind))
+            .filter(|group| asked(&states, group.state) && asked(&types, group.kind))
             .collect()
     }
 

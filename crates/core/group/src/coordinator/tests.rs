@@ -71,3 +71,18 @@ fn much_is_deleted_in_several_batches() {
         assert_eq!(stage.coordinator.groups().count(), 0, "{command:?}");
     }
 }
+
+/// As Kafka reads them: blanks around a state are nothing, around a type they are something.
+#[test]
+fn states_are_trimmed_and_types_are_not() {
+    let mut stage = Stage::new();
+    commit_many(&mut stage, 1);
+    let listed = |states: &[&str], types: &[&str]| {
+        let owned = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| String::from(*name)).collect()
+        };
+        stage.coordinator.list(&owned(states), &owned(types)).len()
+    };
+    assert_eq!(listed(&[" empty "], &["CLASSIC"]), 1);
+    assert_eq!(listed(&["Empty"], &[" classic"]), 0);
+}

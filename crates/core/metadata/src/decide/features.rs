@@ -26,8 +26,11 @@ pub(super) const METADATA_VERSION: Feature = Feature {
     max: 30,
 };
 
+/// The feature that lets groups speak the consumer protocol (KIP-848) from level 1 on.
+pub const GROUP_VERSION: Feature = Feature { name: "group.version", min: 0, max: 1 };
+
 /// Every feature this release knows, by name.
-pub const FEATURES: &[Feature] = &[METADATA_VERSION];
+pub const FEATURES: &[Feature] = &[GROUP_VERSION, METADATA_VERSION];
 
 impl Decider<'_> {
     /// All updates or none: the answer is the first refusal.
@@ -83,6 +86,11 @@ impl Decider<'_> {
                     "Can't downgrade the version of this feature without setting the upgrade type \
                      to either safe or unsafe downgrade: it is {current} now."
                 )),
+                FeatureDirection::SafeDowngrade | FeatureDirection::UnsafeDowngrade
+                    if feature.name != METADATA_VERSION.name =>
+                {
+                    Ok(())
+                }
                 FeatureDirection::SafeDowngrade
                 | FeatureDirection::UnsafeDowngrade
                 | FeatureDirection::Unknown(_) => invalid(format!(

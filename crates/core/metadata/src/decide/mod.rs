@@ -22,7 +22,7 @@ use jocko_types::{BrokerEpoch, ErrorCode, Timestamp, Uuid};
 
 use features::METADATA_VERSION;
 
-pub use features::{FEATURES, Feature};
+pub use features::{FEATURES, Feature, GROUP_VERSION};
 pub use producer_ids::PRODUCER_ID_BLOCK;
 
 /// The most partitions that one request may create, as in Kafka: what a request asks for costs
@@ -38,16 +38,18 @@ pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// disagree about it would disagree about what is committed (KIP-966).
 #[must_use]
 pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
+    let level = |feature: Feature| MetadataRecord::FeatureLevel {
+        name: feature.name.to_owned(),
+        level: feature.max,
+    };
     vec![
         MetadataRecord::Cluster {
             cluster_id,
             created: now,
             last_broker_epoch: BrokerEpoch::new(0),
         },
-        MetadataRecord::FeatureLevel {
-            name: METADATA_VERSION.name.to_owned(),
-            level: METADATA_VERSION.max,
-        },
+        level(METADATA_VERSION),
+        level(GROUP_VERSION),
         MetadataRecord::Config {
             resource: ConfigResource::Cluster,
             name: "min.insync.replicas".to_owned(),

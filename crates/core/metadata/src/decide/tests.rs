@@ -56,7 +56,9 @@ fn a_cluster_begins_with_its_identity() {
     image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(5)));
     assert_eq!(image.cluster_id(), Some(Uuid::from_bytes([1; 16])));
     assert_eq!(image.created(), Timestamp::from_millis(5));
-    assert_eq!(image.feature(METADATA_VERSION.name), METADATA_VERSION.max);
+    for feature in FEATURES {
+        assert_eq!(image.feature(feature.name), feature.max, "{}", feature.name);
+    }
     let cluster = image.configs(&ConfigResource::Cluster);
     assert_eq!(cluster.get("min.insync.replicas").map(String::as_str), Some("1"));
 }

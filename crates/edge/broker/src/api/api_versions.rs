@@ -32,7 +32,12 @@ pub(crate) fn handle(
     let published = session.context.published.load();
     let response = ApiVersionsResponse {
         api_keys: ADVERTISED.iter().map(line).collect(),
-        supported_features: FEATURES.iter().map(supported).collect(),
+        // Clients before version 4 cannot read a lowest level of 0 (KAFKA-17011).
+        supported_features: FEATURES
+            .iter()
+            .filter(|feature| version >= 4 || feature.min > 0)
+            .map(supported)
+            .collect(),
         finalized_features: published.image.features().map(finalized).collect(),
         finalized_features_epoch: published.index,
         ..Default::default()

@@ -1,5 +1,6 @@
 //! ConsumerGroupDescribe (key 69, versions 0-1): consumer groups with their members (KIP-848).
 
+use super::consumer_group_heartbeat::speaks_consumer_protocol;
 use crate::groups::Reading;
 use crate::operations;
 use crate::published::Published;
@@ -15,7 +16,9 @@ use jocko_types::{ErrorCode, PartitionIndex, TopicId};
 use std::collections::BTreeMap;
 
 /// A group, or why there is none to describe.
-type Found = Result<DescribedConsumerGroup, (ErrorCode, String)>;
+type Found = Result<DescribedConsumerGroup, Refusal>;
+/// An error, with words where Kafka has some.
+type Refusal = (ErrorCode, Option<String>);
 
 pub(crate) fn handle(
     session: &mut Session,
@@ -24,6 +27,13 @@ pub(crate) fn handle(
     let request = ConsumerGroupDescribeRequest::decode(&mut exchange.body, exchange.version)?;
     let answer = exchange.answer();
     let operations = operations::shown(request.include_authorized_operations, operations::GROUP);
+    if !speaks_consumer_protocol(&session.context) {
+        let refusal = (ErrorCode::UnsupportedVersion, None);
+        let groups = request.group_ids.into_iter().map(|group_id| refused(group_id, &refusal));
+        let response =
+            ConsumerGroupDescribeResponse { groups: groups.collect(), ..Default::default() };
+        return Ok(answer.now(&response));
+    }
     let published = session.context.published.load_full();
     let read: Vec<(String, Result<Reading<Found>, ErrorCode>)> = request
         .group_ids
@@ -40,7 +50,7 @@ pub(crate) fn handle(
                 Ok(reading) => reading.settled().await,
                 Err(error) => Err(error),
             };
-            let found = found.unwrap_or_else(|error| Err((error, error.name().to_owned())));
+            let found = found.unwrap_or_else(|error| Err((error, None)));
             groups.push(shown(&published, group_id, found, operations));
         }
         let response = ConsumerGroupDescribeResponse { groups, ..Default::default() };
@@ -49,26 +59,22 @@ pub(crate) fn handle(
 }
 
 fn read(session: &Session, group_id: &str) -> Result<Reading<Found>, ErrorCode> {
+    if group_id.is_empty() {
+        return Err(ErrorCode::InvalidGroupId);
+    }
     let context = &session.context;
     let shard = context.groups.shard(context, group_id)?;
     shard.read(context, &session.reactor, |coordinator, cx| {
         coordinator
             .describe_consumer(group_id, cx.policy, cx.topics)
-            .map_err(|message| (ErrorCode::GroupIdNotFound, message))
+            .map_err(|message| (ErrorCode::GroupIdNotFound, Some(message)))
     })
 }
 
 fn shown(published: &Published, group_id: String, found: Found, operations: i32) -> DescribedGroup {
     let group = match found {
         Ok(group) => group,
-        Err((error, message)) => {
-            return DescribedGroup {
-                error_code: error.code(),
-                error_message: Some(message),
-                group_id,
-                ..Default::default()
-            };
-        }
+        Err(refusal) => return refused(group_id, &refusal),
     };
     DescribedGroup {
         group_id,
@@ -79,6 +85,15 @@ fn shown(published: &Published, group_id: String, found: Found, operations: i32)
         members: group.members.into_iter().map(|each| member(published, each)).collect(),
         authorized_operations: operations,
         error_message: None,
+        ..Default::default()
+    }
+}
+
+fn refused(group_id: String, (error, message): &Refusal) -> DescribedGroup {
+    DescribedGroup {
+        error_code: error.code(),
+        error_message: message.clone(),
+        group_id,
         ..Default::default()
     }
 }

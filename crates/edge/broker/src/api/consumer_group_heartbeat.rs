@@ -1,9 +1,11 @@
 //! ConsumerGroupHeartbeat (key 68, versions 0-1): all that a member of a consumer group says and
 //! hears (KIP-848).
 
+use crate::context::Context;
 use crate::groups::asking::{Worth, ask, client_host};
 use crate::session::{Exchange, Session};
 use jocko_group::{Answer, Command, ConsumerHeartbeat, ConsumerHeartbeatAnswer};
+use jocko_metadata::GROUP_VERSION;
 use jocko_net::Call;
 use jocko_protocol::rpc::consumer_group_heartbeat_request::ConsumerGroupHeartbeatRequest;
 use jocko_protocol::rpc::consumer_group_heartbeat_response::{
@@ -19,6 +21,13 @@ pub(crate) fn handle(
 ) -> Result<Call, DecodeError> {
     let version = exchange.version;
     let request = ConsumerGroupHeartbeatRequest::decode(&mut exchange.body, version)?;
+    if !speaks_consumer_protocol(&session.context) {
+        let refusal = ConsumerGroupHeartbeatResponse {
+            error_message: None,
+            ..refused(ErrorCode::UnsupportedVersion)
+        };
+        return Ok(exchange.answer().now(&refusal));
+    }
     let group_id = request.group_id.clone();
     let heartbeat = ConsumerHeartbeat {
         group_id: request.group_id,
@@ -51,6 +60,11 @@ pub(crate) fn handle(
     };
     let command = Command::ConsumerHeartbeat(heartbeat);
     Ok(ask(session, exchange.answer(), &group_id, command, Worth::Always, respond))
+}
+
+/// Whether the cluster's feature `group.version` allows groups of this kind.
+pub(super) fn speaks_consumer_protocol(context: &Context) -> bool {
+    context.published.load().image.feature(GROUP_VERSION.name) >= GROUP_VERSION.max
 }
 
 fn response(given: ConsumerHeartbeatAnswer) -> ConsumerGroupHeartbeatResponse {

@@ -70,11 +70,17 @@ fn shown(group_id: String, found: Found, version: i16, shows_operations: bool) -
             error_message: None,
             ..Default::default()
         },
-        Err((ErrorCode::GroupIdNotFound, message)) => DescribedGroup {
+        Err((ErrorCode::GroupIdNotFound, message)) if version >= SAYS_MISSING => DescribedGroup {
             group_id,
             group_state: "Dead".to_owned(),
-            error_code: if version >= SAYS_MISSING { ErrorCode::GroupIdNotFound.code() } else { 0 },
-            error_message: (version >= SAYS_MISSING).then_some(message),
+            error_code: ErrorCode::GroupIdNotFound.code(),
+            error_message: Some(message),
+            ..Default::default()
+        },
+        Err((ErrorCode::GroupIdNotFound, _)) => DescribedGroup {
+            group_id,
+            group_state: "Dead".to_owned(),
+            error_message: None,
             authorized_operations: operations,
             ..Default::default()
         },

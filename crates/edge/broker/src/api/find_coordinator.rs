@@ -50,14 +50,15 @@ fn respond(
     if answer.version >= BATCHED {
         let coordinators = keys.into_iter().map(|key| {
             let found = find(&key);
-            shown(key, found)
+            shown(key, found, "")
         });
         return FindCoordinatorResponse {
             coordinators: coordinators.collect(),
             ..Default::default()
         };
     }
-    let one = shown(String::new(), find(keys.first().map_or("", String::as_str)));
+    // The words of old: Kafka's name for no error.
+    let one = shown(String::new(), find(keys.first().map_or("", String::as_str)), "NONE");
     FindCoordinatorResponse {
         error_code: one.error_code,
         error_message: one.error_message,
@@ -103,14 +104,14 @@ fn find(context: &Context, key: &str, kind: i8, own_address: &(String, u16)) -> 
     }
 }
 
-fn shown(key: String, found: Found) -> Coordinator {
+fn shown(key: String, found: Found, no_error: &str) -> Coordinator {
     match found {
         Ok((id, host, port)) => Coordinator {
             key,
             node_id: id.get(),
             host,
             port: i32::from(port),
-            error_message: None,
+            error_message: Some(no_error.to_owned()),
             ..Default::default()
         },
         Err((code, message)) => Coordinator {

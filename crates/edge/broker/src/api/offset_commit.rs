@@ -32,6 +32,8 @@ pub(crate) fn handle(
     let topics: Vec<OffsetCommitResponseTopic> = request
         .topics
         .into_iter()
+        // A topic without partitions is not answered, as in Kafka.
+        .filter(|topic| !topic.partitions.is_empty())
         .map(|topic| sort_out(&published, topic, version, &mut offsets))
         .collect();
     let response = OffsetCommitResponse { topics, ..Default::default() };

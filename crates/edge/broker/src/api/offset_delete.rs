@@ -50,9 +50,6 @@ pub(crate) fn handle(
         known.push((topic.clone(), there));
     }
     let answer = exchange.answer();
-    if known.iter().all(|(_, partitions)| partitions.is_empty()) {
-        return Ok(answer.now(&respond(asked, errors, Vec::new())));
-    }
     let group_id = request.group_id.clone();
     let command = Command::DeleteOffsets { group_id: request.group_id, topics: known };
     let respond = move |given| match given {
@@ -65,7 +62,8 @@ pub(crate) fn handle(
     Ok(ask(session, answer, &group_id, command, Worth::Always, respond))
 }
 
-/// Puts the coordinator's answers into the places that were left for them.
+/// Puts the coordinator's answers into the places that were left for them. A topic without
+/// partitions is not answered, as in Kafka.
 fn respond(
     asked: Asked,
     errors: Vec<Vec<ErrorCode>>,
@@ -81,5 +79,6 @@ fn respond(
         });
         OffsetDeleteResponseTopic { name, partitions: partitions.collect() }
     });
+    let topics = topics.filter(|topic| !topic.partitions.is_empty());
     OffsetDeleteResponse { topics: topics.collect(), ..Default::default() }
 }

@@ -25,6 +25,8 @@ mod appending;
 
 /// The most of a timeout that is honoured: a client may say 24 days.
 const TIMEOUT_MAX: Duration = Duration::from_secs(15 * 60);
+/// The client id that Kafka's tools use to repair what brokers keep for themselves.
+const ADMIN_CLIENT: &str = "__admin_client";
 /// "Not known" in an answer.
 const NONE: i64 = -1;
 
@@ -33,6 +35,8 @@ const NONE: i64 = -1;
 struct Terms {
     version: i16,
     acks: Acks,
+    /// Whether the client may write to the broker's own topics.
+    is_admin: bool,
     now: Timestamp,
     ticket: Option<Ticket>,
 }
@@ -88,6 +92,7 @@ pub(crate) fn handle(
     let terms = Terms {
         version,
         acks,
+        is_admin: exchange.client_id == ADMIN_CLIENT,
         now: session.reactor.wall(),
         ticket: waiter.as_ref().map(Waiter::ticket),
     };

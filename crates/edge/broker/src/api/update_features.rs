@@ -36,18 +36,13 @@ pub(crate) fn handle(
 }
 
 fn update(version: i16, key: FeatureUpdateKey) -> FeatureUpdate {
-    let direction = if version == 0 {
-        match key.allow_downgrade {
-            false => FeatureDirection::Upgrade,
-            true => FeatureDirection::SafeDowngrade,
-        }
-    } else {
-        match key.upgrade_type {
-            1 => FeatureDirection::Upgrade,
-            2 => FeatureDirection::SafeDowngrade,
-            3 => FeatureDirection::UnsafeDowngrade,
-            other => FeatureDirection::Unknown(other),
-        }
+    // As in Kafka, the first version's wish to lower a level is not heard.
+    let direction = match key.upgrade_type {
+        _ if version == 0 => FeatureDirection::Upgrade,
+        1 => FeatureDirection::Upgrade,
+        2 => FeatureDirection::SafeDowngrade,
+        3 => FeatureDirection::UnsafeDowngrade,
+        other => FeatureDirection::Unknown(other),
     };
     FeatureUpdate { name: key.feature, level: key.max_version_level, direction }
 }

@@ -4,6 +4,7 @@
 
 use super::{Draft, Pending, Rejected, Terms, failure, hosted, success};
 use crate::context::Context;
+use crate::internal::is_internal;
 use crate::published::Hosted;
 use bytes::Bytes;
 use jocko_net::Reactor;
@@ -54,6 +55,18 @@ enum Verdict<'r> {
     Bad(BatchError),
     /// Nothing yet: it takes too long here.
     Heavy,
+}
+
+/// Whether what was sent is not one batch of the present format.
+fn is_no_batch(error: &BatchError) -> bool {
+    matches!(
+        error.fault(),
+        BatchFault::Truncated { .. }
+            | BatchFault::OldFormat { .. }
+            | BatchFault::NoBatch
+            | BatchFault::MoreThanOneBatch
+            | BatchFault::ZstdNotAllowed
+    )
 }
 
 impl Appending {
@@ -118,7 +131,18 @@ impl Appending {
         rules.now = terms.now;
         // KIP-110: clients that old cannot read zstd back.
         rules.zstd_allowed = terms.version >= 7;
-        match self.validate(records, &rules) {
+        let verdict = self.validate(records, &rules);
+        if !terms.is_admin && is_internal(&hosted.partition.name().topic) {
+            return Ok(Err(match verdict {
+                // As in Kafka, what is no batch at all comes first.
+                Verdict::Bad(error) if is_no_batch(&error) => refused(&error, hosted, terms),
+                Verdict::Bad(_) | Verdict::Good(_) | Verdict::Heavy => Rejected {
+                    message: Some("only brokers write to an internal topic".to_owned()),
+                    ..ErrorCode::InvalidTopicException.into()
+                },
+            }));
+        }
+        match verdict {
             Verdict::Heavy => Err((records, rules)),
             Verdict::Good(batch) => Ok(put(context, hosted, &batch, terms)),
             Verdict::Bad(error) => Ok(Err(refused(&error, hosted, terms))),
