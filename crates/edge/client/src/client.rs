@@ -1,11 +1,17 @@
 //! A cluster as a client sees it: who leads what, and the questions a command line asks.
 
+mod administering;
+mod committed;
+mod groups;
 mod reading;
 mod writing;
 
 #[cfg(test)]
 mod tests;
 
+pub use administering::Resource;
+pub use committed::{Committed, Committer};
+pub use groups::{DescribedGroup, GroupMember, ListedGroup};
 pub use reading::{Fetched, Position};
 pub use writing::Produced;
 
@@ -56,6 +62,8 @@ pub struct Client {
     connections: BTreeMap<String, Connection>,
     brokers: BTreeMap<i32, String>,
     leaders: BTreeMap<(String, i32), (i32, TopicId)>,
+    /// Who coordinates a group, and where it listens.
+    coordinators: BTreeMap<String, (i32, String)>,
 }
 
 impl Client {
@@ -68,6 +76,7 @@ impl Client {
             connections: BTreeMap::new(),
             brokers: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            coordinators: BTreeMap::new(),
         }
     }
 

@@ -107,6 +107,19 @@ impl Connection {
         self.call_at(request, version, self.timeout).await
     }
 
+    /// As [`Connection::call`], in a version of at most `version_max`.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub async fn call_up_to<R: Request>(
+        &mut self,
+        request: &R,
+        version_max: i16,
+    ) -> Result<Answer<R>> {
+        let version = self.common_version::<R>()?.min(version_max);
+        self.call_at(request, version, self.timeout).await
+    }
+
     /// As [`Connection::call`], waiting up to `timeout` for a broker that may take its time.
     ///
     /// # Errors

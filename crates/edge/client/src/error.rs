@@ -46,6 +46,9 @@ pub enum ClientError {
     /// The answer could not be read.
     #[error("the answer could not be read: {0}")]
     Malformed(#[from] DecodeError),
+    /// Records that were fetched could not be read.
+    #[error("a batch of records could not be read: {0}")]
+    Unreadable(String),
     /// The request cannot be said in the version the broker speaks.
     #[error("the broker is too old for this request: {0}")]
     Unsayable(#[from] EncodeError),
@@ -68,6 +71,12 @@ pub enum ClientError {
         /// The number asked for.
         partition: i32,
     },
+    /// The cluster has no such group.
+    #[error("there is no group {0:?}")]
+    NoSuchGroup(String),
+    /// The cluster has no such broker.
+    #[error("there is no broker {0}")]
+    NoSuchBroker(i32),
 }
 
 impl ClientError {
@@ -90,9 +99,12 @@ impl ClientError {
             Self::Refused { code, .. } => code.is_retriable(),
             Self::NotServed { .. }
             | Self::Malformed(_)
+            | Self::Unreadable(_)
             | Self::Unsayable(_)
             | Self::NoSuchTopic(_)
-            | Self::NoSuchPartition { .. } => false,
+            | Self::NoSuchPartition { .. }
+            | Self::NoSuchGroup(_)
+            | Self::NoSuchBroker(_) => false,
         }
     }
 
@@ -118,6 +130,7 @@ impl ClientError {
                 Self::NotServed { address: address.clone(), api: *api }
             }
             Self::Malformed(error) => Self::Malformed(*error),
+            Self::Unreadable(words) => Self::Unreadable(words.clone()),
             Self::Unsayable(error) => Self::Unsayable(*error),
             Self::Refused { code, message } => {
                 Self::Refused { code: *code, message: message.clone() }
@@ -126,6 +139,8 @@ impl ClientError {
             Self::NoSuchPartition { topic, partition } => {
                 Self::NoSuchPartition { topic: topic.clone(), partition: *partition }
             }
+            Self::NoSuchGroup(name) => Self::NoSuchGroup(name.clone()),
+            Self::NoSuchBroker(id) => Self::NoSuchBroker(*id),
         }
     }
 }

@@ -10,7 +10,10 @@ mod connection;
 mod error;
 mod partitioner;
 
-pub use client::{Client, CreatedTopic, Fetched, NewTopic, Position, Produced};
+pub use client::{
+    Client, Committed, Committer, CreatedTopic, DescribedGroup, Fetched, GroupMember, ListedGroup,
+    NewTopic, Position, Produced, Resource,
+};
 pub use connection::{Answer, Connection};
 pub use error::{ClientError, Result};
 pub use partitioner::partition_for_key;

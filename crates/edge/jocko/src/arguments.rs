@@ -1,5 +1,11 @@
 //! The command line: every command, flag and help text. What the commands do is in `command/`.
 
+mod group;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use crate::live;
 use clap::{Arg, ArgAction, Command, value_parser};
 use jocko_config::DEFINITIONS;
 use std::str::FromStr;
@@ -21,10 +27,11 @@ pub(crate) fn command() -> Command {
         .args(settings())
         .args(connection())
         .subcommand(start())
-        .subcommand(topic())
+        .subcommand(topic::topic())
         .subcommand(produce())
         .subcommand(consume("consume", "Reads records of a topic"))
         .subcommand(consume("tail", "Reads what comes from now on (consume -o end)"))
+        .subcommand(group::group())
         .subcommand(cluster())
         .subcommand(config())
         .subcommand(
@@ -106,47 +113,6 @@ fn start() -> Command {
     Command::new("start").about("Runs a broker (also what `jocko` alone does)").args(settings())
 }
 
-fn topic() -> Command {
-    Command::new("topic")
-        .about("Creates, lists, describes and deletes topics")
-        .subcommand(topic_create())
-        .subcommand(
-            Command::new("list")
-                .about("Lists topics")
-                .arg(
-                    Arg::new("internal")
-                        .long("internal")
-                        .action(ArgAction::SetTrue)
-                        .help("Internal ones too"),
-                )
-                .arg(output()),
-        )
-        .subcommand(
-            Command::new("describe")
-                .about("Shows a topic's partitions, sizes and settings")
-                .arg(topic_name())
-                .arg(output()),
-        )
-        .subcommand(
-            Command::new("delete")
-                .about("Deletes topics and all their records")
-                .arg(topic_name().num_args(1..).action(ArgAction::Append))
-                .arg(
-                    Arg::new("yes")
-                        .long("yes")
-                        .short('y')
-                        .action(ArgAction::SetTrue)
-                        .help("Do not ask"),
-                )
-                .arg(dry_run())
-                .arg(output()),
-        )
-}
-
-fn topic_name() -> Arg {
-    Arg::new("name").required(true).value_name("TOPIC").help("The topic's name")
-}
-
 fn dry_run() -> Arg {
     Arg::new("dry-run")
         .long("dry-run")
@@ -154,52 +120,20 @@ fn dry_run() -> Arg {
         .help("Only say what would happen")
 }
 
-fn topic_create() -> Command {
-    Command::new("create")
-        .about("Creates a topic")
-        .arg(topic_name())
-        .arg(
-            Arg::new("partitions")
-                .short('p')
-                .long("partitions")
-                .value_name("N")
-                .allow_negative_numbers(true)
-                .value_parser(positive::<i32>)
-                .help("How many partitions [default: the cluster's topics.partitions]"),
-        )
-        .arg(
-            Arg::new("replication")
-                .short('r')
-                .long("replication")
-                .visible_alias("replication-factor")
-                .value_name("N")
-                .allow_negative_numbers(true)
-                .value_parser(positive::<i16>)
-                .help("How many replicas [default: auto]"),
-        )
-        .arg(
-            Arg::new("retention")
-                .long("retention")
-                .value_name("TIME")
-                .allow_negative_numbers(true)
-                .help("How long records stay, as in 7d; -1 for ever (retention.ms)"),
-        )
-        .arg(
-            Arg::new("set")
-                .long("set")
-                .visible_alias("config")
-                .value_name("NAME=VALUE")
-                .action(ArgAction::Append)
-                .help("A topic setting by Kafka's name; may be repeated"),
-        )
-        .arg(
-            Arg::new("if-not-exists")
-                .long("if-not-exists")
-                .action(ArgAction::SetTrue)
-                .help("Succeed if the topic is there already"),
-        )
-        .arg(dry_run())
-        .arg(output())
+fn yes() -> Arg {
+    Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask")
+}
+
+/// Some partitions of a topic.
+fn some_partitions() -> Arg {
+    Arg::new("partition")
+        .short('p')
+        .long("partition")
+        .value_name("N,...")
+        .value_delimiter(',')
+        .allow_negative_numbers(true)
+        .value_parser(partition)
+        .help("Only these partitions [default: all]")
 }
 
 fn produce() -> Command {
@@ -272,8 +206,13 @@ fn produce() -> Command {
 /// The topic by its place; or by the flag that hands used to other tools type.
 fn topic_here(help: &'static str) -> [Arg; 2] {
     [
-        Arg::new("topic").required_unless_present("topic-flag").value_name("TOPIC").help(help),
+        Arg::new("topic")
+            .required_unless_present("topic-flag")
+            .value_name("TOPIC")
+            .add(live::topics())
+            .help(help),
         Arg::new("topic-flag")
+            .add(live::topics())
             .short('t')
             .long("topic")
             .value_name("TOPIC")
@@ -304,15 +243,15 @@ fn consume(name: &'static str, about: &'static str) -> Command {
              jocko consume orders -o json -o start -n 5",
         )
         .args(topic_here("What to read"))
+        .arg(some_partitions())
         .arg(
-            Arg::new("partition")
-                .short('p')
-                .long("partition")
-                .value_name("N,...")
-                .value_delimiter(',')
-                .allow_negative_numbers(true)
-                .value_parser(partition)
-                .help("Only these partitions [default: all]"),
+            Arg::new("group")
+                .short('g')
+                .long("group")
+                .value_name("GROUP")
+                .add(live::groups())
+                .conflicts_with("partition")
+                .help("Share the partitions with the other members of a group, and commit"),
         )
         .arg(
             Arg::new("from")
@@ -364,14 +303,77 @@ fn cluster() -> Command {
 
 fn config() -> Command {
     Command::new("config")
-        .about("Explains settings")
+        .about("Shows, sets and explains settings: of this command line, or of a running cluster")
         .subcommand(
             Command::new("explain")
                 .about("Says what a setting does, what it is, and who set it")
                 .arg(Arg::new("key").required(true).value_name("KEY").help("As storage.durability"))
-                .args(settings()),
+                .args(scope())
+                .args(settings())
+                .arg(output()),
         )
         .subcommand(
-            Command::new("show").about("Prints all settings").args(settings()).arg(output()),
+            Command::new("show")
+                .about("Prints settings")
+                .args(scope())
+                .arg(
+                    Arg::new("all")
+                        .long("all")
+                        .action(ArgAction::SetTrue)
+                        .help("Of a running cluster: those too that nobody set"),
+                )
+                .args(settings())
+                .arg(output()),
         )
+        .subcommand(
+            Command::new("set")
+                .about("Changes settings of a running cluster; they survive a restart")
+                .after_help(
+                    "Examples:\n  jocko config set retention.ms=86400000 --topic orders\n  \
+                     jocko config set log.retention.ms=86400000\n  \
+                     jocko config set --unset log.retention.ms",
+                )
+                .arg(
+                    Arg::new("pairs")
+                        .num_args(0..)
+                        .value_name("NAME=VALUE")
+                        .help("By Kafka's names, or ours where they have one of Kafka's"),
+                )
+                .arg(
+                    Arg::new("unset")
+                        .long("unset")
+                        .value_name("NAME")
+                        .action(ArgAction::Append)
+                        .help("Leave it to the next higher level again; may be repeated"),
+                )
+                .args(scope())
+                .arg(dry_run())
+                .arg(output()),
+        )
+}
+
+/// Whose settings, of a running cluster.
+fn scope() -> [Arg; 4] {
+    let one = |id: &'static str, long: &'static str, name: &'static str| {
+        Arg::new(id).long(long).value_name(name).help_heading("Of a running cluster")
+    };
+    [
+        one("of-topic", "topic", "TOPIC")
+            .add(live::topics())
+            .conflicts_with_all(["of-group", "of-broker", "of-cluster"])
+            .help("Of a topic"),
+        one("of-group", "group", "GROUP")
+            .add(live::groups())
+            .conflicts_with_all(["of-broker", "of-cluster"])
+            .help("Of a group"),
+        one("of-broker", "broker", "ID")
+            .value_parser(value_parser!(i32).range(0..))
+            .conflicts_with("of-cluster")
+            .help("Of a broker"),
+        Arg::new("of-cluster")
+            .long("cluster")
+            .action(ArgAction::SetTrue)
+            .help_heading("Of a running cluster")
+            .help("Of all brokers that have none of their own"),
+    ]
 }

@@ -4,6 +4,8 @@ mod cluster;
 mod completion;
 mod config;
 mod consume;
+mod group;
+mod place;
 mod produce;
 mod start;
 mod topic;
@@ -11,10 +13,12 @@ mod topic;
 use crate::failure::{Failure, Result};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use jocko_client::Client;
+use jocko_client::{Client, ClientError};
 use jocko_config::DEFINITIONS;
+use jocko_types::Timestamp;
 use std::future::Future;
-use std::time::Duration;
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Runs what the command line asks for.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
@@ -24,12 +28,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         None => start::run(matches),
         Some(("start", matches)) => start::run(matches),
-        Some(("config", matches)) => config::run(matches),
+        Some(("config", matches)) => block_on(config::run(matches)),
         Some(("completion", matches)) => completion::run(matches),
         Some(("topic", matches)) => block_on(topic::run(matches)),
         Some(("produce", matches)) => block_on(produce::run(matches)),
         Some(("consume", matches)) => block_on(consume::run(matches, "end")),
         Some(("tail", matches)) => block_on(consume::run(matches, "end")),
+        Some(("group", matches)) => block_on(group::run(matches)),
         Some(("cluster", matches)) => block_on(cluster::run(matches)),
         Some((other, _)) => Err(Failure::usage(format!("there is no command {other}"))),
     }
@@ -108,7 +113,58 @@ fn parse_duration(text: &str) -> Option<Duration> {
     <Duration as jocko_config::SettingValue>::parse(text)
 }
 
-fn with_port(address: &str) -> String {
+/// The wall clock.
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// `NAME=VALUE`, as often as it was said.
+fn pairs(matches: &ArgMatches, id: &str) -> Result<Vec<(String, String)>> {
+    let pair = |said: &String| match said.split_once('=') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.to_owned())),
+        None => Err(Failure::usage(format!("{said} has no value")).cure("NAME=VALUE")),
+    };
+    matches.get_many::<String>(id).unwrap_or_default().map(pair).collect()
+}
+
+/// `--retention`, as the setting that it stands for.
+fn retention(matches: &ArgMatches) -> Result<Option<(String, String)>> {
+    let Some(text) = matches.get_one::<String>("retention") else { return Ok(None) };
+    let millis = match text.as_str() {
+        // Kafka's way to say it, and a person's.
+        "-1" | "forever" => "-1".to_owned(),
+        _ => parse_duration(text).map(|time| time.as_millis().to_string()).ok_or_else(|| {
+            Failure::usage(format!("--retention {text} is no length of time"))
+                .cure("--retention 7d")
+        })?,
+    };
+    Ok(Some(("retention.ms".to_owned(), millis)))
+}
+
+fn partition_exists(topic: &str, partition: i32, count: i32) -> Result<()> {
+    if (0..count).contains(&partition) {
+        return Ok(());
+    }
+    Err(ClientError::NoSuchPartition { topic: topic.to_owned(), partition }.into())
+}
+
+/// Asks a person, unless told not to; scripts have no terminal and are not asked.
+fn confirm(matches: &ArgMatches, question: &str) -> Result<()> {
+    if matches.get_flag("yes") || !std::io::stdin().is_terminal() {
+        return Ok(());
+    }
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    if answer.trim().eq_ignore_ascii_case("y") {
+        return Ok(());
+    }
+    Err(Failure::new("nothing was deleted").cure("answer y, or use --yes"))
+}
+
+pub(crate) fn with_port(address: &str) -> String {
     let has_port = address.rsplit_once(':').is_some_and(|(host, port)| {
         !port.is_empty() && (host.ends_with(']') || !host.contains(':'))
     });

@@ -82,6 +82,9 @@ impl From<ClientError> for Failure {
             ClientError::NoSuchPartition { topic, .. } => {
                 Self::new(what).cure(format!("jocko topic describe {topic}"))
             }
+            ClientError::NoSuchGroup(_) => Self::new(what).cure("jocko group list"),
+            ClientError::NoSuchBroker(_) => Self::new(what).cure("jocko cluster status"),
+            ClientError::Unreadable(_) => Self::new(what).cure("look at the broker's log"),
             ClientError::Broken { .. } | ClientError::Malformed(_) => Self::new(what).cure(
                 "is it a Kafka broker's port? If so, look at the broker's log, and try again",
             ),

@@ -5,12 +5,15 @@
 mod arguments;
 mod command;
 mod failure;
+mod live;
 mod output;
 mod records_format;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // When a shell asks for words, this answers and ends.
+    live::complete();
     let matches = match arguments::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {

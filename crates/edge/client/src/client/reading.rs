@@ -9,6 +9,7 @@ use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopi
 use jocko_protocol::rpc::list_offsets_request::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
+use jocko_records::Records;
 use jocko_types::{Offset, Timestamp, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,10 @@ const POLL_GRACE: Duration = Duration::from_secs(10);
 const PARTITION_BYTES_MAX: i32 = 1 << 20;
 /// The most that one broker brings in a fetch, with the same exception.
 const FETCH_BYTES_MAX: i32 = PARTITION_BYTES_MAX * 8;
+/// How long a look at what must be there waits for it.
+const LOOK_WAIT: Duration = Duration::from_millis(100);
+/// How much the batch that is looked at may unpack to.
+const DECOMPRESSED_BYTES_MAX: u64 = 1 << 30;
 /// The pause before a leader that has moved is looked for again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
@@ -185,6 +190,40 @@ impl Client {
         fetched.map_or_else(|| Err(no_partition(topic, partition)), |(_, outcome)| outcome)
     }
 
+    /// When the first record from an offset on was written; `None` where there is none, or none
+    /// that a reader sees. Brings a single batch.
+    ///
+    /// # Errors
+    /// As [`Client::fetch`]; [`ClientError::Unreadable`] for a batch that is damaged.
+    pub async fn timestamp_at(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        from: Offset,
+    ) -> Result<Option<Timestamp>> {
+        self.learn_leaders(topic, std::iter::once(partition)).await?;
+        let (leader, topic_id) = self.known_leader(topic, partition)?;
+        let mut share = Share::new(topic, topic_id);
+        // A broker sends a whole batch however little was asked for (KIP-74).
+        share.partition_bytes_max = 1;
+        share.wanted.push((partition, from));
+        let address = self.address_of(leader)?;
+        let connection = self.take_connection(&address).await?;
+        let (connection, fetched) = fetch_share(connection, share, LOOK_WAIT).await;
+        if let Some(connection) = connection {
+            self.put_back(connection);
+        }
+        let fetched = fetched.into_iter().next();
+        let fetched = fetched.map_or_else(|| Err(no_partition(topic, partition)), |it| it.1);
+        if let Err(error) = &fetched {
+            self.forget_leader(topic, partition, error);
+        }
+        let fetched = fetched?;
+        let mut records = Records::new(&fetched.records, from, DECOMPRESSED_BYTES_MAX);
+        let first = records.next().map_err(|error| ClientError::Unreadable(error.to_string()))?;
+        Ok(first.map(|record| record.timestamp))
+    }
+
     /// Reads from several partitions, each from its offset: one request to each leader, all at
     /// once. Ends as soon as anything is there, or after `wait`; where there are several leaders
     /// after a tenth of it, so that a quiet one holds up nobody for long. A leader fills its answer
@@ -245,11 +284,17 @@ struct Share {
     topic: String,
     topic_id: TopicId,
     wanted: Vec<(i32, Offset)>,
+    partition_bytes_max: i32,
 }
 
 impl Share {
     fn new(topic: &str, topic_id: TopicId) -> Self {
-        Self { topic: topic.to_owned(), topic_id, wanted: Vec::new() }
+        Self {
+            topic: topic.to_owned(),
+            topic_id,
+            wanted: Vec::new(),
+            partition_bytes_max: PARTITION_BYTES_MAX,
+        }
     }
 
     fn partitions(&self) -> Vec<i32> {
@@ -260,7 +305,7 @@ impl Share {
         let partitions = self.wanted.iter().map(|(partition, from)| FetchPartition {
             partition: *partition,
             fetch_offset: from.get(),
-            partition_max_bytes: PARTITION_BYTES_MAX,
+            partition_max_bytes: self.partition_bytes_max,
             ..Default::default()
         });
         FetchRequest {

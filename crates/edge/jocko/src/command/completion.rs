@@ -1,14 +1,19 @@
-//! `jocko completion SHELL`.
+//! `jocko completion SHELL`: a script by which the shell asks `jocko` itself what to offer, names
+//! of topics and groups among it.
 
-use crate::arguments;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
+use crate::live::VARIABLE;
 use clap::ArgMatches;
+use clap_complete::env::Shells;
 use std::io::Write;
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     let shell: clap_complete::Shell = *matches.get_one("shell").expect("is required");
-    // Into memory first: the generator panics where a reader has gone away.
+    let name = shell.to_string();
+    let shells = Shells::builtins();
+    let known = shells.completer(&name);
+    let completer = known.ok_or_else(|| Failure::usage(format!("no script for {name}")))?;
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut arguments::command(), "jocko", &mut script);
+    completer.write_registration(VARIABLE, "jocko", "jocko", "jocko", &mut script)?;
     Ok(std::io::stdout().write_all(&script)?)
 }

@@ -1,4 +1,7 @@
-//! `jocko config explain|show`: settings as this command line, environment and file make them.
+//! `jocko config explain|show|set`: settings as this command line, environment and file make them,
+//! and those that a running cluster holds.
+
+mod live;
 
 use crate::command::choice;
 use crate::failure::{Failure, Result};
@@ -10,10 +13,17 @@ use serde_json::json;
 /// The file that is read when none is named, if it is there.
 const DEFAULT_FILE: &str = "jocko.toml";
 
-pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        Some(("explain", matches)) => explain(matches),
-        Some(("show", matches)) => show(matches),
+        Some(("explain", matches)) => match live::scope(matches) {
+            Some(resource) => live::explain(matches, &resource).await,
+            None => explain(matches),
+        },
+        Some(("show", matches)) => match live::scope(matches) {
+            Some(resource) => live::show(matches, &resource).await,
+            None => show(matches),
+        },
+        Some(("set", matches)) => live::set(matches).await,
         _ => Err(choice("config")),
     }
 }
@@ -22,6 +32,16 @@ fn explain(matches: &ArgMatches) -> Result<()> {
     let settings = load_settings(matches)?;
     let key: &String = matches.get_one("key").expect("is required");
     let explanation = settings.explain(key).map_err(|error| Failure::usage(error.to_string()))?;
+    if wants_json(matches) {
+        let (definition, entry) = (explanation.definition, explanation.entry);
+        return json(&json!({
+            "name": definition.key,
+            "value": entry.value,
+            "source": entry.source.to_string(),
+            "default": definition.default,
+            "documentation": definition.doc.trim(),
+        }));
+    }
     say(explanation)
 }
 

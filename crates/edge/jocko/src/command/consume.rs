@@ -1,19 +1,20 @@
 //! `jocko consume TOPIC` and `jocko tail TOPIC`: records of some partitions, as they come.
 
-mod place;
+mod member;
+mod sharing;
 
-use crate::command::{client, topic_name};
+use crate::command::place::{Place, parse_range};
+use crate::command::{client, now, topic_name};
 use crate::failure::{Failure, Result};
 use crate::output::{is_shown, reader_has_gone};
 use crate::records_format::{Format, as_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, Position};
 use jocko_records::Records;
-use jocko_types::{ErrorCode, Offset, Timestamp};
-use place::{Place, parse_range};
+use jocko_types::{ErrorCode, Offset};
 use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long one fetch waits for something to come.
 const WAIT: Duration = Duration::from_millis(500);
@@ -41,12 +42,17 @@ struct Reading {
     not_before: Offset,
     /// Where to end, if anywhere.
     until: Option<Offset>,
+    /// Whether the last fetch brought something.
+    brought: bool,
 }
 
 pub(crate) async fn run(matches: &ArgMatches, default_from: &str) -> Result<()> {
     let plan = plan(matches, default_from)?;
     let mut client = client(matches)?;
     let partitions = client.partitions(&plan.topic, false).await?;
+    if let Some(group) = matches.get_one::<String>("group") {
+        return sharing::run(&mut client, &plan, group).await;
+    }
     let mut wanted: Vec<i32> = match matches.get_many::<i32>("partition") {
         Some(some) => some.copied().collect(),
         None => (0..partitions).collect(),
@@ -93,11 +99,6 @@ fn plan(matches: &ArgMatches, default_from: &str) -> Result<Plan> {
     })
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
 /// Where each partition begins and ends, as the plan means it.
 async fn find_all(client: &mut Client, plan: &Plan, partitions: &[i32]) -> Result<Vec<Reading>> {
     let ends = client.offsets(&plan.topic, partitions, Position::End).await?;
@@ -113,7 +114,8 @@ async fn find_all(client: &mut Client, plan: &Plan, partitions: &[i32]) -> Resul
         let until =
             if plan.ends_at_end { Some(until.map_or(end, |it| it.min(end))) } else { until };
         // Beyond its end a partition cannot be read, only waited for.
-        readings.push(Reading { partition, next: from.min(end), not_before: from, until });
+        let next = from.min(end);
+        readings.push(Reading { partition, next, not_before: from, until, brought: false });
     }
     if let Place::Offset(offset) = plan.from {
         refuse_beyond_end(partitions, &ends, Offset::new(offset))?;
@@ -186,16 +188,13 @@ async fn read(client: &mut Client, plan: &Plan, mut readings: Vec<Reading>) -> R
             }
             Err(error) => return Err(error.into()),
         };
-        let mut brought = BTreeSet::new();
         let mut is_well = true;
         for (partition, outcome) in fetched {
             let reading = readings.iter_mut().find(|reading| reading.partition == partition);
             let Some(reading) = reading else { continue };
             match outcome {
                 Ok(fetched) => {
-                    if !fetched.records.is_empty() {
-                        brought.insert(partition);
-                    }
+                    reading.brought = !fetched.records.is_empty();
                     match print(&mut out, plan, reading, &fetched.records, &mut left) {
                         Err(Printed::PipeClosed) => return Ok(()),
                         Err(Printed::Failed(failure)) => return Err(failure),
@@ -212,7 +211,7 @@ async fn read(client: &mut Client, plan: &Plan, mut readings: Vec<Reading>) -> R
             return Ok(());
         }
         // A broker fills its answers in the order of the question: who had something comes last.
-        readings.sort_by_key(|reading| brought.contains(&reading.partition));
+        readings.sort_by_key(|reading| reading.brought);
         if is_well {
             troubles.0.clear();
         } else {

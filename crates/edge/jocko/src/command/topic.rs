@@ -1,21 +1,17 @@
-//! `jocko topic create|list|describe|delete`.
+//! `jocko topic create|list|describe|delete|alter|add-partitions|trim`.
 
-use crate::command::{choice, client, parse_duration};
+mod changing;
+
+use crate::command::{choice, client, confirm, pairs, retention};
 use crate::failure::{Failure, Result};
 use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
-use jocko_client::{Client, ClientError, NewTopic, Position};
-use jocko_protocol::rpc::describe_configs_request::{
-    DescribeConfigsRequest, DescribeConfigsResource,
-};
+use jocko_client::{Client, ClientError, NewTopic, Position, Resource};
 use jocko_protocol::rpc::metadata_response::MetadataResponseTopic;
 use jocko_types::ErrorCode;
 use serde_json::{Value, json};
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Instant;
 
-/// A topic, in requests about configs.
-const RESOURCE_TOPIC: i8 = 2;
 /// The source of a value that was set on the topic itself.
 const SOURCE_TOPIC: i8 = 1;
 
@@ -25,6 +21,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
         Some(("list", matches)) => list(matches).await,
         Some(("describe", matches)) => describe(matches).await,
         Some(("delete", matches)) => delete(matches).await,
+        Some(("alter", matches)) => changing::alter(matches).await,
+        Some(("add-partitions", matches)) => changing::add_partitions(matches).await,
+        Some(("trim", matches)) => changing::trim(matches).await,
         _ => Err(choice("topic")),
     }
 }
@@ -68,26 +67,8 @@ async fn create(matches: &ArgMatches) -> Result<()> {
 }
 
 fn new_topic(matches: &ArgMatches) -> Result<NewTopic> {
-    let mut configs = Vec::new();
-    for setting in matches.get_many::<String>("set").unwrap_or_default() {
-        let (name, value) = setting.split_once('=').ok_or_else(|| {
-            Failure::usage(format!("--set {setting} has no value")).cure("--set NAME=VALUE")
-        })?;
-        configs.push((name.to_owned(), value.to_owned()));
-    }
-    if let Some(text) = matches.get_one::<String>("retention") {
-        let millis = match text.as_str() {
-            // Kafka's way to say it, and a person's.
-            "-1" | "forever" => "-1".to_owned(),
-            _ => {
-                parse_duration(text).map(|time| time.as_millis().to_string()).ok_or_else(|| {
-                    Failure::usage(format!("--retention {text} is no length of time"))
-                        .cure("--retention 7d")
-                })?
-            }
-        };
-        configs.push(("retention.ms".to_owned(), millis));
-    }
+    let mut configs = pairs(matches, "set")?;
+    configs.extend(retention(matches)?);
     Ok(NewTopic {
         name: name(matches).to_owned(),
         partitions: matches.get_one("partitions").copied(),
@@ -216,21 +197,8 @@ fn list_of(ids: &[i32]) -> String {
 
 /// The settings that somebody set on the topic itself.
 async fn overrides(client: &mut Client, name: &str) -> Result<Vec<(String, String)>> {
-    let request = DescribeConfigsRequest {
-        resources: vec![DescribeConfigsResource {
-            resource_type: RESOURCE_TOPIC,
-            resource_name: name.to_owned(),
-            // All of them; an empty list would ask for none.
-            configuration_keys: None,
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let answer = client.ask(&request).await?;
-    let response = answer.get()?;
-    let Some(result) = response.results.into_iter().next() else { return Ok(Vec::new()) };
-    ClientError::check(result.error_code, result.error_message.as_deref())?;
-    let set = result.configs.into_iter().filter(|config| config.config_source == SOURCE_TOPIC);
+    let configs = client.describe_configs(&Resource::Topic(name.to_owned()), None).await?;
+    let set = configs.into_iter().filter(|config| config.config_source == SOURCE_TOPIC);
     Ok(set.map(|config| (config.name, config.value.unwrap_or_default())).collect())
 }
 
@@ -248,8 +216,9 @@ async fn delete(matches: &ArgMatches) -> Result<()> {
             });
         }
     }
-    if !dry_run && !matches.get_flag("yes") && std::io::stdin().is_terminal() {
-        confirm(&names)?;
+    if !dry_run {
+        let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        confirm(matches, &format!("delete {} and all records?", shown.join(", ")))?;
     }
     let mut deleted = Vec::new();
     for name in &names {
@@ -265,19 +234,6 @@ async fn delete(matches: &ArgMatches) -> Result<()> {
         return json(&deleted.into());
     }
     Ok(())
-}
-
-/// Asks a person; scripts have no terminal and are not asked.
-fn confirm(names: &[&String]) -> Result<()> {
-    let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-    print!("delete {} and all records? [y/N] ", shown.join(", "));
-    std::io::stdout().flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim().eq_ignore_ascii_case("y") {
-        return Ok(());
-    }
-    Err(Failure::new("nothing was deleted").cure("answer y, or use --yes"))
 }
 
 fn name(matches: &ArgMatches) -> &str {

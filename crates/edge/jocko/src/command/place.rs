@@ -5,7 +5,7 @@ use jocko_types::Timestamp;
 
 /// A place in a partition, as a person writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     Start,
     End,
     Offset(i64),
@@ -14,7 +14,7 @@ pub(super) enum Place {
 }
 
 /// `FROM` or `FROM:TO`. A time of day holds colons, so the split is at the last that works.
-pub(super) fn parse_range(text: &str, now: Timestamp) -> Result<(Place, Option<Place>), String> {
+pub(crate) fn parse_range(text: &str, now: Timestamp) -> Result<(Place, Option<Place>), String> {
     if let Ok(from) = parse_place(text, now) {
         return Ok((from, None));
     }
