@@ -145,6 +145,12 @@ impl BrokerProcess {
         SocketAddr::from(([127, 0, 0, 1], self.options.http_port))
     }
 
+    /// Its data directory.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.options.data_dir
+    }
+
     /// The process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

@@ -12,7 +12,11 @@ pub(crate) enum Run {
     Kill,
     DiskFull,
     FsyncError,
+    Compaction,
+    Retention,
 }
+
+const ALL: [Run; 5] = [Run::Kill, Run::DiskFull, Run::FsyncError, Run::Compaction, Run::Retention];
 
 #[derive(Debug)]
 pub(crate) struct Arguments {
@@ -51,9 +55,11 @@ impl Arguments {
                 "--seed" => parsed.seed = value()?.parse()?,
                 "--disk-full" => parsed.runs = vec![Run::DiskFull],
                 "--fsync-error" => parsed.runs = vec![Run::FsyncError],
-                "--all" => parsed.runs = vec![Run::Kill, Run::DiskFull, Run::FsyncError],
+                "--compaction" => parsed.runs = vec![Run::Compaction],
+                "--retention" => parsed.runs = vec![Run::Retention],
+                "--all" => parsed.runs = ALL.to_vec(),
                 "--require-all" => {
-                    parsed.runs = vec![Run::Kill, Run::DiskFull, Run::FsyncError];
+                    parsed.runs = ALL.to_vec();
                     parsed.require_all = true;
                 }
                 other => bail!("unknown option {other}"),

@@ -2,20 +2,23 @@
 //! left, goes on, and at the end reads everything back and holds it against what was promised.
 //!
 //! `crash BINARY [--cycles N] [--seconds S] [--durability fsync|relaxed] [--seed N]`, or with
-//! `--disk-full` or `--fsync-error` those runs instead, or with `--all` one after the other.
+//! `--disk-full`, `--fsync-error`, `--compaction` or `--retention` those runs instead, or with `--all` one after the other.
 //! See `docs/internals/crash-testing.md`.
 
 use anyhow::{Result, bail, ensure};
 
 mod arguments;
 mod churn;
+mod compaction;
 mod cycles;
 mod disk_full;
 mod fsync_error;
 mod idempotence;
 mod producer;
 mod reader;
+mod retention;
 mod simple;
+mod small_disk;
 mod verify;
 mod workload;
 
@@ -36,6 +39,8 @@ fn main() -> Result<()> {
             Run::Kill => cycles::run(&arguments).map(Outcome::Passed),
             Run::DiskFull => disk_full::run(&arguments),
             Run::FsyncError => fsync_error::run(&arguments),
+            Run::Compaction => compaction::run(&arguments).map(Outcome::Passed),
+            Run::Retention => retention::run(&arguments),
         };
         match outcome {
             Ok(Outcome::Passed(summary)) => say(&summary),
