@@ -202,8 +202,9 @@ impl Draft<'_> {
     /// Turns the group into a classic one of this generation, which rebalances at once or goes on
     /// as it is.
     pub(crate) fn downgrade(mut self, generation: i32, rebalances: bool, decision: &mut Decision) {
+        let members = self.state.members.values();
         let migrants: Vec<Migrant> =
-            self.state.members.values().filter_map(|member| self.migrant_from(member)).collect();
+            members.filter_map(|member| self.migrant_from(member, rebalances)).collect();
         for tombstone in self.state.tombstones(&self.group_id) {
             self.emit(tombstone);
         }
@@ -212,14 +213,23 @@ impl Draft<'_> {
         classic::found(cx, &group_id, (generation, migrants), rebalances, decision);
     }
 
-    /// A member as it goes to a classic group; what it shall have becomes its assignment.
-    fn migrant_from(&self, member: &Member) -> Option<Migrant> {
+    /// A member as it goes to a classic group. Where that rebalances, its assignment is what it
+    /// has in its hands until it joins again: the group may become a consumer group once more
+    /// before that (G-1). Where it does not, it is what the member shall have.
+    fn migrant_from(&self, member: &Member, rebalances: bool) -> Option<Migrant> {
         let classic = member.metadata.classic.as_ref()?;
         let metadata = classic.protocols.first().map(|(_, metadata)| metadata.clone());
         let metadata = metadata.unwrap_or_else(|| Arc::from([]));
-        let target = self.state.target(&member.id);
-        let target = target.iter().flat_map(|target| target.iter()).map(|(&id, held)| {
-            let partitions: Box<dyn Iterator<Item = _>> = Box::new(held.iter().copied());
+        let mut assigned = Assignment::new();
+        if rebalances {
+            for (id, partition) in member.current.held() {
+                assigned.entry(id).or_default().insert(partition);
+            }
+        } else if let Some(target) = self.state.target(&member.id) {
+            assigned.clone_from(target);
+        }
+        let assigned = assigned.iter().map(|(&id, partitions)| {
+            let partitions: Box<dyn Iterator<Item = _>> = Box::new(partitions.iter().copied());
             (id, partitions)
         });
         let text = |text: &str| Arc::<str>::from(text);
@@ -231,7 +241,7 @@ impl Draft<'_> {
             session_timeout: member.session_timeout(Duration::ZERO),
             rebalance_timeout: member.rebalance_timeout(),
             protocols: classic.protocols.iter().map(|(name, m)| (text(name), m.clone())).collect(),
-            assignment: assignment_bytes(target, &metadata, self.cx.topics),
+            assignment: assignment_bytes(assigned, &metadata, self.cx.topics),
             metadata,
         })
     }
