@@ -84,7 +84,38 @@ fn refused(error: ErrorCode, member_id: String, version: i16) -> JoinGroupRespon
     }
 }
 
-/// Before version 7 there was no null for it.
+/// Before version 7 there was no null for it; since then there is no empty one.
 fn protocol_name(name: Option<String>, version: i16) -> Option<String> {
-    if version >= 7 { name } else { Some(name.unwrap_or_default()) }
+    if version >= 7 {
+        name.filter(|name| !name.is_empty())
+    } else {
+        Some(name.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_dialect_is_null_where_null_can_be_said() {
+        for (name, version, expected) in [
+            (Some("range"), 6, Some("range")),
+            (Some("range"), 7, Some("range")),
+            (Some(""), 6, Some("")),
+            (Some(""), 7, None),
+            (None, 6, Some("")),
+            (None, 7, None),
+        ] {
+            let shown = protocol_name(name.map(str::to_owned), version);
+            assert_eq!(shown.as_deref(), expected, "{name:?} in version {version}");
+        }
+    }
+
+    #[test]
+    fn a_refused_member_gets_its_id_back_and_no_generation() {
+        let response = refused(ErrorCode::InvalidGroupId, "m".into(), 9);
+        assert_eq!((response.error_code, response.generation_id), (24, -1));
+        assert_eq!((response.member_id.as_str(), response.protocol_name), ("m", None));
+    }
 }
