@@ -2,6 +2,7 @@
 
 use crate::compare::Difference;
 use crate::declared::Declared;
+use crate::run::Step;
 use crate::scenario::Scenario;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,6 +26,8 @@ struct Finding {
 pub struct Report {
     runs: usize,
     requests: usize,
+    /// How many of them there were of each API.
+    by_api: BTreeMap<&'static str, usize>,
     declared: usize,
     findings: BTreeMap<Finding, BTreeSet<i16>>,
     failures: Vec<String>,
@@ -36,12 +39,15 @@ impl Report {
         &mut self,
         scenario: &Scenario,
         version: i16,
-        requests: usize,
+        steps: &[Step],
         differences: Vec<Difference>,
         declared: &Declared,
     ) {
         self.runs += 1;
-        self.requests += requests;
+        self.requests += steps.len();
+        for step in steps {
+            *self.by_api.entry(step.api.name()).or_default() += 1;
+        }
         for difference in differences {
             if declared.covers(&difference) {
                 self.declared += 1;
@@ -96,6 +102,8 @@ impl fmt::Display for Report {
         for failure in &self.failures {
             writeln!(f, "\n{failure}")?;
         }
+        let by_api = self.by_api.iter().map(|(api, requests)| format!("{api} {requests}"));
+        writeln!(f, "\nrequests: {}", by_api.collect::<Vec<_>>().join(", "))?;
         write!(
             f,
             "\n{} requests compared in {} runs: {} undeclared differences, {} declared, {} plays \
@@ -135,6 +143,7 @@ fn ranges(versions: &[i16]) -> String {
 mod tests {
     use super::*;
     use jocko_protocol::ApiKey;
+    use serde_json::Value;
 
     #[test]
     fn versions_are_told_in_ranges() {
@@ -157,11 +166,13 @@ mod tests {
             kafka: "1".into(),
             jocko: String::new(),
         };
+        let step = |api| Step { label: "l".into(), api, version: 4, answer: Value::Null };
+        let steps = [step(ApiKey::Fetch), step(ApiKey::Metadata), step(ApiKey::Fetch)];
         let declared = Declared::load().unwrap();
         let mut report = Report::default();
         assert!(report.is_clean());
         for version in [4, 5] {
-            report.add(&scenario, version, 3, vec![difference(version)], &declared);
+            report.add(&scenario, version, &steps, vec![difference(version)], &declared);
         }
         assert!(!report.is_clean());
         assert_eq!(report.requests(), 6);
@@ -169,6 +180,7 @@ mod tests {
         assert!(text.contains("Fetch: s / l"), "{text}");
         assert!(text.contains("Fetch v4-5: a.b"), "{text}");
         assert!(text.contains("jocko (nothing)"), "{text}");
+        assert!(text.contains("requests: Fetch 4, Metadata 2"), "{text}");
         assert!(text.contains("6 requests compared in 2 runs: 1 undeclared"), "{text}");
     }
 }

@@ -101,6 +101,7 @@ pub struct Run<'b> {
     correlation_id: i32,
     steps: Vec<Step>,
     hides_foreign_topics: bool,
+    client_id: Option<&'static str>,
     /// How often [`Run::settle`] has been called, twice over where all of a broker changes.
     settled: (i32, i32),
 }
@@ -132,6 +133,7 @@ impl<'b> Run<'b> {
             correlation_id: 0,
             steps: Vec::new(),
             hides_foreign_topics: false,
+            client_id: Some(CLIENT_ID),
             settled: (0, if scenario.is_alone { 2 } else { 1 }),
         }
     }
@@ -145,6 +147,11 @@ impl<'b> Run<'b> {
     /// Leaves other runs' topics out of the answers from here on: for requests about all topics.
     pub const fn hide_foreign_topics(&mut self) {
         self.hides_foreign_topics = true;
+    }
+
+    /// Says that the requests from here on come from this client; `None` is one that does not say.
+    pub const fn call_itself(&mut self, client_id: Option<&'static str>) {
+        self.client_id = client_id;
     }
 
     /// Compares of appended batches whether they were, and no longer where, from here on: for long
@@ -240,7 +247,7 @@ impl<'b> Run<'b> {
         let version = self.version_of(R::API_KEY);
         let label = label.into();
         let mut w = Writer::default();
-        frame::encode_request(self.correlation_id + 1, Some(CLIENT_ID), version, request, &mut w)
+        frame::encode_request(self.correlation_id + 1, self.client_id, version, request, &mut w)
             .with_context(|| format!("{label}: not to be said in version {version}"))?;
         self.post_bytes::<R>(label, version, w.bytes())
     }

@@ -85,7 +85,7 @@ impl Made<'_> {
                         let differences =
                             compare(scenario.name, *version, &theirs.steps, &ours.steps);
                         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
-                        report.add(scenario, *version, theirs.steps.len(), differences, declared);
+                        report.add(scenario, *version, &theirs.steps, differences, declared);
                         for (broker, failure) in [(kafka, theirs.failure), (jocko, ours.failure)] {
                             if let Some(failure) = failure {
                                 report.fail(broker.name, scenario, *version, &failure);

@@ -310,7 +310,7 @@ fn broker_values(run: &mut Run<'_>) -> Result<()> {
 fn bad_resources(run: &mut Run<'_>) -> Result<()> {
     let one = run.create("one", 1, &[])?;
     run.send("no resource", &changes(Vec::new()))?;
-    for kind in [-1, 0, 1, 3, 5, 7, 9, 100, 127] {
+    for kind in [-1, 0, 1, 3, 5, 7, 8, 9, 16, 100, 127] {
         for name in ["", "x"] {
             let set = change(kind, name, &[(SET, "retention.ms", Some("1"))]);
             run.send(format!("type {kind}, name {name:?}"), &set)?;
@@ -453,7 +453,7 @@ fn whole_brokers(run: &mut Run<'_>) -> Result<()> {
 fn whole_bad_resources(run: &mut Run<'_>) -> Result<()> {
     let one = run.create("one", 1, &[])?;
     run.send("no resource", &AlterConfigsRequest::default())?;
-    for kind in [-1, 0, 1, 3, 5, 7, 9, 100, 127] {
+    for kind in [-1, 0, 1, 3, 5, 7, 8, 9, 16, 100, 127] {
         for name in ["", "x"] {
             let request = whole(kind, name, &[("retention.ms", Some("1"))]);
             run.send(format!("type {kind}, name {name:?}"), &request)?;

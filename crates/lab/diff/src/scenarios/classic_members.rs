@@ -191,6 +191,13 @@ fn batched_leaves(run: &mut Run<'_>) -> Result<()> {
     let all = [("a", None), ("", Some("i1")), ("", Some("i1")), (member.as_str(), None)];
     run.send("some and some not", &leave_all(&group, &all))?;
     run.send("what is left", &describe(&[&group]))?;
+    if run.version() >= 5 {
+        let (member, _) = enter(run, &group, None)?;
+        let mut request = leave_all(&group, &[(&member, None), ("a", None)]);
+        request.members[0].reason = Some("r".repeat(5_000));
+        request.members[1].reason = Some(String::new());
+        run.send("with reasons", &request)?;
+    }
     let (member, _) = enter(run, &group, Some("i1"))?;
     run.send("id and name", &leave_all(&group, &[(&member, Some("i1"))]))?;
     let (member, _) = enter(run, &group, Some("i1"))?;

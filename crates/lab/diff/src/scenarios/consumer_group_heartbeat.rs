@@ -20,13 +20,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "subscriptions", subscriptions),
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "static members", static_members),
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "assignors", assignors),
-    Scenario::new(ApiKey::ConsumerGroupHeartbeat, "regular expressions", expressions).since(1),
-    Scenario::new(ApiKey::ConsumerGroupHeartbeat, "bad expressions", bad_expressions).since(1),
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "not computed too often", intervals),
 ];
 
 /// Member ids that order as their numbers do.
-fn id(number: usize) -> String {
+pub(super) fn id(number: usize) -> String {
     format!("member-{number}")
 }
 
@@ -116,7 +114,10 @@ fn one_member(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
-fn with_epoch(request: ConsumerGroupHeartbeatRequest, epoch: i64) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn with_epoch(
+    request: ConsumerGroupHeartbeatRequest,
+    epoch: i64,
+) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         member_epoch: i32::try_from(epoch).unwrap_or(i32::MIN),
         ..request
@@ -342,117 +343,7 @@ fn assignors(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
-fn expressions(run: &mut Run<'_>) -> Result<()> {
-    let [group] = ready(run, ["group"])?;
-    let (one, two) = (run.create("one", 2, &[])?, run.create("two", 1, &[])?);
-    hurried(run, &[&group])?;
-    let of = |pattern: &str| run_pattern(&one.name, pattern);
-    let wish = |pattern: String, epoch: i64| ConsumerGroupHeartbeatRequest {
-        subscribed_topic_names: None,
-        subscribed_topic_regex: Some(pattern),
-        ..with_epoch(consumer(&group, &id(1), &[]), epoch)
-    };
-    let joined = run.send("nothing matches", &wish(of("none.*"), 0))?;
-    let epoch = joined.int("/memberEpoch");
-    run.send("nothing matches: beat", &beat(&group, &id(1), epoch))?;
-    run.send("nothing matches: what is there", &describe_consumers(&[&group]))?;
-    // How many heartbeats it takes is declared to differ: each expression begins anew.
-    for (label, pattern) in
-        [("one", "one"), ("two topics", "(one|two)"), ("all", ".*"), ("half a name", "on")]
-    {
-        run.send(format!("{label}: leave"), &beat(&group, &id(1), -1))?;
-        let joined = run.send(format!("{label}: join"), &wish(of(pattern), 0))?;
-        let epoch = joined.int("/memberEpoch");
-        if label != "half a name" {
-            let request = wish(of(pattern), epoch);
-            run.until(format!("{label}: everything"), &request, has_partitions)?;
-        }
-    }
-    run.send("the last leaves", &beat(&group, &id(1), -1))?;
-    let both = ConsumerGroupHeartbeatRequest {
-        subscribed_topic_names: Some(vec![two.name.clone()]),
-        ..wish(of("one"), 0)
-    };
-    let joined = run.send("a name and an expression", &both)?;
-    let again = ConsumerGroupHeartbeatRequest {
-        member_epoch: i32::try_from(joined.int("/memberEpoch"))?,
-        ..both
-    };
-    run.until("a name and an expression: everything", &again, |answer| {
-        answer.0["assignment"]["topicPartitions"].as_array().is_some_and(|all| all.len() == 2)
-    })?;
-    Ok(())
-}
-
-/// An expression over this run's topics only.
-fn run_pattern(name: &str, pattern: &str) -> String {
-    let prefix = name.split_once('-').map_or("", |(prefix, _)| prefix);
-    format!("{prefix}-{pattern}")
-}
-
-fn bad_expressions(run: &mut Run<'_>) -> Result<()> {
-    let [group] = ready(run, ["group"])?;
-    run.settle()?;
-    let patterns = [
-        "(",
-        ")",
-        "[",
-        "]",
-        "*",
-        "+",
-        "?",
-        "a**",
-        "a{2,1}",
-        "a{1001}",
-        "\\",
-        "\\Q",
-        "\\Qa\\E",
-        "(?=a)",
-        "(?<n>a)",
-        "(?P<n>a)",
-        "\\1",
-        "[z-a]",
-        "(?i)x",
-        "\\p{L}",
-        "\\p{Foo}",
-        "\\pN",
-        "[[:alpha:]]",
-        "[[:foo:]]",
-        "\\d",
-        "\\z",
-        "\\Z",
-        "\\b",
-        "^none$",
-        "a{,2}",
-        "a{2,}",
-        "x*+",
-        "(?:a",
-        "\\x{110000}",
-        "\\x41",
-        "\\u0041",
-        "\u{e9}",
-        "a)(b",
-        "\\C",
-        "a|*",
-        "(|a)",
-        "",
-    ];
-    for pattern in patterns {
-        let request = ConsumerGroupHeartbeatRequest {
-            subscribed_topic_names: None,
-            subscribed_topic_regex: Some(pattern.to_owned()),
-            ..consumer(&group, &id(1), &[])
-        };
-        run.send(format!("{pattern:?}"), &request)?;
-        // By an epoch that nobody is at it shows whether there is such a member.
-        run.send(format!("{pattern:?}: beat"), &beat(&group, &id(1), 1_000_000))?;
-        run.ask(&beat(&group, &id(1), -1))?;
-        run.ask(&delete(&group))?;
-    }
-    Ok(())
-}
-
-fn delete(group: &str) -> DeleteGroupsRequest {
+pub(super) fn delete(group: &str) -> DeleteGroupsRequest {
     DeleteGroupsRequest { groups_names: vec![group.to_owned()], ..Default::default() }
 }
 

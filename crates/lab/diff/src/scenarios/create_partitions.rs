@@ -1,6 +1,6 @@
 //! CreatePartitions (key 37): more partitions for topics (KIP-195).
 
-use super::requests::{TIMEOUT_MS, bad_names, metadata};
+use super::requests::{OFFSETS_TOPIC, TIMEOUT_MS, bad_names, metadata};
 use crate::run::Run;
 use crate::scenario::Scenario;
 use anyhow::Result;
@@ -88,6 +88,11 @@ fn assignments(run: &mut Run<'_>) -> Result<()> {
 }
 
 fn several(run: &mut Run<'_>) -> Result<()> {
+    super::groups::ready(run, ["group"])?;
+    for count in [1, 50, 51] {
+        let request = grow(vec![topic(OFFSETS_TOPIC, count, None)], true);
+        run.send(format!("the broker's own to {count}, only checked"), &request)?;
+    }
     let (one, two) = (run.create("one", 1, &[])?, run.create("two", 2, &[])?);
     let none = run.name("none");
     let mixed = |count| {

@@ -1,6 +1,6 @@
 //! DeleteRecords (key 21): partitions that begin later (KIP-107).
 
-use super::requests::{TIMEOUT_MS, bad_names, fetch, fetch_from, list_offsets};
+use super::requests::{OFFSETS_TOPIC, TIMEOUT_MS, bad_names, fetch, fetch_from, list_offsets};
 use crate::batches::{keyed, plain};
 use crate::run::{Run, Topic};
 use crate::scenario::Scenario;
@@ -114,6 +114,11 @@ fn partitions(run: &mut Run<'_>) -> Result<()> {
 }
 
 fn policies(run: &mut Run<'_>) -> Result<()> {
+    super::groups::ready(run, ["group"])?;
+    for offset in [0, 1, -1] {
+        let request = delete(vec![topic(OFFSETS_TOPIC, &[(0, offset), (1, offset), (99, 0)])]);
+        run.send(format!("the broker's own, before {offset}"), &request)?;
+    }
     for policy in ["delete", "compact", "compact,delete", ""] {
         let base = format!("p{}", policy.len());
         let topic_of = run.create(&base, 1, &[("cleanup.policy", policy)])?;

@@ -1,6 +1,6 @@
 //! DescribeConfigs (key 32): settings of topics and brokers (KIP-133, KIP-226, KIP-569).
 
-use super::requests::{bad_names, describe_configs};
+use super::requests::{OFFSETS_TOPIC, bad_names, describe_configs};
 use crate::run::Run;
 use crate::scenario::Scenario;
 use anyhow::Result;
@@ -62,6 +62,14 @@ fn topics(run: &mut Run<'_>) -> Result<()> {
         };
         run.send(*label, &request)?;
     }
+    super::groups::ready(run, ["group"])?;
+    for synonyms in [false, true] {
+        let request = DescribeConfigsRequest {
+            include_synonyms: synonyms,
+            ..describe_configs(TOPIC, OFFSETS_TOPIC, None)
+        };
+        run.send(format!("the broker's own, synonyms {synonyms}"), &request)?;
+    }
     let none = run.name("none");
     run.send("an unknown topic", &describe_configs(TOPIC, &none, None))?;
     let mut both = describe_configs(TOPIC, &none, None);
@@ -106,7 +114,7 @@ fn brokers(run: &mut Run<'_>) -> Result<()> {
 
 fn bad_resources(run: &mut Run<'_>) -> Result<()> {
     run.send("no resource", &DescribeConfigsRequest::default())?;
-    for kind in [-1, 0, 1, 3, 5, 6, 7, 9, 100, 127] {
+    for kind in [-1, 0, 1, 3, 5, 6, 7, 8, 9, 16, 100, 127] {
         for name in ["", "x"] {
             run.send(format!("type {kind}, name {name:?}"), &describe_configs(kind, name, None))?;
         }

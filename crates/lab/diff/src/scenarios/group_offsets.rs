@@ -290,6 +290,11 @@ fn fetches(run: &mut Run<'_>) -> Result<()> {
         ("a partition twice", &[(&one, &[0, 0])]),
         ("a topic twice", &[(&one, &[0]), (&one, &[2])]),
     ];
+    for (label, name) in super::requests::bad_names() {
+        let bad = Topic { name, id: jocko_types::Uuid::ZERO };
+        let request = fetch_offsets(version, &group, Some(&[(&bad, &[0][..]), (&two, &[0])]));
+        run.send(label, &request)?;
+    }
     let mut groups = vec![("a group", group.clone()), ("an unknown group", none)];
     groups.extend(odd_groups(run));
     for (which, name) in &groups {

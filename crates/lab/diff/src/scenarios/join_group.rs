@@ -19,6 +19,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::JoinGroup, "static members", static_members).since(5),
     Scenario::new(ApiKey::JoinGroup, "static members in a rebalance", static_rebalance).since(5),
     Scenario::new(ApiKey::JoinGroup, "ids that were given out", pending_ids).since(4),
+    Scenario::new(ApiKey::JoinGroup, "clients that say little", clients),
+    Scenario::new(ApiKey::JoinGroup, "odd dialects and timeouts", odd_members),
 ];
 
 fn bad_arguments(run: &mut Run<'_>) -> Result<()> {
@@ -321,5 +323,74 @@ fn pending_ids(run: &mut Run<'_>) -> Result<()> {
     run.send("the id leaves again", &leave_all(&group, &[(&given, None)]))?;
     run.send("the id joins", &join(&group, &given))?;
     run.send("what is left", &describe(&[&group]))?;
+    Ok(())
+}
+
+/// A dialect's name, and what is said in it.
+type Dialect<'a> = (&'a str, &'a [u8]);
+
+/// What a client calls itself is where its members' ids begin.
+fn clients(run: &mut Run<'_>) -> Result<()> {
+    let groups = ready(run, ["nobody", "blank", "odd", "named"])?;
+    let names = [None, Some(""), Some("caf\u{e9} /-"), None];
+    for (number, (group, name)) in groups.iter().zip(names).enumerate() {
+        run.call_itself(name);
+        let is_named = number == 3 && run.version() >= 5;
+        let request = JoinGroupRequest {
+            group_instance_id: is_named.then(|| "i1".to_owned()),
+            ..join(group, "")
+        };
+        let joined = admit(run, &format!("{name:?} joins"), &request)?;
+        let (member, generation) = (joined.text("/memberId"), joined.int("/generationId"));
+        run.send(format!("{name:?}: what is there"), &describe(&[group]))?;
+        let given: &[(&str, &[u8])] = &[(&member, b"all")];
+        run.send(format!("{name:?} syncs"), &assigning(sync(group, &member, generation), given))?;
+        run.send(format!("{name:?}: what is stable"), &describe(&[group]))?;
+    }
+    Ok(())
+}
+
+fn odd_members(run: &mut Run<'_>) -> Result<()> {
+    let many: Vec<String> = (0..300).map(|number| format!("d{number}")).collect();
+    let many: Vec<Dialect<'_>> = many.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    // One that is named twice is left out: Kafka never answers.
+    let dialects: &[(&str, &[Dialect<'_>])] = &[
+        ("one without a name", &[("", b"a")]),
+        ("no words", &[("range", b"")]),
+        ("letters beyond ASCII", &[("caf\u{e9}", b"a")]),
+        ("three hundred", &many),
+    ];
+    let mut cases: Vec<(String, JoinGroupRequest)> = dialects
+        .iter()
+        .map(|(label, each)| {
+            let request = JoinGroupRequest { protocols: protocols(each), ..join("", "") };
+            ((*label).to_owned(), request)
+        })
+        .collect();
+    if run.version() >= 1 {
+        // A short one ends while we look.
+        let request = JoinGroupRequest { rebalance_timeout_ms: i32::MAX, ..join("", "") };
+        cases.push(("a long rebalance timeout".to_owned(), request));
+    }
+    if run.version() >= 8 {
+        for (label, reason) in [("no", ""), ("a", "because"), ("a long", &"r".repeat(5_000))] {
+            let request = JoinGroupRequest { reason: Some(reason.to_owned()), ..join("", "") };
+            cases.push((format!("{label} reason"), request));
+        }
+    }
+    for (number, (label, request)) in cases.into_iter().enumerate() {
+        let [group] = ready(run, [format!("group{number}").as_str()])?;
+        let request = JoinGroupRequest { group_id: group.clone(), ..request };
+        let name = request.protocols.first().map(|first| first.name.clone());
+        let joined = admit(run, &label, &request)?;
+        let (member, generation) = (joined.text("/memberId"), joined.int("/generationId"));
+        let given: &[(&str, &[u8])] = &[(&member, b"all")];
+        let request = jocko_protocol::rpc::SyncGroupRequest {
+            protocol_name: name,
+            ..assigning(sync(&group, &member, generation), given)
+        };
+        run.send(format!("{label}: sync"), &request)?;
+        run.send(format!("{label}: what is there"), &describe(&[&group]))?;
+    }
     Ok(())
 }

@@ -24,6 +24,7 @@ mod find_coordinator;
 mod framing;
 mod group_admin;
 mod group_conversions;
+mod group_deadlines;
 mod group_offsets;
 mod groups;
 mod init_producer_id;
@@ -37,6 +38,7 @@ mod produce;
 mod produce_damaged;
 mod produce_idempotent;
 mod requests;
+mod topic_expressions;
 mod update_features;
 
 /// Every scenario, by the number of its API.
@@ -71,7 +73,9 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         describe_cluster::SCENARIOS,
         describe_producers::SCENARIOS,
         consumer_group_heartbeat::SCENARIOS,
+        topic_expressions::SCENARIOS,
         group_conversions::SCENARIOS,
+        group_deadlines::SCENARIOS,
         list_config_resources::SCENARIOS,
         describe_topic_partitions::SCENARIOS,
     ]

@@ -19,6 +19,8 @@ use jocko_types::Uuid;
 
 /// Waits that are long enough for any broker and short enough for us.
 pub(super) const TIMEOUT_MS: i32 = 10_000;
+/// The topic in which a broker keeps its groups; there once a group has been asked for.
+pub(super) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 /// An id that no topic has.
 pub(super) const UNKNOWN_ID: Uuid = Uuid::from_bytes([0x5a; 16]);
 

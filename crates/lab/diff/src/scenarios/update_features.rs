@@ -61,6 +61,12 @@ fn levels(run: &mut Run<'_>) -> Result<()> {
         ("an empty name", &[("", 1, 1)]),
         ("a good and an unknown one", &[("metadata.version", PRESENT, 1), ("no.such", 1, 1)]),
         ("one twice", &[("metadata.version", PRESENT, 1), ("metadata.version", PRESENT, 1)]),
+        ("transactions, a level of tomorrow", &[("transaction.version", 9, 1)]),
+        ("share groups, a level of tomorrow", &[("share.version", 9, 1)]),
+        ("streams groups, a level of tomorrow", &[("streams.version", 9, 1)]),
+        ("the quorum, a level of tomorrow", &[("kraft.version", 9, 1)]),
+        ("groups and the present level", &[(GROUPS, 1, 1), ("metadata.version", PRESENT, 1)]),
+        ("a bad and a good one", &[(GROUPS, 2, 1), ("metadata.version", PRESENT, 1)]),
     ];
     for (label, features) in cases {
         run.send(*label, &update(run.version(), features))?;
