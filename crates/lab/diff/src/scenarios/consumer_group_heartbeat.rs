@@ -4,12 +4,15 @@ use super::groups::{
     beat, consumer, describe_consumers, has_partitions, hurried, odd_groups, owning, ready,
     wait_for,
 };
-use super::requests::UNKNOWN_ID;
+use super::requests::{TIMEOUT_MS, UNKNOWN_ID, set_group_config};
 use crate::run::{Run, Topic};
 use crate::scenario::Scenario;
 use anyhow::Result;
 use jocko_protocol::ApiKey;
-use jocko_protocol::rpc::{ConsumerGroupHeartbeatRequest, DeleteGroupsRequest};
+use jocko_protocol::rpc::create_partitions_request::CreatePartitionsTopic;
+use jocko_protocol::rpc::{
+    ConsumerGroupHeartbeatRequest, CreatePartitionsRequest, DeleteGroupsRequest,
+};
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "bad arguments", bad_arguments),
@@ -21,6 +24,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "static members", static_members),
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "assignors", assignors),
     Scenario::new(ApiKey::ConsumerGroupHeartbeat, "not computed too often", intervals),
+    Scenario::new(ApiKey::ConsumerGroupHeartbeat, "settings of the group", settings),
+    Scenario::new(ApiKey::ConsumerGroupHeartbeat, "a topic that grows", growth),
 ];
 
 /// Member ids that order as their numbers do.
@@ -358,5 +363,49 @@ fn intervals(run: &mut Run<'_>) -> Result<()> {
     let request = beat(&group, &id(1), joined.int("/memberEpoch"));
     run.until("first has to give back", &request, has_partitions)?;
     run.send("what is given back", &describe_consumers(&[&group]))?;
+    Ok(())
+}
+
+/// What is set on a group is told to its members.
+fn settings(run: &mut Run<'_>) -> Result<()> {
+    let [group] = ready(run, ["group"])?;
+    let one = run.create("one", 1, &[])?;
+    hurried(run, &[&group])?;
+    let mut request = consumer(&group, &id(1), &[&one.name]);
+    for (name, value) in [
+        ("consumer.heartbeat.interval.ms", "5000"),
+        ("consumer.heartbeat.interval.ms", "7000"),
+        ("consumer.heartbeat.interval.ms", "15000"),
+        ("consumer.session.timeout.ms", "60000"),
+        ("consumer.heartbeat.interval.ms", "1"),
+        ("consumer.heartbeat.interval.ms", "15001"),
+        ("consumer.session.timeout.ms", "1"),
+    ] {
+        run.send(format!("{name}={value}"), &set_group_config(&group, name, value))?;
+        run.settle()?;
+        let answer = run.send(format!("{name}={value}: beat"), &request)?;
+        request = beat(&group, &id(1), answer.int("/memberEpoch"));
+    }
+    Ok(())
+}
+
+fn growth(run: &mut Run<'_>) -> Result<()> {
+    let [group] = ready(run, ["group"])?;
+    let one = run.create("one", 1, &[])?;
+    hurried(run, &[&group])?;
+    let joined = run.send("join", &consumer(&group, &id(1), &[&one.name]))?;
+    let epoch = joined.int("/memberEpoch");
+    run.send("beat", &owning(beat(&group, &id(1), epoch), &[(&one, &[0])]))?;
+    let topic = CreatePartitionsTopic { name: one.name.clone(), count: 3, ..Default::default() };
+    let grown = CreatePartitionsRequest {
+        topics: vec![topic],
+        timeout_ms: TIMEOUT_MS,
+        ..Default::default()
+    };
+    run.send("the topic grows", &grown)?;
+    let answer = run.until("all of it", &beat(&group, &id(1), epoch), has_partitions)?;
+    let epoch = answer.int("/memberEpoch");
+    run.send("beat with all", &owning(beat(&group, &id(1), epoch), &[(&one, &[0, 1, 2])]))?;
+    run.send("what is there", &describe_consumers(&[&group]))?;
     Ok(())
 }

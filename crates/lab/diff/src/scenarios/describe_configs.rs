@@ -1,6 +1,6 @@
 //! DescribeConfigs (key 32): settings of topics and brokers (KIP-133, KIP-226, KIP-569).
 
-use super::requests::{OFFSETS_TOPIC, bad_names, describe_configs};
+use super::requests::{OFFSETS_TOPIC, bad_names, describe_configs, set_group_config};
 use crate::run::Run;
 use crate::scenario::Scenario;
 use anyhow::Result;
@@ -10,11 +10,13 @@ use jocko_protocol::rpc::DescribeConfigsRequest;
 pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::DescribeConfigs, "topics", topics),
     Scenario::new(ApiKey::DescribeConfigs, "brokers", brokers),
+    Scenario::new(ApiKey::DescribeConfigs, "groups", groups),
     Scenario::new(ApiKey::DescribeConfigs, "resources that are none", bad_resources),
 ];
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 
 fn topics(run: &mut Run<'_>) -> Result<()> {
     let plain = run.create("plain", 1, &[])?;
@@ -108,6 +110,46 @@ fn brokers(run: &mut Run<'_>) -> Result<()> {
     }
     for name in ["9999", "-1", "x", "1x", " ", "99999999999"] {
         run.send(format!("broker {name:?}"), &describe_configs(BROKER, name, None))?;
+    }
+    Ok(())
+}
+
+fn groups(run: &mut Run<'_>) -> Result<()> {
+    let (set, none) = (run.name("set"), run.name("none"));
+    for (name, value) in
+        [("consumer.session.timeout.ms", "50000"), ("share.auto.offset.reset", "earliest")]
+    {
+        run.ask(&set_group_config(&set, name, value))?;
+    }
+    run.settle()?;
+    for (who, name) in [("one that is set", &set), ("one that is not", &none)] {
+        for synonyms in [false, true] {
+            let request = DescribeConfigsRequest {
+                include_synonyms: synonyms,
+                include_documentation: run.version() >= 3 && synonyms,
+                ..describe_configs(GROUP, name, None)
+            };
+            run.send(format!("{who}, synonyms {synonyms}"), &request)?;
+        }
+        let keys: &[&[&str]] = &[
+            &["consumer.session.timeout.ms"],
+            &["consumer.session.timeout.ms", "no.such.config"],
+            &["group.consumer.session.timeout.ms"],
+            &["retention.ms"],
+            &[""],
+            &[],
+        ];
+        for keys in keys {
+            let label = format!("{who}, keys {keys:?}");
+            run.send(label, &describe_configs(GROUP, name, Some(keys)))?;
+        }
+    }
+    let mut twice = describe_configs(GROUP, &set, Some(&["consumer.session.timeout.ms"]));
+    twice.resources.extend(twice.resources.clone());
+    run.send("one twice", &twice)?;
+    for (label, odd) in super::groups::odd_groups(run) {
+        let request = describe_configs(GROUP, &odd, Some(&["consumer.session.timeout.ms"]));
+        run.send(label, &request)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! DescribeQuorum (key 55): how the group that keeps the metadata stands (KIP-595, KIP-836, KIP-853).
 
+use super::requests::{OFFSETS_TOPIC, bad_names};
 use crate::run::Run;
 use crate::scenario::Scenario;
 use anyhow::Result;
@@ -33,6 +34,13 @@ fn quorum(run: &mut Run<'_>) -> Result<()> {
     run.send("a topic", &about(&[(one, &[0])]))?;
     run.send("the metadata and a topic", &about(&[(METADATA, &[0]), (one, &[0])]))?;
     run.send("an unknown topic", &about(&[("no.such.topic", &[0, 1])]))?;
-    run.send("an empty name", &about(&[("", &[0])]))?;
+    run.send("a partition twice", &about(&[(METADATA, &[0, 0])]))?;
+    run.send("the metadata twice", &about(&[(METADATA, &[0]), (METADATA, &[0])]))?;
+    run.send("a negative partition", &about(&[(METADATA, &[-1])]))?;
+    run.send("a topic of the broker's own", &about(&[(OFFSETS_TOPIC, &[0])]))?;
+    for (label, name) in bad_names() {
+        run.send(label, &about(&[(&name, &[0])]))?;
+    }
+    run.send("an empty name, no partition", &about(&[("", &[])]))?;
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! OffsetCommit (key 8), OffsetFetch (key 9) and OffsetDelete (key 47): how far groups have read.
 
 use super::groups::{
-    admit, assigning, beat, commit, commit_topic, consumer, describe, describe_consumers,
-    fetch_group, fetch_offsets, hurried, join, leave_all, odd_groups, protocols, ready,
-    subscription, sync, wait_for,
+    REBALANCE, admit, assigning, beat, commit, commit_topic, consumer, describe,
+    describe_consumers, fetch_group, fetch_offsets, heartbeat, hurried, join, knock, leave_all,
+    odd_groups, protocols, ready, subscription, sync, wait_for,
 };
 use super::requests::UNKNOWN_ID;
 use crate::run::{Run, Topic};
@@ -16,8 +16,8 @@ use jocko_protocol::rpc::offset_delete_request::{
 };
 use jocko_protocol::rpc::offset_fetch_request::OffsetFetchRequestGroup;
 use jocko_protocol::rpc::{
-    DeleteGroupsRequest, JoinGroupRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest,
+    ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, JoinGroupRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest,
 };
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -27,6 +27,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(ApiKey::OffsetCommit, "by members", commits_by_members),
     Scenario::new(ApiKey::OffsetCommit, "by named members", commits_by_names).since(7),
     Scenario::new(ApiKey::OffsetCommit, "by consumers", commits_by_consumers),
+    Scenario::new(ApiKey::OffsetCommit, "while others join", commits_in_rebalance),
     Scenario::new(ApiKey::OffsetFetch, "one group", fetches),
     Scenario::new(ApiKey::OffsetFetch, "many groups", fetches_of_many).since(8),
     Scenario::new(ApiKey::OffsetFetch, "by members", fetches_by_members).since(9),
@@ -272,6 +273,42 @@ fn commits_by_consumers(run: &mut Run<'_>) -> Result<()> {
     Ok(())
 }
 
+/// A member may save what it has read until it joins again.
+fn commits_in_rebalance(run: &mut Run<'_>) -> Result<()> {
+    let [group] = ready(run, ["group"])?;
+    let one = run.create("one", 2, &[])?;
+    let at = |offset| commit(&group, vec![commit_topic(&one, &[(0, offset), (1, offset)])]);
+    let joined = admit(run, "first joins", &join(&group, ""))?;
+    let (first, generation) = (joined.text("/memberId"), joined.int("/generationId"));
+    let given: &[(&str, &[u8])] = &[(&first, b"all")];
+    run.send("first syncs", &assigning(sync(&group, &first, generation), given))?;
+    run.on_connection(1);
+    let given_out = knock(run, "second joins", &join(&group, ""))?;
+    run.on_connection(0);
+    run.until("first is told", &heartbeat(&group, &first, generation), |answer| {
+        answer.int("/errorCode") == REBALANCE
+    })?;
+    for off in [-1, 0, 1] {
+        let request = by(at(10 + off), &first, generation + off);
+        run.send(format!("first, {off} off"), &request)?;
+    }
+    run.send("second, before it is in", &by(at(20), &given_out, generation))?;
+    run.send("nobody", &at(21))?;
+    look(run, "meanwhile", &group)?;
+    let joined = run.send("first joins again", &join(&group, &first))?;
+    let next = joined.int("/generationId");
+    run.on_connection(1);
+    let second = run.collect()?.text("/memberId");
+    for (who, id) in [("first", &first), ("second", &second)] {
+        for generation in [generation, next] {
+            let request = by(at(30 + generation), id, generation);
+            run.send(format!("{who}, generation {generation}, before the sync"), &request)?;
+        }
+    }
+    look(run, "in the end", &group)?;
+    Ok(())
+}
+
 fn fetches(run: &mut Run<'_>) -> Result<()> {
     let [group, none] = ready(run, ["group", "none"])?;
     let (one, two) = (run.create("one", 3, &[])?, run.create("two", 1, &[])?);
@@ -481,5 +518,15 @@ fn deletes_of_subscribed(run: &mut Run<'_>) -> Result<()> {
     run.send("leave", &beat(&modern, &joined.text("/memberId"), -1))?;
     run.send("modern, empty", &delete(&modern, both))?;
     look(run, "modern, empty", &modern)?;
+    let [matching] = ready(run, ["matching"])?;
+    hurried(run, &[&matching])?;
+    run.send("commit", &commit(&matching, topics()))?;
+    let by_expression = ConsumerGroupHeartbeatRequest {
+        subscribed_topic_regex: Some(one.name.clone()),
+        ..consumer(&matching, "memberAAAAAAAAAAAAAAA1", &[])
+    };
+    super::topic_expressions::follow(run, by_expression, &[&one])?;
+    run.send("what an expression matches", &delete(&matching, both))?;
+    look(run, "what an expression matches", &matching)?;
     Ok(())
 }

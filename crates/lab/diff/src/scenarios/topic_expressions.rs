@@ -163,7 +163,7 @@ fn changing_wishes(run: &mut Run<'_>) -> Result<()> {
 
 /// Beats, and does as it is told, until it has these topics; records nothing, since how many
 /// heartbeats that takes is declared to differ. Yields its epoch.
-fn follow(
+pub(super) fn follow(
     run: &mut Run<'_>,
     mut request: ConsumerGroupHeartbeatRequest,
     wanted: &[&Topic],
