@@ -74,6 +74,9 @@ impl Context {
         if effects.flush_due {
             self.flusher.enqueue(partition);
         }
+        if let Some(bytes) = effects.no_room_for {
+            self.guard.ran_out(bytes);
+        }
         self.deliver(&effects.released);
     }
 

@@ -1,14 +1,17 @@
 //! What keeps a full disk from being the end: a ballast file holds room for the metadata log, so
 //! that topics can be deleted when nothing else can be written, and producers are refused early
-//! where a share of the disk is to stay free.
+//! where a share of the disk is to stay free, and from the first write that found no room until
+//! there is some again.
 
 use jocko_config::{LoadedSettings, Percent};
 use jocko_disk::{DiskFault, DiskRef, FaultKind, Open, Space};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 const NAME: &str = "ballast";
+/// Written and removed at once, to see whether it can be.
+const PROBE: &str = "ballast.probe";
 /// Metadata needs no more than this at a time: below it the ballast is let go.
 const METADATA_BYTES: u64 = 4 << 20;
 /// Written at a time where blocks cannot be reserved.
@@ -23,6 +26,8 @@ pub(crate) struct DiskGuard {
     used_max: Option<Percent>,
     is_loaded: Mutex<bool>,
     refuses_produce: AtomicBool,
+    /// What a write found no room for, since there was room last; 0 for nothing.
+    wanted_bytes: AtomicU64,
 }
 
 impl DiskGuard {
@@ -38,7 +43,10 @@ impl DiskGuard {
             used_max: storage.max_disk,
             is_loaded: Mutex::new(false),
             refuses_produce: AtomicBool::new(false),
+            wanted_bytes: AtomicU64::new(0),
         };
+        // The process may have died between writing it and removing it.
+        let _ = guard.disk.remove_file(&guard.dir.join(PROBE));
         guard.check();
         *guard.is_loaded.lock().unwrap_or_else(PoisonError::into_inner) |= is_left;
         guard.check();
@@ -69,6 +77,21 @@ impl DiskGuard {
         }
     }
 
+    /// Takes note that a write of so many bytes found the disk full. Producers are refused from
+    /// then on, until [`DiskGuard::check`] finds room for as much.
+    ///
+    /// What the disk says of itself is not asked: quotas and a want of inodes do not show there.
+    pub(crate) fn ran_out(&self, bytes: u64) {
+        self.wanted_bytes.fetch_max(bytes.max(METADATA_BYTES), Ordering::Relaxed);
+        if !self.refuses_produce.swap(true, Ordering::Relaxed) {
+            let free_mib = self.space().map(|space| space.free >> 20);
+            tracing::warn!(
+                free_mib,
+                "a write found the disk full: producers are told to come back later"
+            );
+        }
+    }
+
     /// Looks at the disk: loads the ballast again when there is room, and refuses or admits
     /// producers. Called every second or so.
     pub(crate) fn check(&self) {
@@ -83,8 +106,9 @@ impl DiskGuard {
                 }
             }
         }
+        let is_short = self.is_short();
         let over = self.used_max.is_some_and(|max| is_over(space, max));
-        let refuses = over || (!*is_loaded && self.ballast_bytes > 0);
+        let refuses = over || is_short || (!*is_loaded && self.ballast_bytes > 0);
         if self.refuses_produce.swap(refuses, Ordering::Relaxed) != refuses {
             let free_mib = space.free >> 20;
             if refuses {
@@ -105,27 +129,52 @@ impl DiskGuard {
         self.disk.space(&self.dir).ok()
     }
 
+    /// Whether a write found no room and there still is none. Tried, for what the disk says is not
+    /// all that may be in the way.
+    fn is_short(&self) -> bool {
+        let wanted = self.wanted_bytes.load(Ordering::Relaxed);
+        if wanted == 0 {
+            return false;
+        }
+        let has_room = self.space().is_some_and(|space| space.free > wanted)
+            && self.take(&self.dir.join(PROBE), wanted).is_ok();
+        if !has_room {
+            return true;
+        }
+        if let Err(fault) = self.disk.remove_file(&self.dir.join(PROBE)) {
+            tracing::warn!(%fault, "a file that was to show whether there is room stays");
+        }
+        // One that wanted more meanwhile is looked at next time.
+        let settled =
+            self.wanted_bytes.compare_exchange(wanted, 0, Ordering::Relaxed, Ordering::Relaxed);
+        settled.is_err()
+    }
+
     fn load(&self) -> Result<(), DiskFault> {
         if self.ballast_bytes == 0 {
             return Ok(());
         }
-        let path = self.dir.join(NAME);
-        let file = self.disk.open(&path, Open::Create)?;
-        let loaded = match file.reserve(self.ballast_bytes) {
-            Err(fault) if fault.kind() == FaultKind::Unsupported => self.write_zeroes(&path),
-            outcome => outcome,
-        };
-        if loaded.is_err() {
-            self.disk.remove_file(&path)?;
-        }
-        loaded
+        self.take(&self.dir.join(NAME), self.ballast_bytes)
     }
 
-    fn write_zeroes(&self, path: &Path) -> Result<(), DiskFault> {
+    /// Takes so much of the disk for a file; it is not there if it cannot be had.
+    fn take(&self, path: &Path, bytes: u64) -> Result<(), DiskFault> {
+        let file = self.disk.open(path, Open::Create)?;
+        let taken = match file.reserve(bytes) {
+            Err(fault) if fault.kind() == FaultKind::Unsupported => self.write_zeroes(path, bytes),
+            outcome => outcome,
+        };
+        if taken.is_err() {
+            self.disk.remove_file(path)?;
+        }
+        taken
+    }
+
+    fn write_zeroes(&self, path: &Path, bytes: u64) -> Result<(), DiskFault> {
         let file = self.disk.open(path, Open::Write)?;
         let zeroes = vec![0; ZEROES_BYTES];
         let mut position = 0;
-        while position < self.ballast_bytes {
+        while position < bytes {
             file.write_at(&[std::io::IoSlice::new(&zeroes)], position)?;
             position += ZEROES_BYTES as u64;
         }
@@ -141,7 +190,7 @@ fn is_over(space: Space, max: Percent) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jocko_disk::MemDisk;
+    use jocko_disk::{Inject, MemDisk, Operation};
 
     const DIR: &str = "data";
     const BALLAST_BYTES: u64 = 16 << 20;
@@ -171,5 +220,57 @@ mod tests {
         disk.set_capacity(Some(64 << 20));
         again.check();
         assert!(has_ballast(&disk) && !again.refuses_produce());
+    }
+
+    #[test]
+    fn a_write_without_room_refuses_producers_until_there_is_as_much() {
+        let disk = MemDisk::with_dir(DIR);
+        disk.set_capacity(Some(64 << 20));
+        let guard = guard(&disk);
+        assert!(!guard.refuses_produce());
+        // The ballast is not at stake: less than metadata needs is left, but nobody changes any.
+        disk.set_capacity(Some(BALLAST_BYTES + (1 << 20)));
+        guard.ran_out(1 << 20);
+        assert!(guard.refuses_produce());
+        for _ in 0..3 {
+            guard.check();
+            assert!(guard.refuses_produce() && has_ballast(&disk));
+        }
+        // Enough for metadata, not for what was wanted.
+        guard.ran_out(30 << 20);
+        disk.set_capacity(Some(BALLAST_BYTES + (8 << 20)));
+        guard.check();
+        assert!(guard.refuses_produce());
+        disk.set_capacity(Some(BALLAST_BYTES + (31 << 20)));
+        guard.check();
+        assert!(!guard.refuses_produce() && has_ballast(&disk));
+    }
+
+    #[test]
+    fn a_disk_that_says_it_has_room_is_not_believed() {
+        let disk = MemDisk::with_dir(DIR);
+        let guard = guard(&disk);
+        // As with a quota, or with no inodes left.
+        let probe = Path::new(DIR).join(PROBE);
+        disk.inject(Inject::new(Operation::Open, &probe).no_space());
+        disk.inject(Inject::new(Operation::Reserve, &probe).no_space());
+        guard.ran_out(1_000);
+        for _ in 0..3 {
+            guard.check();
+            assert!(guard.refuses_produce());
+        }
+        disk.heal();
+        guard.check();
+        assert!(!guard.refuses_produce());
+        assert!(!disk.shared().exists(&probe).unwrap(), "what was tried is gone again");
+    }
+
+    #[test]
+    fn a_probe_left_by_a_dead_process_goes() {
+        let disk = MemDisk::with_dir(DIR);
+        let probe = Path::new(DIR).join(PROBE);
+        disk.shared().open(&probe, Open::Create).unwrap();
+        let _guard = guard(&disk);
+        assert!(!disk.shared().exists(&probe).unwrap());
     }
 }

@@ -50,6 +50,8 @@ pub struct Effects {
     pub released: Vec<u64>,
     /// Whether the log is to be synced because somebody's answer depends on it.
     pub flush_due: bool,
+    /// Bytes of a batch that found the disk full.
+    pub no_room_for: Option<u64>,
 }
 
 /// Where a partition stands, for requests that only describe.
@@ -411,6 +413,7 @@ impl Open {
             flush_due: output.flush_due
                 && self.durability == Durability::Fsync
                 && self.log.latched().is_none(),
+            no_room_for: None,
         }
     }
 
@@ -447,6 +450,10 @@ impl Effects {
     /// Both one after the other.
     pub fn and(mut self, mut later: Self) -> Self {
         self.released.append(&mut later.released);
-        Self { released: self.released, flush_due: self.flush_due || later.flush_due }
+        Self {
+            released: self.released,
+            flush_due: self.flush_due || later.flush_due,
+            no_room_for: self.no_room_for.max(later.no_room_for),
+        }
     }
 }

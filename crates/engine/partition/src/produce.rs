@@ -149,7 +149,12 @@ impl Open {
                 // whatever clock it came from, as Kafka does.
                 (base_offset, last_offset, Some(timestamp))
             }
-            refused => return Err(self.refusal(refused)),
+            refused => {
+                if refused == AppendOutcome::NoSpace {
+                    effects.no_room_for = u64::try_from(batch.header.size_bytes()).ok();
+                }
+                return Err(self.refusal(refused));
+            }
         };
         let end = last_offset.next();
         Ok(Appended {

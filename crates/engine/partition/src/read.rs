@@ -120,6 +120,6 @@ impl Partition {
         let input = Input::Parked { ticket: Ticket(ticket), offset };
         let parked = self.if_open(|open| open.step(input));
         // A partition that is gone wakes the request at once, to find that out.
-        parked.unwrap_or_else(|| Effects { released: vec![ticket], flush_due: false })
+        parked.unwrap_or_else(|| Effects { released: vec![ticket], ..Effects::default() })
     }
 }

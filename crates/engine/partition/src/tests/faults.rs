@@ -17,11 +17,18 @@ fn a_full_disk_refuses_and_recovers() {
         let (refused, effects) = bench.append(Acks::All, Some(ticket), &["b"]);
         assert_eq!(code(refused), FAILED);
         assert_eq!(effects.released, []);
+        assert_eq!(
+            effects.no_room_for,
+            Some(batch(&["b"]).len() as u64),
+            "whoever minds the disk is told"
+        );
     }
     assert!(bench.partition.fault().is_none(), "want of room passes");
     assert_eq!(bench.records(0), [(0, "a".to_owned())], "reading goes on");
     bench.mem.heal();
-    let appended = bench.append(Acks::All, Some(4), &["b"]).0.expect("there is room again");
+    let (appended, effects) = bench.append(Acks::All, Some(4), &["b"]);
+    let appended = appended.expect("there is room again");
+    assert_eq!(effects.no_room_for, None);
     assert_eq!(appended.base_offset, offset(1));
     assert_eq!(bench.flush().released, [4]);
     assert_eq!(bench.records(0), [(0, "a".to_owned()), (1, "b".to_owned())]);

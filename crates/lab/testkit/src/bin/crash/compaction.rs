@@ -3,6 +3,7 @@
 //! small. Then the price: how long acknowledgements take with the cleaner at work and without.
 
 use crate::arguments::Arguments;
+use crate::metrics::metric;
 use crate::say;
 use crate::workload::{PATIENCE, client, lock, pause, runtime};
 use anyhow::{Context, Result, ensure};
@@ -135,7 +136,7 @@ fn kill_often(
         progress(&mut broker, shared)?;
         pause(Duration::from_millis(random.u64(..LIFE_MAX_MS)));
         seen.bytes_max = seen.bytes_max.max(folder_bytes(&broker));
-        seen.passes += metric(&broker, "jocko_storage_compaction_runs_total");
+        seen.passes += metric(&broker, "jocko_storage_compaction_runs_total")?;
         broker = BrokerProcess::start(broker.kill()?)?;
         seen.cycles += 1;
     }
@@ -158,7 +159,7 @@ fn measure(arguments: &Arguments, check: &str) -> Result<String> {
         pause(MEASURE);
         shared.stop.store(true, Ordering::Relaxed);
     });
-    let passes = metric(&broker, "jocko_storage_compaction_runs_total");
+    let passes = metric(&broker, "jocko_storage_compaction_runs_total")?;
     broker.stop()?;
     let mut sorted = std::mem::take(&mut *lock(&shared.latencies));
     sorted.sort_unstable();
@@ -405,22 +406,6 @@ fn folder_bytes(broker: &BrokerProcess) -> u64 {
             entries.flatten().filter_map(|entry| Some(entry.metadata().ok()?.len())).sum::<u64>();
     }
     bytes
-}
-
-/// The value of a metric without labels; 0 if it is not told.
-pub(crate) fn metric(broker: &BrokerProcess, name: &str) -> f64 {
-    use std::io::{Read, Write};
-    let ask = || -> std::io::Result<String> {
-        let mut stream = std::net::TcpStream::connect_timeout(&broker.http_address(), PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: broker\r\nConnection: close\r\n\r\n")?;
-        let mut page = String::new();
-        stream.read_to_string(&mut page)?;
-        Ok(page)
-    };
-    let page = ask().unwrap_or_default();
-    let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or(0.0)
 }
 
 #[cfg(test)]

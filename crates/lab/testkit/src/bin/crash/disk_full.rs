@@ -3,11 +3,12 @@
 
 use crate::Outcome;
 use crate::arguments::Arguments;
+use crate::metrics::metric;
 use crate::simple::Writer;
 use crate::small_disk::SmallDisk;
 use anyhow::{Context, Result, ensure};
 use jocko_client::ClientError;
-use jocko_testkit::{BrokerProcess, Options, tail};
+use jocko_testkit::{BrokerProcess, Options, tail, wait_until};
 use std::time::Duration;
 
 const DISK_BYTES: u64 = 64 << 20;
@@ -18,6 +19,10 @@ const RECORDS_MAX: usize = 1_000;
 const RECOVERY_MAX: Duration = Duration::from_secs(20);
 /// The disk is filled this often.
 const ROUNDS: u32 = 3;
+/// How long the metric may take to follow.
+const NOTICED_MAX: Duration = Duration::from_secs(5);
+/// What the broker says when it begins to refuse.
+const FULL: &str = "the disk is full|a write found the disk full|the ballast makes room";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
@@ -49,15 +54,28 @@ fn fill_often(options: Options) -> Result<String> {
         }
         writer.delete("filling").context("deleting on a full disk")?;
         let after = writer.produce_again("kept", RECOVERY_MAX)?;
+        guard_shows(&broker, false).context("with room again")?;
         summary.push(format!("{filled} records filled it, produced again after {after:.1?}"));
     }
     ensure!(broker.is_running()?, "the broker ended");
     let log = broker.log()?;
     ensure!(!log.contains("panicked"), "the broker panicked");
+    let is_about_it = |line: &&str| FULL.split('|').any(|words| line.contains(words));
+    let told = log.lines().filter(is_about_it).count();
+    // Once when a write finds no room and once when the ballast goes, also in the next process.
+    ensure!(told <= usize::try_from(ROUNDS * 4)?, "a full disk is told {told} times");
+    ensure!(told > 0, "a full disk is not told");
     broker = BrokerProcess::start(broker.kill()?)?;
     let kept = writer.check("kept").context("after the last restart")?;
     broker.stop()?;
-    Ok(format!("disk-full: {}; {kept} records kept", summary.join("; ")))
+    let summary = summary.join("; ");
+    Ok(format!("disk-full: {summary}; told {told} times; {kept} records kept"))
+}
+
+/// Waits until the metric says whether producers are refused.
+fn guard_shows(broker: &BrokerProcess, refuses: bool) -> Result<()> {
+    let is_shown = || Ok((metric(broker, "jocko_storage_guard_state")? > 0.5) == refuses);
+    wait_until(NOTICED_MAX, is_shown).context("jocko_storage_guard_state says otherwise")
 }
 
 /// Fills the disk until produce is refused, and checks what must still work.
@@ -72,6 +90,7 @@ fn fill(broker: &mut BrokerProcess, writer: &mut Writer) -> Result<usize> {
         ensure!(accepted < RECORDS_MAX, "the disk never fills");
     };
     check_refusal(&refused)?;
+    guard_shows(broker, true).context("after a refusal")?;
     for attempt in 0..20 {
         ensure!(broker.is_running()?, "the broker ended on a full disk");
         // Small ones may still fit here and there: both answers are right, no other is.

@@ -2,7 +2,8 @@
 //! left, goes on, and at the end reads everything back and holds it against what was promised.
 //!
 //! `crash BINARY [--cycles N] [--seconds S] [--durability fsync|relaxed] [--seed N]`, or with
-//! `--disk-full`, `--fsync-error`, `--compaction` or `--retention` those runs instead, or with `--all` one after the other.
+//! `--disk-full`, `--fsync-error`, `--compaction` or `--retention` those runs instead, or with
+//! `--all` one after the other.
 //! See `docs/internals/crash-testing.md`.
 
 use anyhow::{Result, bail, ensure};
@@ -14,6 +15,7 @@ mod cycles;
 mod disk_full;
 mod fsync_error;
 mod idempotence;
+mod metrics;
 mod producer;
 mod reader;
 mod retention;
