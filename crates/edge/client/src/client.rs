@@ -3,6 +3,7 @@
 mod administering;
 mod committed;
 mod groups;
+mod producing;
 mod reading;
 mod writing;
 
@@ -12,6 +13,7 @@ mod tests;
 pub use administering::Resource;
 pub use committed::{Committed, Committer};
 pub use groups::{DescribedGroup, GroupMember, ListedGroup};
+pub use producing::{Producer, Unacknowledged};
 pub use reading::{Fetched, Position};
 pub use writing::Produced;
 
@@ -177,6 +179,11 @@ impl Client {
         let found = found.ok_or_else(|| ClientError::NoSuchTopic(topic.to_owned()))?;
         match jocko_protocol::error_code(found.error_code) {
             ErrorCode::UnknownTopicOrPartition => Err(ClientError::NoSuchTopic(topic.to_owned())),
+            // The protocol has no words for it here.
+            code @ ErrorCode::InvalidTopicException => {
+                let message = Some(format!("{topic:?} is no name for a topic"));
+                Err(ClientError::Refused { code, message })
+            }
             _ => {
                 ClientError::check(found.error_code, None)?;
                 Ok(i32::try_from(found.partitions.len()).unwrap_or(i32::MAX))

@@ -188,6 +188,9 @@ impl Connection {
         let address = || self.address.clone();
         match ended {
             Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) if source.get_ref().is_some_and(|error| error.is::<SpeaksHttp>()) => {
+                Err(ClientError::NotKafka { address: address() })
+            }
             Ok(Err(source)) => Err(ClientError::Broken { address: address(), source }),
             Err(_) => Err(ClientError::TimedOut { address: address(), waited }),
         }
@@ -226,9 +229,18 @@ impl Connection {
     }
 }
 
+/// What came begins as every answer of an HTTP server does.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer is one of HTTP")]
+struct SpeaksHttp;
+
 async fn read_frame(stream: &mut TcpStream) -> io::Result<Bytes> {
     let mut prefix = [0; 4];
     stream.read_exact(&mut prefix).await?;
+    // As a size it would be beyond any limit.
+    if &prefix == b"HTTP" {
+        return Err(io::Error::other(SpeaksHttp));
+    }
     let size = frame_size(prefix, FRAME_BYTES_MAX).map_err(io::Error::other)?;
     let mut frame = Vec::new();
     // Grows as bytes arrive: a size alone costs nothing.

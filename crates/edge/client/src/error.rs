@@ -1,6 +1,7 @@
 //! What can go wrong between a client and a broker.
 
 use jocko_protocol::{ApiKey, DecodeError, EncodeError};
+use jocko_records::BuildError;
 use jocko_types::ErrorCode;
 use std::io;
 use std::time::Duration;
@@ -27,6 +28,12 @@ pub enum ClientError {
         /// The system's word.
         source: io::Error,
     },
+    /// What answers speaks HTTP, as a broker's other port does.
+    #[error("{address} answers in HTTP, not in Kafka's protocol")]
+    NotKafka {
+        /// Who.
+        address: String,
+    },
     /// No answer in time; the request may or may not have been carried out.
     #[error("{address} did not answer within {waited:?}")]
     TimedOut {
@@ -49,6 +56,9 @@ pub enum ClientError {
     /// Records that were fetched could not be read.
     #[error("a batch of records could not be read: {0}")]
     Unreadable(String),
+    /// Records do not fit into a batch.
+    #[error("{0}")]
+    Unbuildable(#[from] BuildError),
     /// The request cannot be said in the version the broker speaks.
     #[error("the broker is too old for this request: {0}")]
     Unsayable(#[from] EncodeError),
@@ -100,7 +110,9 @@ impl ClientError {
             Self::NotServed { .. }
             | Self::Malformed(_)
             | Self::Unreadable(_)
+            | Self::Unbuildable(_)
             | Self::Unsayable(_)
+            | Self::NotKafka { .. }
             | Self::NoSuchTopic(_)
             | Self::NoSuchPartition { .. }
             | Self::NoSuchGroup(_)
@@ -131,6 +143,8 @@ impl ClientError {
             }
             Self::Malformed(error) => Self::Malformed(*error),
             Self::Unreadable(words) => Self::Unreadable(words.clone()),
+            Self::Unbuildable(error) => Self::Unbuildable(*error),
+            Self::NotKafka { address } => Self::NotKafka { address: address.clone() },
             Self::Unsayable(error) => Self::Unsayable(*error),
             Self::Refused { code, message } => {
                 Self::Refused { code: *code, message: message.clone() }

@@ -12,7 +12,7 @@ mod partitioner;
 
 pub use client::{
     Client, Committed, Committer, CreatedTopic, DescribedGroup, Fetched, GroupMember, ListedGroup,
-    NewTopic, Position, Produced, Resource,
+    NewTopic, Position, Produced, Producer, Resource, Unacknowledged,
 };
 pub use connection::{Answer, Connection};
 pub use error::{ClientError, Result};

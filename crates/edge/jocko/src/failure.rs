@@ -42,6 +42,12 @@ impl Failure {
         self
     }
 
+    /// Adds what else is to be known.
+    pub(crate) fn and(mut self, words: &str) -> Self {
+        self.what = format!("{}; {words}", self.what);
+        self
+    }
+
     /// Whether there is anything to say about it.
     pub(crate) fn is_worth_saying(&self) -> bool {
         self.kind != Kind::Enough
@@ -88,30 +94,41 @@ impl From<ClientError> for Failure {
             ClientError::Broken { .. } | ClientError::Malformed(_) => Self::new(what).cure(
                 "is it a Kafka broker's port? If so, look at the broker's log, and try again",
             ),
+            ClientError::NotKafka { .. } => Self::new(what)
+                .cure("the port for Kafka clients, -b localhost:9092: this one is for browsers and metrics"),
+            ClientError::Unbuildable(_) => Self::new(what).cure("smaller records"),
             ClientError::TimedOut { .. } => {
                 Self::new(what).cure("a longer --timeout, or look at the broker's log")
             }
             ClientError::NotServed { .. } | ClientError::Unsayable(_) => Self::new(what),
-            ClientError::Refused { code, .. } => {
-                Self { cure: cure_of(code).map(str::to_owned), ..Self::new(what) }
+            ClientError::Refused { code, message } => {
+                let cure = cure_of(code, message.as_deref().unwrap_or_default());
+                Self { cure: cure.map(str::to_owned), ..Self::new(what) }
             }
         }
     }
 }
 
-/// What to do about a refusal, where there is something to do.
-fn cure_of(code: ErrorCode) -> Option<&'static str> {
+/// What to do about a refusal, where there is something to do. Some codes stand for several things;
+/// Kafka and jocko say in the same words which.
+fn cure_of(code: ErrorCode, message: &str) -> Option<&'static str> {
     match code {
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(
-            "smaller records, or a topic that takes larger ones: --set max.message.bytes=BYTES at its creation",
+            "smaller records, or a topic that takes larger ones: jocko topic alter TOPIC --set max.message.bytes=BYTES",
         ),
         ErrorCode::PolicyViolation => Some("fewer partitions (-p)"),
+        ErrorCode::InvalidTopicException if message.contains("collide") => Some(
+            "another name, or the one that is there: '.' and '_' are one in the names of metrics",
+        ),
         ErrorCode::InvalidTopicException => {
-            Some("letters, digits, '.', '_' and '-' alone, at most 249 of them")
+            Some("a name of letters, digits, '.', '_' and '-' alone, at most 249 of them")
         }
         ErrorCode::InvalidReplicationFactor => {
             Some("start more brokers, or leave --replication out")
         }
+        ErrorCode::OutOfOrderSequenceNumber => Some(
+            "look at what the topic holds: its log has lost records that were acknowledged, as after a crash without fsync",
+        ),
         ErrorCode::KafkaStorageError => {
             Some("look at the broker's log, and at the room on its disk")
         }

@@ -1,5 +1,7 @@
 //! The client against a broker that answers as it is told to.
 
+mod producing;
+
 use super::*;
 use jocko_codec::Writer;
 use jocko_protocol::frame::{RequestFrame, encode_response};
@@ -11,7 +13,7 @@ use jocko_protocol::rpc::list_offsets_response::{
 use jocko_protocol::rpc::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
-use jocko_protocol::rpc::{FetchRequest, ListOffsetsRequest};
+use jocko_protocol::rpc::{FetchRequest, ListOffsetsRequest, ProduceRequest};
 use jocko_protocol::{ApiKey, Decode, RecordBytes, Response};
 use jocko_types::Offset;
 use std::sync::{Arc, Mutex};
@@ -30,6 +32,9 @@ struct Script {
     /// The next so many ListOffsets are refused with this.
     refusals: Vec<ErrorCode>,
     addresses: Vec<(i32, u16)>,
+    log: producing::Log,
+    /// Instead of an answer, the connection ends.
+    hangs_up: bool,
 }
 
 type Shared = Arc<Mutex<Script>>;
@@ -57,7 +62,13 @@ async fn serve(mut stream: TcpStream, broker: i32, script: Shared) {
         let mut frame = vec![0; usize::try_from(size).unwrap()];
         stream.read_exact(&mut frame).await.unwrap();
         let request = RequestFrame::parse(&frame).unwrap();
-        let answer = script.lock().unwrap().answer(broker, request);
+        let (answer, hangs_up) = {
+            let mut script = script.lock().unwrap();
+            (script.answer(broker, request), std::mem::take(&mut script.hangs_up))
+        };
+        if hangs_up {
+            return;
+        }
         if let Some(answer) = answer {
             stream.write_all(&answer).await.unwrap();
         }
@@ -81,8 +92,18 @@ impl Script {
                 let asked = FetchRequest::decode(body, version).unwrap();
                 Some(encoded(&request, &fetched(&asked, broker)))
             }
-            // A Produce with acks=0, and nothing else.
-            ApiKey::Produce => None,
+            ApiKey::InitProducerId => {
+                self.log.ids += 1;
+                Some(encoded(&request, &self.log.identity()))
+            }
+            ApiKey::Produce => {
+                let asked = ProduceRequest::decode(&mut request.body.clone(), version).unwrap();
+                let answer = self.log.answer(&asked);
+                if answer.is_none() && asked.acks != 0 {
+                    self.hangs_up = true;
+                }
+                answer.map(|answer| encoded(&request, &answer))
+            }
             other => panic!("{other:?} is not in this play"),
         }
     }
@@ -114,6 +135,7 @@ impl Script {
 
 fn versions() -> ApiVersionsResponse {
     let served = [
+        (ApiKey::InitProducerId, 4),
         (ApiKey::Produce, 12),
         (ApiKey::Fetch, 12),
         (ApiKey::ListOffsets, 6),

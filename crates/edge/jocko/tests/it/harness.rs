@@ -3,7 +3,7 @@
 use jocko_testkit::{BrokerProcess, Options, wait_until};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -170,6 +170,24 @@ impl Broker {
         run(self.command(&all), input)
     }
 
+    /// Starts `produce`, to be fed line by line.
+    pub(crate) fn feed(&self, arguments: &[&str]) -> Feed {
+        let mut all = vec!["produce"];
+        all.extend(arguments);
+        let mut child = self.command(&all).stdin(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let (sender, lines) = channel();
+        let out = BufReader::new(child.stdout.take().unwrap()).lines();
+        std::thread::spawn(move || {
+            for line in out.map_while(Result::ok) {
+                // Nobody may listen any more.
+                let _ = sender.send(line);
+            }
+        });
+        let err = read_all(child.stderr.take().unwrap());
+        Feed { child, stdin, lines, err }
+    }
+
     /// All values of a topic, in the order in which its partitions are read.
     pub(crate) fn values(&self, topic: &str) -> Vec<String> {
         let out = self.ok(&["consume", topic, "-o", "start", "-e"]);
@@ -205,6 +223,40 @@ impl Broker {
             }
         });
         Follow { child, lines: receiver }
+    }
+}
+
+/// A `produce` that waits for lines.
+pub(crate) struct Feed {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+    err: Reading,
+}
+
+impl Feed {
+    pub(crate) fn write(&mut self, lines: &str) {
+        self.stdin.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Waits until it says where the next batch went.
+    pub(crate) fn acknowledged(self) -> Self {
+        let told = self.lines.recv_timeout(DEADLINE);
+        assert!(told.is_ok(), "nothing is acknowledged: {:#?}", self.end());
+        self
+    }
+
+    /// Ends the input, and waits until all is written.
+    pub(crate) fn end(mut self) -> Ran {
+        drop(self.stdin);
+        let ended = wait_until(DEADLINE, || Ok(self.child.try_wait()?.is_some()));
+        if ended.is_err() {
+            self.child.kill().unwrap();
+        }
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        let ran = Ran { code, out: self.lines.iter().collect(), err: text(self.err) };
+        assert!(ended.is_ok(), "still running: {ran:#?}");
+        ran
     }
 }
 

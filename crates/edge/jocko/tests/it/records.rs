@@ -188,10 +188,40 @@ fn many_records_keep_their_order() {
 fn bad_input_writes_nothing_and_says_so() {
     let broker = Broker::start();
     broker.try_produce(&["t"], "").fails(1, &["no lines", "echo hello | jocko produce t"]);
-    broker.try_produce(&["t", "-K", ":"], "no separator\n").fails(1, &["no separator", "\":\""]);
+    assert_eq!(broker.ok(&["topic", "list"]), "no topics\n", "nothing was to be written");
+    broker.ok(&["topic", "create", "t"]);
+    broker
+        .try_produce(&["t", "-K", ":"], "no separator\n")
+        .fails(1, &["line 1", "no separator", "\":\"", "nothing was written"]);
     broker.try_produce(&["t", "-p", "3"], "a\n").fails(1, &["no partition 3"]);
     broker.try_produce(&["t", "-H", "a"], "a\n").fails(2, &["--header NAME=VALUE"]);
+    broker.try_produce(&["no/name"], "a\n").fails(1, &["no/name", "letters, digits"]);
     let long = "x".repeat(1_100_000);
-    broker.try_produce(&["t"], &long).fails(1, &["MESSAGE_TOO_LARGE", "max.message.bytes"]);
+    broker.try_produce(&["t"], &long).fails(
+        1,
+        &[
+            "MESSAGE_TOO_LARGE",
+            "line 1",
+            "1048588",
+            "jocko topic alter t --set max.message.bytes=11000",
+        ],
+    );
     assert_eq!(broker.values("t"), [""; 0]);
+}
+
+#[test]
+fn what_is_good_before_a_bad_line_is_written() {
+    let broker = Broker::start();
+    broker
+        .try_produce(&["t", "-K", ":"], "a:1\nb:2\nbad\nc:3\n")
+        .fails(1, &["line 3", "\"bad\"", "2 lines were written before", "KEY:VALUE"]);
+    assert_eq!(broker.values("t"), ["1", "2"]);
+
+    // Together they are too large for the topic; one by one only the last is.
+    broker.ok(&["topic", "create", "u", "--set", "max.message.bytes=1000"]);
+    let lines = format!("{}{}\n", numbers(0..300), "x".repeat(1_500));
+    broker
+        .try_produce(&["u"], &lines)
+        .fails(1, &["MESSAGE_TOO_LARGE", "line 301", "takes 1000", "300 lines were written"]);
+    assert_eq!(broker.values("u").join("\n") + "\n", numbers(0..300));
 }

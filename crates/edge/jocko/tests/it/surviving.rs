@@ -26,6 +26,54 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
+fn a_producer_goes_on_through_kills_and_writes_each_line_once() {
+    let mut broker = Broker::start();
+    broker.ok(&["topic", "create", "t"]);
+    let mut feed = broker.feed(&["t", "-o", "json", "--timeout", "60s"]);
+    feed.write(&numbers(0..1));
+    feed = feed.acknowledged();
+    let mut next = 1;
+    for _ in 0..8 {
+        let killing = std::thread::spawn(move || broker.kill_and_start());
+        // Each line is a batch of its own, so the kill meets one that is under way.
+        let mut rounds_left = 3;
+        while rounds_left > 0 {
+            feed.write(&numbers(next..next + 1));
+            next += 1;
+            feed = feed.acknowledged();
+            rounds_left -= u32::from(killing.is_finished());
+        }
+        broker = killing.join().unwrap();
+    }
+    assert_eq!(feed.end().code, 0);
+    assert!(broker.values("t").join("\n") + "\n" == numbers(0..next), "each once, in order");
+}
+
+#[test]
+fn a_producer_says_what_it_waits_for_and_gives_up_in_time() {
+    let broker = Broker::start();
+    let mut feed = broker.feed(&["t", "-o", "json", "--timeout", "2s"]);
+    feed.write("first\n");
+    feed = feed.acknowledged();
+    let bootstrap = broker.bootstrap();
+    let options = broker.process.kill().unwrap();
+    feed.write("second\n");
+    let ran = feed.end();
+    ran.fails(
+        5,
+        &[
+            "waiting for t partition 0: ",
+            &format!("cannot reach {bootstrap}"),
+            "line 2 not acknowledged",
+            "1 line was written before",
+            "try: start a broker",
+        ],
+    );
+    assert_eq!(ran.err.matches("waiting").count(), 1, "{ran:?}");
+    drop(options);
+}
+
+#[test]
 fn topics_and_settings_survive_a_kill() {
     let broker = Broker::start();
     for name in ["a", "b", "c"] {
