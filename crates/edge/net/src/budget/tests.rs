@@ -219,8 +219,9 @@ proptest! {
             let waiting = state.ordinary_waiting.len() + state.huge_waiting.len();
             prop_assert!(waiting + state.granted.len() <= wants.iter().flatten().count());
         }
-        // Once those who hold and do not wait have gone, everyone who waits is served in a while.
-        for _ in 0..=HOLDERS {
+        // Once those who hold and do not wait have gone, everyone who waits is served in a while:
+        // one may take its turn in one round and go in the next, so that each costs two.
+        for _ in 0..=2 * HOLDERS {
             for (holder, want) in holders.iter_mut().zip(&mut wants) {
                 match *want {
                     None => holder.charge.clear(),
