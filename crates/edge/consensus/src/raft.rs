@@ -47,6 +47,7 @@ struct Inner {
     disk: DiskRef,
     config: RaftConfig,
     log: LogStore,
+    voters_found: BTreeSet<NodeId>,
     counters: Arc<Counters>,
     status: Receiver<RaftStatus>,
     applied_index: Receiver<Option<u64>>,
@@ -85,23 +86,28 @@ impl Raft {
                 .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
 
         // The metrics say nothing before the core has run once; its own state does.
-        let node = config.node;
-        let is_only_voter = raft
-            .with_raft_state(move |state| {
-                let voters: Vec<_> = state.membership_state.effective().voter_ids().collect();
-                voters == [node]
-            })
+        let voters_found: BTreeSet<NodeId> = raft
+            .with_raft_state(|state| state.membership_state.effective().voter_ids().collect())
             .await
             .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
         let (status_sender, status) = channel(RaftStatus::of(&raft.metrics().borrow_watched()));
         let is_shut_down = Arc::new(AtomicBool::new(false));
         tokio::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
-        if is_only_voter {
+        if voters_found.iter().eq([&config.node]) {
             let elected = raft.trigger().elect(false).await;
             elected.map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
         }
-        let inner =
-            Inner { raft, disk, config, log, counters, status, applied_index, is_shut_down };
+        let inner = Inner {
+            raft,
+            disk,
+            config,
+            log,
+            voters_found,
+            counters,
+            status,
+            applied_index,
+            is_shut_down,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -109,6 +115,13 @@ impl Raft {
     #[must_use]
     pub fn is_blank(&self) -> bool {
         self.inner.log.is_blank()
+    }
+
+    /// Who voted, as far as the directory knew when this node started; nobody on a blank one. A
+    /// node that is alone and not among them waits for ever: its log came from another directory.
+    #[must_use]
+    pub fn voters_found(&self) -> &BTreeSet<NodeId> {
+        &self.inner.voters_found
     }
 
     /// Forms a group of this node alone. It then elects itself at once; watch for

@@ -1,6 +1,6 @@
 //! A node alone.
 
-use super::{DIR, Remembers, config, payload, real_dir, serving, tasks, until};
+use super::{DIR, Remembers, config, node, payload, real_dir, serving, tasks, until};
 use crate::{NoNetwork, ProposeError, Raft, Role, StartError};
 use bytes::Bytes;
 use jocko_disk::{Crash, DiskRef, Inject, MemDisk, Operation, Survivors};
@@ -50,6 +50,27 @@ async fn it_forms_a_group_serves_and_serves_again_after_a_restart() {
     assert!(raft.status().term > term, "a restarted leader takes a new term");
     raft.propose(payload(3)).await.unwrap();
     raft.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_of_another_directory_says_whose_it_is() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start(disk.shared(), &Remembers::default()).await;
+    assert!(raft.voters_found().is_empty());
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    raft.shutdown().await.unwrap();
+    let start = async |number| {
+        let state = Box::<Remembers>::default();
+        let network = Arc::new(NoNetwork);
+        Raft::start(config(number), disk.shared(), tasks(), state, network).await.unwrap()
+    };
+    for number in [2, 1] {
+        let raft = start(number).await;
+        assert!(!raft.is_blank());
+        assert!(raft.voters_found().iter().eq([&node(1)]), "{:?}", raft.voters_found());
+        raft.shutdown().await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
