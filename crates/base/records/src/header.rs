@@ -233,13 +233,13 @@ impl BatchHeader {
 
     /// Offset of the last record.
     #[must_use]
-    pub const fn last_offset(&self) -> Offset {
-        self.base_offset.plus(self.last_offset_delta as i64)
+    pub fn last_offset(&self) -> Offset {
+        self.base_offset.plus(i64::from(self.last_offset_delta))
     }
 
     /// The offset after the last record.
     #[must_use]
-    pub const fn next_offset(&self) -> Offset {
+    pub fn next_offset(&self) -> Offset {
         self.last_offset().next()
     }
 

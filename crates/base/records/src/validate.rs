@@ -57,7 +57,7 @@ impl AppendRules {
 
     /// The rules of a topic with Kafka's defaults, for a producer at time `now`.
     #[must_use]
-    pub const fn defaults(now: Timestamp) -> Self {
+    pub fn defaults(now: Timestamp) -> Self {
         let max_message_bytes = 1024 * 1024 + crate::header::LOG_OVERHEAD_BYTES;
         Self {
             origin: Origin::Client,
@@ -76,15 +76,11 @@ impl AppendRules {
     /// The bound on unpacked bytes for a topic with this `max.message.bytes`: 64 times as much,
     /// but at least 16 MiB and at most 1 GiB.
     #[must_use]
-    pub const fn decompressed_bytes_max_for(max_message_bytes: usize) -> u64 {
-        let wanted = (max_message_bytes as u64).saturating_mul(Self::DECOMPRESSED_FACTOR);
-        if wanted < Self::DECOMPRESSED_BYTES_FLOOR {
-            Self::DECOMPRESSED_BYTES_FLOOR
-        } else if wanted > Self::DECOMPRESSED_BYTES_CEILING {
-            Self::DECOMPRESSED_BYTES_CEILING
-        } else {
-            wanted
-        }
+    pub fn decompressed_bytes_max_for(max_message_bytes: usize) -> u64 {
+        let wanted = u64::try_from(max_message_bytes).unwrap_or(u64::MAX);
+        wanted
+            .saturating_mul(Self::DECOMPRESSED_FACTOR)
+            .clamp(Self::DECOMPRESSED_BYTES_FLOOR, Self::DECOMPRESSED_BYTES_CEILING)
     }
 }
 

@@ -73,10 +73,10 @@ pub(crate) fn write_varlong(out: &mut Vec<u8>, value: i64) {
 }
 
 /// How many bytes [`write_varlong`] takes for `value`.
-pub(crate) const fn varlong_bytes(value: i64) -> usize {
+pub(crate) fn varlong_bytes(value: i64) -> usize {
     let raw = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
     let bits = 64 - (raw | 1).leading_zeros();
-    bits.div_ceil(7) as usize
+    usize::try_from(bits.div_ceil(7)).expect("at most ten")
 }
 
 const fn low_seven(raw: u64) -> u8 {

@@ -75,6 +75,12 @@ fn same_topics(members: &[Subscriber<'_>]) -> bool {
     )
 }
 
+/// How many partitions a topic has; a topic that is not there has none.
+fn count_of(counts: &PartitionCounts, topic_id: TopicId) -> usize {
+    let count = counts.get(&topic_id).copied().unwrap_or(0);
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
 /// The numbers of a topic's partitions.
 fn partitions(count: u32) -> impl Iterator<Item = PartitionIndex> {
     (0..i32::try_from(count).unwrap_or(i32::MAX)).map(PartitionIndex::new)

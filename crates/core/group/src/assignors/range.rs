@@ -4,7 +4,7 @@
 //! then the others by member id. So a member that restarts under its instance id, or all members
 //! of a group with co-partitioned topics, find the same partition numbers in every topic.
 
-use super::{PartitionCounts, Subscriber, partitions};
+use super::{PartitionCounts, Subscriber, count_of, partitions};
 use crate::record::consumer::Assignment;
 use jocko_types::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub(super) fn assign(members: &[Subscriber<'_>], counts: &PartitionCounts) -> Ve
 
     let mut targets = vec![Assignment::new(); members.len()];
     for (topic_id, subscribers) in subscribers {
-        let count = counts.get(&topic_id).copied().unwrap_or(0) as usize;
+        let count = count_of(counts, topic_id);
         let each = count / subscribers.len();
         let extra = count % subscribers.len();
         let mut rest = partitions(u32::try_from(count).unwrap_or(u32::MAX));

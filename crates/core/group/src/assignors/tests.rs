@@ -150,8 +150,7 @@ fn check_owners(members: &[Member], counts: &PartitionCounts, targets: &[Assignm
     }
     let wanted: BTreeSet<_> =
         members.iter().flat_map(|m| m.topics.iter().map(|&t| topic(t))).collect();
-    let expected: usize =
-        wanted.iter().map(|id| counts.get(id).copied().unwrap_or(0) as usize).sum();
+    let expected: usize = wanted.iter().map(|&id| count_of(counts, id)).sum();
     assert_eq!(owned.len(), expected, "a partition without an owner");
 }
 

@@ -3,7 +3,7 @@
 //! With P partitions and M members, P mod M members get one more than the others. Those that
 //! already hold more come first in that, so that nobody gives up what he may keep.
 
-use super::{PartitionCounts, Subscriber, exists, partitions};
+use super::{PartitionCounts, Subscriber, count_of, exists, partitions};
 use crate::record::consumer::Assignment;
 use jocko_types::{PartitionIndex, TopicId};
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub(super) fn assign(members: &[Subscriber<'_>], counts: &PartitionCounts) -> Vec<Assignment> {
     let Some(first) = members.first() else { return Vec::new() };
     let wanted = &*first.topics;
-    let total: usize = wanted.iter().map(|id| counts.get(id).copied().unwrap_or(0) as usize).sum();
+    let total: usize = wanted.iter().map(|&id| count_of(counts, id)).sum();
     let each = total / members.len();
     let extra = total % members.len();
 
