@@ -20,6 +20,7 @@ use crate::published::Published;
 use arc_swap::ArcSwap;
 use deadlines::Deadlines;
 use imbl::OrdMap;
+use jocko_config::Settings;
 use jocko_metadata::{Command, NewTopic, Reply};
 use jocko_net::ports::{SpawnRef, run_on};
 use jocko_types::ErrorCode;
@@ -169,6 +170,48 @@ pub(crate) fn topic_exists(context: &Context) -> bool {
     context.published.load().image.topic(OFFSETS_TOPIC).is_some()
 }
 
+/// The topic that keeps groups as somebody asks for it, with everything that is left open as it
+/// must be for them. Other topics stay as they are.
+///
+/// Kafka takes what clients create under that name as they ask: with one partition, and with
+/// records that go after a week, commits among them. Here the number of partitions is theirs to
+/// choose, for coordinators follow it; that the topic is compacted is not.
+///
+/// # Errors
+/// The value of `cleanup.policy` that would let commits go.
+pub(crate) fn complete(mut topic: NewTopic, settings: &Settings) -> Result<NewTopic, String> {
+    if topic.name != OFFSETS_TOPIC {
+        return Ok(topic);
+    }
+    let settings = &settings.groups;
+    let policy = topic.configs.iter().find(|(name, _)| name == "cleanup.policy");
+    if let Some((_, Some(policy))) = policy
+        && policy.trim() != "compact"
+    {
+        return Err(policy.clone());
+    }
+    if topic.assignments.is_empty() {
+        if topic.partitions == -1 {
+            topic.partitions = i32::try_from(settings.offsets_partitions.get()).unwrap_or(i32::MAX);
+        }
+        if topic.replication_factor == -1 {
+            topic.replication_factor =
+                settings.offsets_replication.set().map_or(-1, |factor| factor.get());
+        }
+    }
+    let wanted = [
+        ("cleanup.policy", "compact".to_owned()),
+        ("compression.type", "producer".to_owned()),
+        ("segment.bytes", settings.offsets_segment.as_usize().to_string()),
+    ];
+    for (name, value) in wanted {
+        if !topic.configs.iter().any(|(given, _)| given == name) {
+            topic.configs.push((name.to_owned(), Some(value)));
+        }
+    }
+    Ok(topic)
+}
+
 /// Creates `__consumer_offsets` where it is missing, as the first question for a coordinator does
 /// in Kafka.
 ///
@@ -179,19 +222,13 @@ pub(crate) async fn ensure_topic(context: &Context) -> Result<(), ErrorCode> {
         return Ok(());
     }
     let settings = Arc::clone(&context.published.load().settings);
-    let settings = &settings.groups;
-    let config = |name: &str, value: String| (name.to_owned(), Some(value));
     let topic = NewTopic {
         name: OFFSETS_TOPIC.to_owned(),
-        partitions: i32::try_from(settings.offsets_partitions.get()).unwrap_or(i32::MAX),
-        replication_factor: settings.offsets_replication.set().map_or(-1, |factor| factor.get()),
-        assignments: Vec::new(),
-        configs: vec![
-            config("cleanup.policy", "compact".to_owned()),
-            config("compression.type", "producer".to_owned()),
-            config("segment.bytes", settings.offsets_segment.as_usize().to_string()),
-        ],
+        partitions: -1,
+        replication_factor: -1,
+        ..NewTopic::default()
     };
+    let topic = complete(topic, &settings).expect("no policy is asked for");
     let command = Command::CreateTopics { topics: vec![topic], validate_only: false };
     let undecided = |Undecided(_)| ErrorCode::CoordinatorNotAvailable;
     let Reply::CreateTopics(answers) =
@@ -214,7 +251,45 @@ pub(crate) async fn ensure_topic(context: &Context) -> Result<(), ErrorCode> {
 
 #[cfg(test)]
 mod tests {
-    use super::java_hash;
+    use super::{OFFSETS_TOPIC, complete, java_hash};
+    use jocko_config::Settings;
+    use jocko_metadata::NewTopic;
+
+    fn asked(name: &str, partitions: i32, configs: &[(&str, &str)]) -> NewTopic {
+        NewTopic {
+            name: name.to_owned(),
+            partitions,
+            replication_factor: -1,
+            configs: configs
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned())))
+                .collect(),
+            ..NewTopic::default()
+        }
+    }
+
+    fn config<'t>(topic: &'t NewTopic, name: &str) -> Option<&'t str> {
+        topic.configs.iter().find(|(given, _)| given == name)?.1.as_deref()
+    }
+
+    #[test]
+    fn whoever_creates_the_topic_of_offsets_it_keeps_them() {
+        let settings = Settings::default();
+        let made = complete(asked(OFFSETS_TOPIC, 1, &[]), &settings).unwrap();
+        assert_eq!(made.partitions, 1, "coordinators follow the number");
+        assert_eq!(config(&made, "cleanup.policy"), Some("compact"));
+        assert_eq!(config(&made, "compression.type"), Some("producer"));
+        assert_eq!(config(&made, "segment.bytes"), Some("104857600"));
+        let made = complete(asked(OFFSETS_TOPIC, -1, &[("segment.bytes", "1048576")]), &settings);
+        let made = made.unwrap();
+        assert_eq!((made.partitions, config(&made, "segment.bytes")), (50, Some("1048576")));
+        for policy in ["delete", "compact,delete", ""] {
+            let asked = asked(OFFSETS_TOPIC, 1, &[("cleanup.policy", policy)]);
+            assert_eq!(complete(asked, &settings).unwrap_err(), policy);
+        }
+        let other = asked("mine", -1, &[("cleanup.policy", "delete")]);
+        assert_eq!(complete(other.clone(), &settings), Ok(other));
+    }
 
     #[test]
     fn groups_are_where_kafka_looks_for_them() {

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::controller::Undecided;
 use crate::governing::layers;
+use crate::groups::complete;
 use crate::session::{Exchange, Session};
 use jocko_config::kafka::describe_topic;
 use jocko_metadata::{Command, CreatedTopic, NewTopic, Refusal, ReplicaAssignment, Reply};
@@ -12,7 +13,7 @@ use jocko_protocol::rpc::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
 };
 use jocko_protocol::{Decode, DecodeError};
-use jocko_types::{BrokerId, PartitionIndex, TopicId};
+use jocko_types::{BrokerId, ErrorCode, PartitionIndex, TopicId};
 use std::sync::Arc;
 
 pub(crate) fn handle(
@@ -24,10 +25,18 @@ pub(crate) fn handle(
     let answer = exchange.answer();
     let context = Arc::clone(&session.context);
     Ok(Call::Later(Box::pin(async move {
-        let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
-        let topics = request.topics.into_iter().map(new_topic).collect();
+        let settings = Arc::clone(&context.published.load().settings);
+        let (mut topics, mut refused) = (Vec::new(), Vec::new());
+        for topic in request.topics {
+            let name = topic.name.clone();
+            match complete(new_topic(topic), &settings) {
+                Ok(topic) => topics.push(topic),
+                Err(policy) => refused.push(would_lose_commits(name, &policy)),
+            }
+        }
+        let names: Vec<String> = topics.iter().map(|topic| topic.name.clone()).collect();
         let command = Command::CreateTopics { topics, validate_only: request.validate_only };
-        let topics = match context.controller.submit(command).await {
+        let topics: Vec<_> = match context.controller.submit(command).await {
             Ok(Reply::CreateTopics(answers)) => answers
                 .into_iter()
                 .map(|(name, answer)| match answer {
@@ -41,6 +50,7 @@ pub(crate) fn handle(
                 .map(|name| CreatableTopicResult { name, error_code: code.code(), ..blank() })
                 .collect(),
         };
+        let topics = topics.into_iter().chain(refused).collect();
         Outcome::Reply(answer.encode(&CreateTopicsResponse { topics, ..Default::default() }))
     })))
 }
@@ -77,6 +87,14 @@ fn failure(name: String, refusal: Refusal) -> CreatableTopicResult {
         error_message: Some(refusal.message),
         ..blank()
     }
+}
+
+fn would_lose_commits(name: String, policy: &str) -> CreatableTopicResult {
+    let message = format!(
+        "'{name}' keeps the commits of groups: with cleanup.policy={policy} it would lose them. \
+         Leave cleanup.policy out, or say compact"
+    );
+    failure(name, Refusal { code: ErrorCode::InvalidConfig, message })
 }
 
 fn success(

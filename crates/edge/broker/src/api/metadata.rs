@@ -4,6 +4,7 @@
 //! leader: no LEADER_NOT_AVAILABLE to retry on.
 
 use crate::context::Context;
+use crate::groups::complete;
 use crate::operations;
 use crate::published::Published;
 use crate::session::{Exchange, Session};
@@ -86,6 +87,7 @@ fn missing_topics(context: &Context, wanted: &Wanted) -> Vec<TopicName> {
 
 /// Creates topics with the cluster's defaults. What fails stays missing, and is answered so.
 async fn create(context: &Context, names: Vec<TopicName>) {
+    let settings = Arc::clone(&context.published.load().settings);
     let topics = names
         .iter()
         .map(|name| NewTopic {
@@ -94,6 +96,7 @@ async fn create(context: &Context, names: Vec<TopicName>) {
             replication_factor: -1,
             ..NewTopic::default()
         })
+        .filter_map(|topic| complete(topic, &settings).ok())
         .collect();
     let command = Command::CreateTopics { topics, validate_only: false };
     let Ok(Reply::CreateTopics(answers)) = context.controller.submit(command).await else { return };
