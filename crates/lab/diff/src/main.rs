@@ -11,7 +11,7 @@ const USAGE: &str =
                   [--bare]
        jocko-diff --page | --list
 
-  --smoke         three versions of each API instead of all
+  --smoke         three versions of each API instead of all, and a part of the longest series
   --filter TEXT   only scenarios with TEXT in their title, such as \"Fetch\" or \"Fetch: sessions\"
   --bare          as if nothing were declared
   --page          print the page of declared differences

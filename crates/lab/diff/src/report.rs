@@ -6,9 +6,12 @@ use crate::run::Step;
 use crate::scenario::Scenario;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::time::Duration;
 
 /// Values longer than this are cut in print.
 const SHOWN_MAX: usize = 300;
+/// So many scenarios are named for the time they take.
+const SLOWEST_SHOWN: usize = 10;
 
 /// A difference without its version, so that the same one at many versions is told once.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +34,8 @@ pub struct Report {
     declared: usize,
     findings: BTreeMap<Finding, BTreeSet<i16>>,
     failures: Vec<String>,
+    /// How long the runs of each scenario have taken together.
+    took: BTreeMap<String, Duration>,
 }
 
 impl Report {
@@ -71,6 +76,20 @@ impl Report {
         self.failures.push(format!("{title} v{version} stopped at {broker}: {why}"));
     }
 
+    /// Takes in how long a run has taken.
+    pub(crate) fn time(&mut self, scenario: &Scenario, took: Duration) {
+        *self.took.entry(scenario.title()).or_default() += took;
+    }
+
+    /// The scenarios that took longest, the slowest first.
+    fn slowest(&self) -> Vec<(&str, Duration)> {
+        let mut all: Vec<(&str, Duration)> =
+            self.took.iter().map(|(title, took)| (title.as_str(), *took)).collect();
+        all.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        all.truncate(SLOWEST_SHOWN);
+        all
+    }
+
     /// Whether every answer was equal or declared, and every play went to its end.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -104,6 +123,9 @@ impl fmt::Display for Report {
         }
         let by_api = self.by_api.iter().map(|(api, requests)| format!("{api} {requests}"));
         writeln!(f, "\nrequests: {}", by_api.collect::<Vec<_>>().join(", "))?;
+        let slowest = self.slowest().into_iter();
+        let slowest = slowest.map(|(title, took)| format!("{title} {:.1} s", took.as_secs_f64()));
+        writeln!(f, "slowest: {}", slowest.collect::<Vec<_>>().join(", "))?;
         write!(
             f,
             "\n{} requests compared in {} runs: {} undeclared differences, {} declared, {} plays \
@@ -174,6 +196,10 @@ mod tests {
         for version in [4, 5] {
             report.add(&scenario, version, &steps, vec![difference(version)], &declared);
         }
+        for (millis, name) in [(100, "s"), (200, "t"), (140, "s")] {
+            let scenario = Scenario::new(ApiKey::Fetch, name, |_| Ok(()));
+            report.time(&scenario, Duration::from_millis(millis));
+        }
         assert!(!report.is_clean());
         assert_eq!(report.requests(), 6);
         let text = report.to_string();
@@ -181,6 +207,7 @@ mod tests {
         assert!(text.contains("Fetch v4-5: a.b"), "{text}");
         assert!(text.contains("jocko (nothing)"), "{text}");
         assert!(text.contains("requests: Fetch 4, Metadata 2"), "{text}");
+        assert!(text.contains("slowest: Fetch: s 0.2 s, Fetch: t 0.2 s"), "{text}");
         assert!(text.contains("6 requests compared in 2 runs: 1 undeclared"), "{text}");
     }
 }

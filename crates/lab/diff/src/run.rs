@@ -102,6 +102,7 @@ pub struct Run<'b> {
     steps: Vec<Step>,
     hides_foreign_topics: bool,
     client_id: Option<&'static str>,
+    is_smoke: bool,
     /// How often [`Run::settle`] has been called, twice over where all of a broker changes.
     settled: (i32, i32),
 }
@@ -134,8 +135,22 @@ impl<'b> Run<'b> {
             steps: Vec::new(),
             hides_foreign_topics: false,
             client_id: Some(CLIENT_ID),
+            is_smoke: false,
             settled: (0, if scenario.is_alone { 2 } else { 1 }),
         }
+    }
+
+    /// Makes this a run of a smoke test: long series ask for a part of what they could.
+    #[must_use]
+    pub const fn smoke(mut self, is_smoke: bool) -> Self {
+        self.is_smoke = is_smoke;
+        self
+    }
+
+    /// Whether a part of a long series is enough.
+    #[must_use]
+    pub const fn is_smoke(&self) -> bool {
+        self.is_smoke
     }
 
     /// The API of the scenario.

@@ -9,7 +9,7 @@ use crate::scenario::Scenario;
 use crate::scenarios;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Runs at the same time: most of a run is waiting for a broker.
 const WORKERS: usize = 4;
@@ -20,7 +20,7 @@ const AGE_MS: i64 = 600_000;
 /// Which runs to make.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Three versions of each API instead of all.
+    /// Three versions of each API instead of all, and a part of the longest series.
     pub smoke: bool,
     /// Only scenarios whose title contains this.
     pub filter: Option<String>,
@@ -44,7 +44,16 @@ pub fn sweep(kafka: &Broker, jocko: &Broker, declared: &Declared, options: &Opti
     let mut first = 0;
     for (runs, workers) in [(together, WORKERS), (alone, 1)] {
         let runs: Vec<(&Scenario, i16)> = runs;
-        let made = Made { kafka, jocko, declared, runs: &runs, first, start_ms, report: &report };
+        let made = Made {
+            kafka,
+            jocko,
+            declared,
+            runs: &runs,
+            first,
+            start_ms,
+            is_smoke: options.smoke,
+            report: &report,
+        };
         made.all(workers);
         first += runs.len();
     }
@@ -60,12 +69,13 @@ struct Made<'a> {
     /// The number of the first: no two runs of a sweep have the same.
     first: usize,
     start_ms: i64,
+    is_smoke: bool,
     report: &'a Mutex<Report>,
 }
 
 impl Made<'_> {
     fn all(&self, workers: usize) {
-        let Self { kafka, jocko, declared, runs, first, start_ms, report } = *self;
+        let Self { kafka, jocko, declared, runs, first, start_ms, is_smoke, report } = *self;
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             for _ in 0..workers {
@@ -73,8 +83,9 @@ impl Made<'_> {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some((scenario, version)) = runs.get(at) else { break };
-                        let unique = first + at;
-                        let play = |broker| play(broker, scenario, *version, unique, start_ms);
+                        let (unique, began) = (first + at, Instant::now());
+                        let play =
+                            |broker| play(broker, scenario, *version, unique, start_ms, is_smoke);
                         // Both at once: what one broker does must not depend on the other.
                         let [theirs, ours] = std::thread::scope(|scope| {
                             let theirs = scope.spawn(|| play(kafka));
@@ -85,6 +96,7 @@ impl Made<'_> {
                         let differences =
                             compare(scenario.name, *version, &theirs.steps, &ours.steps);
                         let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+                        report.time(scenario, began.elapsed());
                         report.add(scenario, *version, &theirs.steps, differences, declared);
                         for (broker, failure) in [(kafka, theirs.failure), (jocko, ours.failure)] {
                             if let Some(failure) = failure {
@@ -117,8 +129,9 @@ fn play(
     version: i16,
     unique: usize,
     start_ms: i64,
+    is_smoke: bool,
 ) -> Played {
-    let mut run = Run::new(broker, scenario, version, unique, start_ms);
+    let mut run = Run::new(broker, scenario, version, unique, start_ms).smoke(is_smoke);
     let failure = (scenario.play)(&mut run).err().map(|error| format!("{error:#}"));
     Played { steps: run.into_steps(), failure }
 }

@@ -5,7 +5,7 @@ use super::config_values::{
     DYNAMIC_CONFIGS, GROUP_CONFIGS, READ_ONLY_CONFIGS, TOPIC_CONFIGS, VALUES,
 };
 use super::requests::{bad_names, describe_configs};
-use crate::run::Run;
+use crate::run::{Answer, Run};
 use crate::scenario::Scenario;
 use anyhow::Result;
 use jocko_protocol::ApiKey;
@@ -47,6 +47,8 @@ const DELETE: i8 = 1;
 const APPEND: i8 = 2;
 const SUBTRACT: i8 = 3;
 
+/// Only the operations that there are: one that is not makes Kafka's controller step down, and other
+/// runs' requests go unanswered meanwhile.
 type Op<'a> = (i8, &'a str, Option<&'a str>);
 
 fn resource(kind: i8, name: &str, ops: &[Op<'_>]) -> AlterConfigsResource {
@@ -77,13 +79,18 @@ fn told(kind: i8, name: &str, keys: &[&str]) -> DescribeConfigsRequest {
     DescribeConfigsRequest { include_synonyms: true, ..describe_configs(kind, name, Some(keys)) }
 }
 
+/// Waits until a change shows, if it was one: what is refused changes nothing.
+fn settle_after(run: &mut Run<'_>, made: &Answer) -> Result<()> {
+    if made.int("/responses/0/errorCode") == 0 { run.settle() } else { Ok(()) }
+}
+
 /// The same change, first only checked, then made, then looked at.
 fn attempt(run: &mut Run<'_>, label: &str, kind: i8, name: &str, ops: &[Op<'_>]) -> Result<()> {
     let keys: Vec<&str> = ops.iter().map(|(_, key, _)| *key).collect();
     let checked = IncrementalAlterConfigsRequest { validate_only: true, ..change(kind, name, ops) };
     run.send(format!("{label}: checked"), &checked)?;
-    run.send(format!("{label}: made"), &change(kind, name, ops))?;
-    run.settle()?;
+    let made = run.send(format!("{label}: made"), &change(kind, name, ops))?;
+    settle_after(run, &made)?;
     if !keys.is_empty() {
         run.send(format!("{label}: what is set"), &told(kind, name, &keys))?;
     }
@@ -123,8 +130,6 @@ fn topics(run: &mut Run<'_>) -> Result<()> {
         ("appended to a number", &[(APPEND, "retention.ms", Some("1"))]),
         ("subtracted from a number", &[(SUBTRACT, "retention.ms", Some("1"))]),
         ("appended to an unknown one", &[(APPEND, "no.such.config", Some("1"))]),
-        ("an unknown operation", &[(4, "retention.ms", Some("1"))]),
-        ("a negative operation", &[(-1, "retention.ms", Some("1"))]),
         (
             "lag bounds that cross",
             &[
@@ -159,7 +164,8 @@ fn topic_values(run: &mut Run<'_>) -> Result<()> {
     values_of(run, TOPIC, &one.name, TOPIC_CONFIGS, VALUES)
 }
 
-/// Each name with each value; between names the resource is put back.
+/// Each name with each value; between names the resource is put back. In a smoke run every name has
+/// some of the values, and every value comes with some of the names.
 fn values_of(
     run: &mut Run<'_>,
     kind: i8,
@@ -167,11 +173,11 @@ fn values_of(
     names: &[&str],
     values: &[&str],
 ) -> Result<()> {
-    for name in names {
-        for value in values {
+    for (number, name) in names.iter().enumerate() {
+        for value in part_of(run, values, number) {
             let set = change(kind, resource_name, &[(SET, name, Some(value))]);
-            run.send(format!("{name}={value:?}"), &set)?;
-            run.settle()?;
+            let made = run.send(format!("{name}={value:?}"), &set)?;
+            settle_after(run, &made)?;
             run.send(
                 format!("{name}={value:?}: what is set"),
                 &told(kind, resource_name, &[name]),
@@ -181,6 +187,14 @@ fn values_of(
         run.send(format!("{name} deleted"), &deleted)?;
     }
     Ok(())
+}
+
+/// The values to ask of the name of that number.
+fn part_of<'v>(run: &Run<'_>, values: &[&'v str], number: usize) -> Vec<&'v str> {
+    const PARTS: usize = 6;
+    let is_smoke = run.is_smoke();
+    let wanted = |at: usize| !is_smoke || at % PARTS == number % PARTS;
+    values.iter().enumerate().filter(|(at, _)| wanted(*at)).map(|(_, value)| *value).collect()
 }
 
 fn groups(run: &mut Run<'_>) -> Result<()> {
@@ -213,7 +227,6 @@ fn groups(run: &mut Run<'_>) -> Result<()> {
                 (SET, "share.auto.offset.reset", Some("never")),
             ],
         ),
-        ("an unknown operation", &[(4, "consumer.session.timeout.ms", Some("1"))]),
     ];
     for (label, ops) in cases {
         attempt(run, label, GROUP, &one, ops)?;
@@ -254,7 +267,6 @@ fn brokers(run: &mut Run<'_>) -> Result<()> {
                 "a good and a bad one",
                 &[(SET, "log.roll.ms", Some("7")), (SET, "log.segment.bytes", Some("x"))],
             ),
-            ("an unknown operation", &[(4, "log.retention.ms", Some("1"))]),
             (
                 "deleted",
                 &[
@@ -369,8 +381,8 @@ fn replace(
 ) -> Result<()> {
     let checked = AlterConfigsRequest { validate_only: true, ..whole(kind, name, configs) };
     run.send(format!("{label}: checked"), &checked)?;
-    run.send(format!("{label}: made"), &whole(kind, name, configs))?;
-    run.settle()?;
+    let made = run.send(format!("{label}: made"), &whole(kind, name, configs))?;
+    settle_after(run, &made)?;
     let synonyms =
         DescribeConfigsRequest { include_synonyms: true, ..describe_configs(kind, name, keys) };
     run.send(format!("{label}: what is set"), &synonyms)?;
@@ -401,8 +413,8 @@ fn whole_topics(run: &mut Run<'_>) -> Result<()> {
 
 fn whole_topic_values(run: &mut Run<'_>) -> Result<()> {
     let one = run.create("one", 1, &[])?;
-    for name in TOPIC_CONFIGS {
-        for value in VALUES {
+    for (number, name) in TOPIC_CONFIGS.iter().enumerate() {
+        for value in part_of(run, VALUES, number) {
             let request = whole(TOPIC, &one.name, &[(name, Some(value))]);
             run.send(format!("{name}={value:?}"), &request)?;
         }
