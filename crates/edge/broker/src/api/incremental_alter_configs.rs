@@ -61,3 +61,29 @@ fn shown(mut altered: Altered) -> AlterConfigsResourceResponse {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_is_told_from_those_that_nobody_knows() {
+        let value = || Some("v".to_owned());
+        for (number, expected) in [
+            (0, ConfigOp::Set(value())),
+            (1, ConfigOp::Delete),
+            (2, ConfigOp::Append(value())),
+            (3, ConfigOp::Subtract(value())),
+            (4, ConfigOp::Unknown(4)),
+            (-1, ConfigOp::Unknown(-1)),
+        ] {
+            let config = AlterableConfig {
+                name: "n".into(),
+                config_operation: number,
+                value: value(),
+                ..Default::default()
+            };
+            assert_eq!(op(config), ("n".to_owned(), expected));
+        }
+    }
+}

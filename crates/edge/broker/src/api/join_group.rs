@@ -86,11 +86,7 @@ fn refused(error: ErrorCode, member_id: String, version: i16) -> JoinGroupRespon
 
 /// Before version 7 there was no null for it; since then there is no empty one.
 fn protocol_name(name: Option<String>, version: i16) -> Option<String> {
-    if version >= 7 {
-        name.filter(|name| !name.is_empty())
-    } else {
-        Some(name.unwrap_or_default())
-    }
+    if version >= 7 { name.filter(|name| !name.is_empty()) } else { Some(name.unwrap_or_default()) }
 }
 
 #[cfg(test)]
