@@ -396,7 +396,12 @@ fn growth(run: &mut Run<'_>) -> Result<()> {
     let joined = run.send("join", &consumer(&group, &id(1), &[&one.name]))?;
     let epoch = joined.int("/memberEpoch");
     run.send("beat", &owning(beat(&group, &id(1), epoch), &[(&one, &[0])]))?;
-    let topic = CreatePartitionsTopic { name: one.name.clone(), count: 3, ..Default::default() };
+    let topic = CreatePartitionsTopic {
+        name: one.name.clone(),
+        count: 3,
+        assignments: None,
+        ..Default::default()
+    };
     let grown = CreatePartitionsRequest {
         topics: vec![topic],
         timeout_ms: TIMEOUT_MS,
