@@ -357,7 +357,11 @@ impl Loader {
         let settings = &mut self.loaded.settings;
         let canonical = text.and_then(|text| (definition.set)(settings, &text));
         let problem = match &canonical {
-            None => Some(Problem::Value { value, expected: definition.expected.to_owned() }),
+            None => {
+                let form = alias.map_or(AliasForm::Same, |alias| alias.form);
+                let expected = expected_as(form).unwrap_or(definition.expected).to_owned();
+                Some(Problem::Value { value, expected })
+            }
             Some(_) => check(settings, definition.key)
                 .map(|why| Problem::Refused { value, why: why.to_owned() }),
         };
@@ -410,6 +414,18 @@ impl Entry {
 /// 1 for the alias Kafka prefers, more for the others.
 fn rank_of(definition: &Definition, alias: &Alias) -> usize {
     definition.aliases.iter().position(|one| one == alias).map_or(usize::MAX, |at| at + 1)
+}
+
+/// What a value is to be under one of Kafka's names, where that is not what it is under ours.
+fn expected_as(form: AliasForm) -> Option<&'static str> {
+    match form {
+        AliasForm::Millis => Some("a whole number of milliseconds, or -1 for none"),
+        AliasForm::Minutes => Some("a whole number of minutes, or -1 for none"),
+        AliasForm::Hours => Some("a whole number of hours, or -1 for none"),
+        AliasForm::BytesPerSecond => Some("a number of bytes a second"),
+        AliasForm::OneFolder => Some("one folder: a broker keeps its data in one"),
+        _ => None,
+    }
 }
 
 /// The text of our setting for the text of a Kafka value. `None` if it is no such value.

@@ -97,7 +97,11 @@ impl ClientError {
     pub fn check(code: i16, message: Option<&str>) -> Result<()> {
         match jocko_protocol::error_code(code) {
             ErrorCode::None => Ok(()),
-            code => Err(Self::Refused { code, message: message.map(str::to_owned) }),
+            code => {
+                // Some brokers send words of no length.
+                let message = message.filter(|words| !words.is_empty()).map(str::to_owned);
+                Err(Self::Refused { code, message })
+            }
         }
     }
 

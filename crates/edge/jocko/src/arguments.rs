@@ -110,7 +110,12 @@ fn output() -> Arg {
 }
 
 fn start() -> Command {
-    Command::new("start").about("Runs a broker (also what `jocko` alone does)").args(settings())
+    // Flags that every command has, and that mean nothing here, are not shown.
+    let hidden = connection().into_iter().map(|flag| flag.hide(true));
+    Command::new("start")
+        .about("Runs a broker (also what `jocko` alone does)")
+        .args(settings())
+        .args(hidden)
 }
 
 fn dry_run() -> Arg {

@@ -26,8 +26,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         refuse_lost_settings(matches, name)?;
     }
     match matches.subcommand() {
-        None => start::run(matches),
-        Some(("start", matches)) => start::run(matches),
+        None => refuse_clients_flags(matches).and_then(|()| start::run(matches)),
+        Some(("start", matches)) => {
+            refuse_clients_flags(matches).and_then(|()| start::run(matches))
+        }
         Some(("config", matches)) => block_on(config::run(matches)),
         Some(("completion", matches)) => completion::run(matches),
         Some(("topic", matches)) => block_on(topic::run(matches)),
@@ -54,6 +56,19 @@ fn refuse_lost_settings(matches: &ArgMatches, command: &str) -> Result<()> {
         "config" => failure.cure(format!("jocko config show {flag} ...")),
         _ => failure.cure(format!("leave {flag} out: it is for the broker (`jocko start`)")),
     })
+}
+
+/// A broker that starts asks no other: whoever says which one to ask means another command.
+fn refuse_clients_flags(matches: &ArgMatches) -> Result<()> {
+    for (id, flag) in [("brokers", "--brokers"), ("timeout", "--timeout")] {
+        if matches.value_source(id) == Some(ValueSource::CommandLine) {
+            return Err(Failure::usage(format!(
+                "{flag} is for commands that ask a running broker, and this one starts a broker"
+            ))
+            .cure("jocko cluster status -b HOST:PORT, or jocko --help"));
+        }
+    }
+    Ok(())
 }
 
 /// What `jocko topic` alone is told: what there is to choose from.

@@ -116,7 +116,21 @@ fn cure_of(code: ErrorCode, message: &str) -> Option<&'static str> {
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => Some(
             "smaller records, or a topic that takes larger ones: jocko topic alter TOPIC --set max.message.bytes=BYTES",
         ),
-        ErrorCode::PolicyViolation => Some("fewer partitions (-p)"),
+        ErrorCode::PolicyViolation if message.contains("number of partitions") => {
+            Some("fewer partitions (-p): 10000 at most at a time")
+        }
+        ErrorCode::InvalidPartitions => {
+            Some("jocko topic describe TOPIC shows how many there are; they can only become more")
+        }
+        ErrorCode::InvalidConfig if message.contains("Unknown") => Some(
+            "jocko config show --all with --topic, --group, --broker or --cluster, for the names there are",
+        ),
+        ErrorCode::InvalidConfig => {
+            Some("jocko config explain NAME with the same --topic, --group, --broker or --cluster")
+        }
+        ErrorCode::InvalidRequest if message.contains("these configs dynamically") => Some(
+            "set it in the broker's file, and start that again; of times in hours and minutes, log.*.ms can be set",
+        ),
         ErrorCode::InvalidTopicException if message.contains("collide") => Some(
             "another name, or the one that is there: '.' and '_' are one in the names of metrics",
         ),

@@ -49,14 +49,18 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> Result<()> {
     }
     for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
-        let is_number = |row: &Vec<String>| {
-            row.get(at).is_some_and(|cell| cell.starts_with(|c: char| c.is_ascii_digit()))
-        };
+        let is_number = |row: &Vec<String>| row.get(at).is_some_and(|cell| is_number(cell));
         if !rows.is_empty() && rows.iter().all(is_number) {
             column.set_cell_alignment(comfy_table::CellAlignment::Right);
         }
     }
     table.to_string().lines().try_for_each(|line| say(line.trim_end()))
+}
+
+/// A number or a length of time, or the absence of one; not an address, and not an id.
+fn is_number(cell: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_digit() || "+-,.smhd/".contains(c);
+    cell.chars().all(is_part) && cell.matches('.').count() < 2
 }
 
 /// A number with its thousands apart.
@@ -74,7 +78,17 @@ pub(crate) fn grouped(number: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::grouped;
+    use super::{grouped, is_number};
+
+    #[test]
+    fn only_numbers_stand_to_the_right() {
+        for number in ["12,410", "8.2s", "1d1h", "+310/s", "-", "-1.5"] {
+            assert!(is_number(number), "{number}");
+        }
+        for text in ["127.0.0.1", "1a-2b", "localhost:9092", "broker 1"] {
+            assert!(!is_number(text), "{text}");
+        }
+    }
 
     #[test]
     fn thousands_stand_apart() {

@@ -82,6 +82,11 @@ fn mistakes_in_a_file_are_told_with_their_line() {
          12h or 500ms, or none",
     );
     check(
+        "log.retention.hours = \"x\"",
+        "jocko.toml:1: log.retention.hours = \"x\" cannot be read: it must be a whole number of \
+         hours, or -1 for none",
+    );
+    check(
         "nonsense = 1",
         "jocko.toml:1: unknown setting nonsense: `jocko config show` lists them all",
     );

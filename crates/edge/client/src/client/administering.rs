@@ -16,7 +16,7 @@ use jocko_protocol::rpc::describe_configs_response::DescribeConfigsResourceResul
 use jocko_protocol::rpc::incremental_alter_configs_request::{
     AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
 };
-use jocko_types::Offset;
+use jocko_types::{ErrorCode, Offset};
 use std::collections::BTreeMap;
 
 /// Whose settings are meant.
@@ -73,8 +73,15 @@ impl Client {
         };
         let response = answer.get()?;
         let Some(result) = response.results.into_iter().next() else { return Ok(Vec::new()) };
-        ClientError::check(result.error_code, result.error_message.as_deref())?;
-        Ok(result.configs)
+        match (jocko_protocol::error_code(result.error_code), resource) {
+            (ErrorCode::UnknownTopicOrPartition, Resource::Topic(name)) => {
+                Err(ClientError::NoSuchTopic(name.clone()))
+            }
+            _ => {
+                ClientError::check(result.error_code, result.error_message.as_deref())?;
+                Ok(result.configs)
+            }
+        }
     }
 
     async fn documents_configs(&mut self) -> Result<bool> {

@@ -14,7 +14,17 @@ pub(super) fn group() -> Command {
                     Arg::new("state")
                         .long("state")
                         .value_name("STATE")
-                        .help("Only those in this state: stable, empty, ..."),
+                        .ignore_case(true)
+                        .value_parser([
+                            "stable",
+                            "empty",
+                            "preparingrebalance",
+                            "completingrebalance",
+                            "assigning",
+                            "reconciling",
+                            "dead",
+                        ])
+                        .help("Only those in this state"),
                 )
                 .arg(output()),
         )

@@ -3,6 +3,8 @@
 
 mod live;
 
+pub(crate) use live::refuse_unknown;
+
 use crate::command::choice;
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, table, wants_json};
@@ -31,7 +33,11 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
 fn explain(matches: &ArgMatches) -> Result<()> {
     let settings = load_settings(matches)?;
     let key: &String = matches.get_one("key").expect("is required");
-    let explanation = settings.explain(key).map_err(|error| Failure::usage(error.to_string()))?;
+    let explanation = settings.explain(key).map_err(|error| {
+        Failure::usage(error.to_string()).cure(format!(
+            "jocko config explain {key} --topic TOPIC, if it is a topic's; --group, --broker and --cluster ask a running cluster too"
+        ))
+    })?;
     if wants_json(matches) {
         let (definition, entry) = (explanation.definition, explanation.entry);
         return json(&json!({
@@ -73,7 +79,10 @@ pub(crate) fn load_settings(matches: &ArgMatches) -> Result<LoadedSettings> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => Some(text),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Failure::usage(format!("cannot read {path}: {error}"))),
+        Err(error) => {
+            return Err(Failure::usage(format!("cannot read {path}: {error}"))
+                .cure("name a file that is there and can be read: --config FILE"));
+        }
     };
     // JOCKO_BROKERS is the client's: it names the cluster a command talks to.
     let env: Vec<(String, String)> =

@@ -78,12 +78,16 @@ async fn delete_offsets(matches: &ArgMatches) -> Result<()> {
     let name = group_name(matches);
     let topic: &String = matches.get_one("topic").expect("is required");
     let mut client = client(matches)?;
-    existing(&mut client, name).await?;
+    let group = existing(&mut client, name).await?;
     let mut found = client.committed(name).await?;
     found.retain(|each| each.topic == *topic && is_wanted(matches, each.partition));
     if found.is_empty() {
-        return Err(Failure::new(format!("group {name:?} has committed nothing there"))
-            .cure(format!("jocko group describe {name}")));
+        return Err(Failure::new(format!("group {name:?} has committed nothing in {topic} there"))
+            .cure(format!("jocko group describe {name} shows where it has")));
+    }
+    let mut read = group.members.iter().flat_map(|member| &member.assignment);
+    if read.any(|(assigned, _)| assigned == topic) {
+        refuse_active(&group, "what its members read cannot be forgotten")?;
     }
     let dry_run = matches.get_flag("dry-run");
     if !dry_run {

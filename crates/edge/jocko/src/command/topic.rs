@@ -216,6 +216,9 @@ async fn delete(matches: &ArgMatches) -> Result<()> {
             });
         }
     }
+    for name in &names {
+        changing::refuse_internal(&mut client, name).await?;
+    }
     if !dry_run {
         let shown: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         confirm(matches, &format!("delete {} and all records?", shown.join(", ")))?;

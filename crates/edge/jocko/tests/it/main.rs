@@ -6,6 +6,8 @@
 
 mod administering;
 mod asking;
+mod configuring;
+mod groups;
 mod harness;
 mod http;
 mod library;

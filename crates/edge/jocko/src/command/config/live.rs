@@ -4,7 +4,7 @@ use crate::command::{client, pairs};
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, table, wants_json};
 use clap::ArgMatches;
-use jocko_client::Resource;
+use jocko_client::{Client, Resource};
 use jocko_config::Definition;
 use jocko_protocol::rpc::describe_configs_response::DescribeConfigsResourceResult as Config;
 use serde_json::{Map, Value, json};
@@ -101,6 +101,7 @@ pub(super) async fn set(matches: &ArgMatches) -> Result<()> {
     let dry_run = matches.get_flag("dry-run");
     let resource = scope(matches).unwrap_or(Resource::AllBrokers);
     let mut client = client(matches)?;
+    refuse_unknown(&mut client, &resource, &unset).await?;
     client.alter_configs(&resource, &set, &unset, dry_run).await?;
     let whose = whose(&resource);
     if wants_json(matches) {
@@ -116,6 +117,26 @@ pub(super) async fn set(matches: &ArgMatches) -> Result<()> {
         .try_for_each(|(name, value)| say(format_args!("{verb} {name} = {value} ({whose})")))?;
     let verb = if dry_run { "would unset" } else { "unset" };
     unset.iter().try_for_each(|name| say(format_args!("{verb} {name} ({whose})")))
+}
+
+/// Brokers take back what nobody could set without a word; a name that was mistyped is to be seen.
+pub(crate) async fn refuse_unknown(
+    client: &mut Client,
+    resource: &Resource,
+    unset: &[String],
+) -> Result<()> {
+    if unset.is_empty() {
+        return Ok(());
+    }
+    let known = client.describe_configs(resource, None).await?;
+    let unknown = unset.iter().find(|name| !known.iter().any(|config| config.name == **name));
+    let Some(unknown) = unknown else { return Ok(()) };
+    // A broker tells of all brokers only what is set for them.
+    if matches!(resource, Resource::AllBrokers) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} has no setting {unknown:?}", whose(resource)))
+        .cure("jocko config show --all with the same --topic, --group or --broker"))
 }
 
 /// A setting of ours by the name that it has on Kafka's wire.

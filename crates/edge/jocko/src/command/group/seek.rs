@@ -45,6 +45,11 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     }
     let dry_run = matches.get_flag("dry-run");
     refuse_active(&group, "its members would overrule other offsets")?;
+    if group.state == "Dead" && committed.is_empty() {
+        // As Kafka's tool does; but a name that was mistyped is to be seen.
+        let verb = if dry_run { "would be" } else { "is" };
+        eprintln!("there was no group {name:?}; it {verb} created with these offsets");
+    }
     if !dry_run {
         let offsets: Vec<Committed> = moves
             .iter()

@@ -1,6 +1,7 @@
 //! `jocko topic alter|add-partitions|trim`.
 
 use super::name;
+use crate::command::config::refuse_unknown;
 use crate::command::place::{Place, parse_range};
 use crate::command::{client, confirm, now, pairs, partition_exists, retention};
 use crate::failure::{Failure, Result};
@@ -24,6 +25,7 @@ pub(super) async fn alter(matches: &ArgMatches) -> Result<()> {
     let mut client = client(matches)?;
     client.partitions(name, false).await?;
     let resource = Resource::Topic(name.to_owned());
+    refuse_unknown(&mut client, &resource, &unset).await?;
     client.alter_configs(&resource, &set, &unset, dry_run).await?;
     if wants_json(matches) {
         return json(&json!({
@@ -76,6 +78,7 @@ pub(super) async fn trim(matches: &ArgMatches) -> Result<()> {
     };
     let mut client = client(matches)?;
     let count = client.partitions(name, false).await?;
+    refuse_internal(&mut client, name).await?;
     let wanted: Vec<i32> = match matches.get_many::<i32>("partition") {
         Some(some) => some.copied().collect(),
         None => (0..count).collect(),
@@ -117,6 +120,29 @@ pub(super) async fn trim(matches: &ArgMatches) -> Result<()> {
     table(&["PARTITION", "START", "NEW-START", "RECORDS"], &rows)
 }
 
+/// An offset that no partition has reached is a mistake, and would cost every record.
+fn refuse_beyond_ends(topic: &str, ends: &[Offset], offset: i64) -> Result<()> {
+    match ends.iter().max() {
+        Some(last) if last.get() < offset => Err(Failure::new(format!(
+            "no partition of {topic} reaches offset {offset}: the longest ends at {last}"
+        ))
+        .cure("--before end, if everything is to go")),
+        _ => Ok(()),
+    }
+}
+
+/// What brokers keep for themselves is not for hands.
+pub(super) async fn refuse_internal(client: &mut Client, name: &str) -> Result<()> {
+    let metadata = client.metadata(Some(&[name]), false).await?;
+    if metadata.topics.iter().any(|topic| topic.is_internal) {
+        return Err(Failure::new(format!(
+            "{name} is internal: brokers keep their own state there"
+        ))
+        .cure("jocko group delete GROUP, or jocko group offset-delete GROUP TOPIC"));
+    }
+    Ok(())
+}
+
 /// Where one partition is cut.
 struct Cut {
     partition: i32,
@@ -142,6 +168,9 @@ async fn cuts(
         }
         Place::At(time) => client.offsets(topic, partitions, Position::At(time)).await?,
     };
+    if let Place::Offset(offset) = place {
+        refuse_beyond_ends(topic, &ends, offset)?;
+    }
     let cuts = partitions.iter().zip(starts).zip(ends).zip(targets);
     let cut = |(((partition, start), end), to): (((&i32, Offset), Offset), Offset)| Cut {
         partition: *partition,
