@@ -7,10 +7,13 @@
 //! - `/readyz` answers 200 when clients are served, else 503; the body says why, one reason a line.
 //! - `/metrics` is OpenMetrics text.
 //! - Anything else is 404, and methods other than GET are 405.
+//!
+//! Nobody can hold the port, or the process, by being slow: see [`Limits`].
 
+mod connection;
 mod server;
 
-pub use server::{Probe, serve};
+pub use server::{Limits, Probe, serve};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,21 @@
-//! The three routes.
+//! The three routes, and who may come in.
 
+use crate::connection;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use std::future::Future;
-use std::io;
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How long accepting rests when it fails, as it does when the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// How things stand with the broker behind this port.
 pub trait Probe: Send + Sync + 'static {
@@ -19,21 +26,84 @@ pub trait Probe: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
-/// Serves until `stop` completes, then lets requests under way finish.
-///
-/// # Errors
-/// When the listener fails for good.
+/// What all clients of the port together, and each of them, may take. Clones share the places.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// One for each connection that may be open. Further ones wait in the system's queue.
+    pub places: Arc<Semaphore>,
+    /// How long a connection may stay without progress: a request that comes to its end, or bytes
+    /// of an answer that are taken. Then it is closed.
+    pub silence_max: Duration,
+    /// How long a stop waits for answers under way.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    /// 64 connections, ten seconds of silence, and a grace of ten seconds.
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(64)),
+            silence_max: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves until `stop` completes. Then answers under way are finished for at most
+/// [`Limits::grace`]; whatever is open after that, and every connection that has asked nothing yet,
+/// is closed.
 pub async fn serve(
     listener: TcpListener,
     probe: Arc<dyn Probe>,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send,
+) {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(probe);
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        let (stream, place) = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener, &limits.places) => match accepted {
+                Some(accepted) => accepted,
+                None => break,
+            },
+        };
+        let connection =
+            connection::run(stream, routes.clone(), limits.silence_max, stopped.clone());
+        connections.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+        // What has ended meanwhile is forgotten here, so that it cannot pile up.
+        while connections.try_join_next().is_some() {}
+    }
+    // Nobody new is told to wait.
+    drop(listener);
+    stopping.send_replace(true);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    // Those that are left end when the set is dropped.
+    let _ = tokio::time::timeout(limits.grace, all_ended).await;
+}
+
+/// The next connection, once there is a place for it; `None` if there will never be one.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Some((stream, place)),
+            // Most are of one connection that has gone already; the rest pass, or nothing helps.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
 }
 
 async fn readyz(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {

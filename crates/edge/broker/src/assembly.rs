@@ -19,7 +19,7 @@ use crate::publisher::{Hosting, Publisher};
 use crate::start::{Ready, StartError};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use jocko_commitlog::data_dir::{DataDir, LastStop};
+use jocko_commitlog::data_dir::{DataDir, DataDirFault, LastStop, META};
 use jocko_config::LoadedSettings;
 use jocko_consensus::{NoNetwork, NodeId, Peer, Raft, RaftConfig};
 use jocko_disk::{DiskRef, FlushPlan};
@@ -178,24 +178,22 @@ pub(crate) async fn bring_up(
     Ok((running, facts))
 }
 
-/// Opens the data directory. Where an address is taken it is left as it was found, so that a
-/// second try after a slip of the hand finds the clean stop of the last run.
+/// Opens the data directory, unless an address cannot be listened on: then it is left as it was
+/// found, or not made, so that a second try after a slip of the hand finds the clean stop of the
+/// last run.
 fn open_data_dir(
     settings: &LoadedSettings,
     disk: &DiskRef,
     root: &Path,
 ) -> Result<(DataDir, LastStop), StartError> {
-    let (data_dir, last_stop) =
-        DataDir::open(Arc::clone(disk), root, random_uuid(), machine::boot_id())?;
-    if let Err(taken) = listen::refuse_taken(settings) {
-        // A new directory has nothing to recover, and no epoch yet.
-        let blank = last_stop.created.then_some(BrokerEpoch::new(0));
-        if let Some(epoch) = last_stop.clean.or(blank) {
-            data_dir.mark_clean(epoch)?;
-        }
-        return Err(taken);
+    if let Err(refused) = listen::refuse_unusable(settings) {
+        // Whoever has the addresses may have the directory: the same broker, started twice.
+        return Err(match DataDir::is_locked(disk, root) {
+            true => DataDirFault::Locked { path: root.to_owned() }.into(),
+            false => refused,
+        });
     }
-    Ok((data_dir, last_stop))
+    Ok(DataDir::open(Arc::clone(disk), root, random_uuid(), machine::boot_id())?)
 }
 
 impl Running {
@@ -203,8 +201,8 @@ impl Running {
     /// byte to disk, then the mark of a clean stop.
     pub(crate) async fn bring_down(self) -> Result<(), String> {
         tracing::info!("stopping");
-        self.server.stop(self.grace).await;
-        self.http.stop().await;
+        // Beside each other, so that both have the whole grace.
+        tokio::join!(self.server.stop(self.grace), self.http.stop());
         self.groups.abort();
         self.housekeeping.abort();
         // Aborted, or ended: it makes no difference.
@@ -279,6 +277,12 @@ async fn start_raft(
         Arc::new(NoNetwork),
     )
     .await?;
+    let voters = raft.voters_found();
+    // A lone broker is its group's only voter. Another id in the log would never be elected.
+    if !voters.is_empty() && !voters.contains(&NodeId::new(directory_id)) {
+        let voters = voters.iter().map(|voter| voter.directory_id()).collect();
+        return Err(StartError::Mismatched { meta: root.join(META), directory_id, voters });
+    }
     if raft.is_blank() {
         raft.bootstrap_single().await?;
     }

@@ -33,4 +33,4 @@ mod publisher;
 mod session;
 mod start;
 
-pub use start::{Broker, StartError};
+pub use start::{Broker, StartError, Starting};

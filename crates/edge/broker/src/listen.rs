@@ -15,14 +15,48 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Looks whether somebody else listens on an address of ours, before anything is begun. Other
-/// troubles, and whoever comes between now and then, show when the ports are opened for good.
-pub(crate) fn refuse_taken(settings: &LoadedSettings) -> Result<(), StartError> {
+/// Looks whether all addresses of ours can be listened on, before anything is begun or written.
+/// Whoever takes one between now and then shows when the ports are opened for good.
+pub(crate) fn refuse_unusable(settings: &LoadedSettings) -> Result<(), StartError> {
     let listen = &settings.settings().listen;
-    let http = listen.http.iter().flat_map(|all| all.iter());
-    for address in listen.kafka.iter().chain(http).flat_map(HostPort::literal_addrs) {
-        match bind_without_listening(address) {
-            Err(source) if source.kind() == io::ErrorKind::AddrInUse => {
+    let mut all = Vec::new();
+    for address in listen.kafka.iter() {
+        let meant = match listen_at(address)? {
+            Listen::At(address) => vec![address],
+            Listen::Localhost(_) => address.literal_addrs(),
+        };
+        check_usable(&meant)?;
+        all.extend(meant);
+    }
+    for address in listen.http.iter().flat_map(|all| all.iter()) {
+        let meant = http_addrs(address)?;
+        check_usable(&meant)?;
+        all.extend(meant);
+    }
+    match first_twice(&mut all) {
+        None => Ok(()),
+        Some(address) => {
+            let why = "it is named twice among the addresses to listen on";
+            let source = io::Error::new(io::ErrorKind::AddrInUse, why);
+            Err(StartError::Listen { address: address.to_string(), source })
+        }
+    }
+}
+
+/// An address that is named twice. Port 0 is another port each time.
+fn first_twice(addresses: &mut [SocketAddr]) -> Option<SocketAddr> {
+    addresses.sort_unstable();
+    let is_same =
+        |pair: &&[SocketAddr]| matches!(pair, [one, other] if one == other && one.port() != 0);
+    addresses.windows(2).find(is_same).and_then(|pair| pair.first().copied())
+}
+
+/// The first of these addresses must be usable. A machine without IPv6 may lack the others, but
+/// nobody else may have them.
+fn check_usable(addresses: &[SocketAddr]) -> Result<(), StartError> {
+    for (at, address) in addresses.iter().enumerate() {
+        match bind_without_listening(*address) {
+            Err(source) if at == 0 || source.kind() == io::ErrorKind::AddrInUse => {
                 return Err(StartError::Listen { address: address.to_string(), source });
             }
             Ok(()) | Err(_) => {}
@@ -94,16 +128,16 @@ fn resolve(address: &HostPort) -> Result<SocketAddr, StartError> {
 #[derive(Debug)]
 pub(crate) struct Http {
     pub(crate) addresses: Vec<SocketAddr>,
-    tasks: Vec<JoinHandle<io::Result<()>>>,
+    tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Http {
-    /// Lets requests under way finish.
+    /// Lets answers under way finish, for as long as the settings say.
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         for task in self.tasks {
-            if let Ok(Err(error)) = task.await {
+            if let Err(error) = task.await {
                 tracing::warn!(%error, "the HTTP port failed");
             }
         }
@@ -121,15 +155,13 @@ pub(crate) fn serve_http(
     let mut http = Http { addresses: Vec::new(), tasks: Vec::new(), stop };
     let page: Arc<dyn jocko_admin::Probe> =
         Arc::new(Page::new(Arc::clone(context), raft.clone(), reactors.meter()));
+    let grace = settings.settings().node.shutdown_grace;
+    let limits = jocko_admin::Limits { grace, ..jocko_admin::Limits::default() };
     let wanted = settings.settings().listen.http.iter().flat_map(|all| all.iter());
     for address in wanted {
         let failed = |source| StartError::Listen { address: address.to_string(), source };
-        let mut candidates = address.literal_addrs();
-        if candidates.is_empty() {
-            candidates.push(resolve(address)?);
-        }
         let mut bound = 0;
-        for candidate in candidates {
+        for candidate in http_addrs(address)? {
             let listener = match bind(candidate) {
                 Ok(listener) => listener,
                 // A machine without IPv6 still has the other loopback.
@@ -146,6 +178,7 @@ pub(crate) fn serve_http(
             http.tasks.push(tokio::spawn(jocko_admin::serve(
                 listener,
                 Arc::clone(&page),
+                limits.clone(),
                 stopping,
             )));
         }
@@ -153,8 +186,35 @@ pub(crate) fn serve_http(
     Ok(http)
 }
 
+/// All addresses that one of HTTP means.
+fn http_addrs(address: &HostPort) -> Result<Vec<SocketAddr>, StartError> {
+    match address.literal_addrs() {
+        none if none.is_empty() => resolve(address).map(|one| vec![one]),
+        some => Ok(some),
+    }
+}
+
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_twice;
+
+    #[test]
+    fn an_address_named_twice_is_found() {
+        for (addresses, expect) in [
+            (vec!["127.0.0.1:1", "[::1]:1", "127.0.0.1:2"], None),
+            (vec!["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:1"], Some("127.0.0.1:1")),
+            (vec!["127.0.0.1:0", "127.0.0.1:0"], None),
+        ] {
+            let mut parsed: Vec<_> =
+                addresses.iter().map(|one| one.parse().expect("an address")).collect();
+            let found = first_twice(&mut parsed).map(|one| one.to_string());
+            assert_eq!(found.as_deref(), expect, "{addresses:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use jocko_disk::{DiskFault, DiskRef};
 use jocko_types::{BrokerId, Uuid};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
@@ -40,9 +41,44 @@ pub enum StartError {
     /// The controller refused this broker.
     #[error("the controller refused this broker: {0}")]
     Refused(String),
+    /// The metadata log was written by another data directory than the one it lies in.
+    #[error(
+        "{} does not belong to the metadata log beside it: it holds directory id {directory_id}, \
+         and the log has {} for its voter",
+        meta.display(), listed(voters)
+    )]
+    Mismatched {
+        /// The file that says which directory this is.
+        meta: PathBuf,
+        /// What it says.
+        directory_id: Uuid,
+        /// The directories that vote by the log.
+        voters: Vec<Uuid>,
+    },
     /// Nothing was elected, or the control thread ended.
     #[error("the metadata log did not become ready: {0}")]
     NotReady(String),
+}
+
+fn listed(ids: &[Uuid]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A broker that is coming up. Dropping it gives it up at the next step of its start, and what it
+/// had not finished is recovered by the next.
+#[derive(Debug)]
+pub struct Starting {
+    started: oneshot::Receiver<Result<Ready, StartError>>,
+    /// Taken when it has started.
+    threads: Option<Threads>,
+}
+
+/// What runs, from the first step of a start on.
+#[derive(Debug)]
+struct Threads {
+    /// Sent or dropped, it ends the control thread.
+    stop: oneshot::Sender<()>,
+    control: JoinHandle<Result<(), String>>,
 }
 
 /// A running broker. Dropping it stops it as [`Broker::stop`] does.
@@ -57,6 +93,7 @@ pub struct Broker {
 }
 
 /// What the control thread says once clients are served.
+#[derive(Debug)]
 pub(crate) struct Ready {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) http_addresses: Vec<SocketAddr>,
@@ -70,33 +107,26 @@ impl Broker {
     /// # Errors
     /// See [`StartError`]; nothing runs on then.
     pub fn start(settings: LoadedSettings, disk: DiskRef) -> Result<Self, StartError> {
-        let (ready, started) = std::sync::mpsc::sync_channel(1);
-        let (stop, stopped) = oneshot::channel();
-        let control = std::thread::Builder::new().name("jocko-control".to_owned()).spawn(
-            move || -> Result<(), String> {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .map_err(|error| error.to_string())?;
-                runtime.block_on(control(Arc::new(settings), disk, ready, stopped))
-            },
-        )?;
-        match started.recv() {
-            Ok(Ok(ready)) => Ok(Self {
-                stop: Some(stop),
-                control: Some(control),
-                addresses: ready.addresses,
-                http_addresses: ready.http_addresses,
-                node_id: ready.node_id,
-                cluster_id: ready.cluster_id,
-            }),
-            Ok(Err(error)) => {
-                // It has said why; its end adds nothing.
-                let _ = control.join();
-                Err(error)
-            }
-            Err(_) => Err(StartError::NotReady("the control thread ended".to_owned())),
-        }
+        // Not tokio's: whoever calls this may be one of its tasks.
+        let (sender, started) = std::sync::mpsc::sync_channel(1);
+        let threads = Threads::start(settings, disk, move |outcome| {
+            // Whoever started us waits for this.
+            let _ = sender.send(outcome);
+        })?;
+        threads.into_broker(started.recv().ok())
+    }
+
+    /// Starts a broker, and does not wait for it.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn begin(settings: LoadedSettings, disk: DiskRef) -> Result<Starting, StartError> {
+        let (sender, started) = oneshot::channel();
+        let threads = Threads::start(settings, disk, move |outcome| {
+            // Whoever has given the start up has dropped the other end of `stop`, too.
+            let _ = sender.send(outcome);
+        })?;
+        Ok(Starting { started, threads: Some(threads) })
     }
 
     /// Where Kafka clients are served.
@@ -150,6 +180,58 @@ impl Broker {
     }
 }
 
+impl Starting {
+    /// Waits until clients are served. May be given up and called again, but not after it has
+    /// answered.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs on then.
+    pub async fn ready(&mut self) -> Result<Broker, StartError> {
+        let started = (&mut self.started).await.ok();
+        let ended = || StartError::NotReady("its start has ended already".to_owned());
+        self.threads.take().ok_or_else(ended)?.into_broker(started)
+    }
+}
+
+impl Threads {
+    fn start(
+        settings: LoadedSettings,
+        disk: DiskRef,
+        ready: impl FnOnce(Result<Ready, StartError>) + Send + 'static,
+    ) -> Result<Self, StartError> {
+        let (stop, stopped) = oneshot::channel();
+        let control = std::thread::Builder::new().name("jocko-control".to_owned()).spawn(
+            move || -> Result<(), String> {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .map_err(|error| error.to_string())?;
+                runtime.block_on(control(Arc::new(settings), disk, ready, stopped))
+            },
+        )?;
+        Ok(Self { stop, control })
+    }
+
+    fn into_broker(self, started: Option<Result<Ready, StartError>>) -> Result<Broker, StartError> {
+        match started {
+            Some(Ok(ready)) => Ok(Broker {
+                stop: Some(self.stop),
+                control: Some(self.control),
+                addresses: ready.addresses,
+                http_addresses: ready.http_addresses,
+                node_id: ready.node_id,
+                cluster_id: ready.cluster_id,
+            }),
+            Some(Err(error)) => {
+                // It has said why; its end adds nothing.
+                let _ = self.control.join();
+                Err(error)
+            }
+            None => Err(StartError::NotReady("the control thread ended".to_owned())),
+        }
+    }
+}
+
 impl Drop for Broker {
     fn drop(&mut self) {
         if let Err(reason) = self.finish() {
@@ -162,22 +244,25 @@ impl Drop for Broker {
 async fn control(
     settings: Arc<LoadedSettings>,
     disk: DiskRef,
-    ready: std::sync::mpsc::SyncSender<Result<Ready, StartError>>,
-    stopped: oneshot::Receiver<()>,
+    ready: impl FnOnce(Result<Ready, StartError>),
+    mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), String> {
-    let (running, facts) = match bring_up(settings, disk).await {
+    let up = tokio::select! {
+        biased;
+        up = bring_up(settings, disk) => up,
+        // Nobody waits for it any more.
+        _ = &mut stopped => return Err("given up before it was ready".to_owned()),
+    };
+    let (running, facts) = match up {
         Ok(up) => up,
         Err(error) => {
             let words = error.to_string();
-            // Whoever started us waits for this.
-            let _ = ready.send(Err(error));
+            ready(Err(error));
             return Err(words);
         }
     };
     let mut raft_status = running.raft.watch();
-    if ready.send(Ok(facts)).is_err() {
-        return Err("whoever started the broker is gone".to_owned());
-    }
+    ready(Ok(facts));
     tokio::select! {
         _ = stopped => running.bring_down().await,
         fatal = raft_status.wait_for(|status| status.fatal.is_some()) => {

@@ -22,7 +22,10 @@ use std::path::{Path, PathBuf};
 pub const FORMAT_VERSION: u16 = 1;
 
 const LOCK: &str = ".lock";
-const META: &str = "jocko.meta";
+/// The file that says whose directory it is.
+pub const META: &str = "jocko.meta";
+/// Kafka's counterpart of it, which this never writes.
+const KAFKAS_META: &str = "meta.properties";
 const CLEAN: &str = ".jocko-clean-shutdown";
 const CLEAN_MAGIC: [u8; 4] = *b"jkcs";
 const CHECKPOINTS: [&str; 2] = ["jocko-checkpoints-a", "jocko-checkpoints-b"];
@@ -41,14 +44,14 @@ pub enum DataDirFault {
     #[error(transparent)]
     Log(#[from] LogFault),
     /// Another process has it.
-    #[error("{} is in use by another process; stop it, or choose another data directory", path.display())]
+    #[error("{} is in use by another process", path.display())]
     Locked {
         /// The directory.
         path: PathBuf,
     },
     /// A newer version wrote it.
     #[error(
-        "{} was written in data format {found}, this version knows {FORMAT_VERSION}; run a newer version",
+        "{} was written in data format {found}, this version knows {FORMAT_VERSION}",
         path.display()
     )]
     NewerFormat {
@@ -57,19 +60,24 @@ pub enum DataDirFault {
         /// Its format.
         found: u16,
     },
-    /// It holds partitions but does not say whose.
+    /// Apache Kafka made it: it holds Kafka's own note of whose it is, and none of ours.
     #[error(
-        "{} holds logs but no {META}; restore that file, or choose an empty directory",
+        "{} holds Kafka's {KAFKAS_META} and no {META}: it is a data directory of Apache Kafka's",
         path.display()
     )]
+    Kafkas {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It holds partitions but does not say whose.
+    #[error("{} holds logs but no {META}, so it does not say whose they are", path.display())]
     IdentityMissing {
         /// The directory.
         path: PathBuf,
     },
     /// It belongs to another cluster, or to another node of this one.
     #[error(
-        "{} belongs to node {} of cluster {}, not to node {node_id} of cluster {cluster_id}; \
-         choose another data directory",
+        "{} belongs to node {} of cluster {}, not to node {node_id} of cluster {cluster_id}",
         path.display(), owner.1, owner.0
     )]
     Foreign {
@@ -156,6 +164,9 @@ impl DataDir {
         };
         let meta_path = root.join(META);
         let created = !disk.exists(&meta_path)?;
+        if created && disk.exists(&root.join(KAFKAS_META))? {
+            return Err(DataDirFault::Kafkas { path: root.to_owned() });
+        }
         if created && !partitions(&disk, root)?.is_empty() {
             return Err(DataDirFault::IdentityMissing { path: root.to_owned() });
         }
@@ -175,6 +186,13 @@ impl DataDir {
             dir.meta.store(&encode(&dir.identity))?;
         }
         Ok((dir, last_stop))
+    }
+
+    /// Whether somebody has the directory at `root` open now. Changes nothing.
+    #[must_use]
+    pub fn is_locked(disk: &DiskRef, root: &Path) -> bool {
+        let lock = root.join(LOCK);
+        matches!(disk.exists(&lock), Ok(true)) && matches!(disk.lock(&lock), Ok(None))
     }
 
     /// Whose it is.

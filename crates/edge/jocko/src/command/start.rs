@@ -1,19 +1,18 @@
 //! `jocko start`, and `jocko` alone: runs a broker until it is told to stop.
 
+mod refusal;
+mod signals;
+
 use crate::command::config::load_settings;
 use crate::failure::{Failure, Result};
 use clap::ArgMatches;
-use jocko_broker::{Broker, StartError};
+use jocko_broker::Broker;
 use jocko_config::{LoadedSettings, LogFormat};
 use jocko_disk::RealDisk;
+use signals::Signals;
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
-use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use std::time::Instant;
 use tracing_subscriber::EnvFilter;
-
-/// How often the broker is looked at while it runs.
-const WATCH_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     let started = Instant::now();
@@ -25,8 +24,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     raise_descriptor_limit();
     warn_if_exposed(&settings);
     let data_dir = settings.settings().node.data_dir.clone();
-    let signals = Signals::listen()?;
-    let broker = Broker::start(settings, RealDisk::shared()).map_err(explain)?;
+    let mut signals = Signals::listen()?;
+    let broker = Broker::begin(settings, RealDisk::shared())
+        .and_then(|starting| signals.wait_start(starting))
+        .map_err(|error| refusal::explain(error, &data_dir))?;
     let listed = |addresses: &[std::net::SocketAddr]| {
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
@@ -41,51 +42,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         "ready"
     );
     let broker = signals.wait(broker)?;
-    broker.stop().map_err(|reason| {
+    signals.stop(broker)?.map_err(|reason| {
         Failure::new(format!("the stop was not clean: {reason}"))
             .cure("start it again: recovery sorts this out, and says what it did")
     })
-}
-
-/// The signals that ask for a stop.
-struct Signals {
-    runtime: Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// Listens from here on. One that comes while the broker starts is kept, and does not kill
-    /// the process half-way.
-    fn listen() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (terminate, interrupt) = {
-            let _guard = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-        };
-        Ok(Self { runtime, terminate, interrupt })
-    }
-
-    /// Returns the broker when it is to stop; fails when it has ended by itself.
-    fn wait(self, broker: Broker) -> Result<Broker> {
-        let Self { runtime, mut terminate, mut interrupt } = self;
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    _ = terminate.recv() => return Ok(broker),
-                    _ = interrupt.recv() => return Ok(broker),
-                    () = tokio::time::sleep(WATCH_EVERY) => {}
-                }
-                if !broker.is_running() {
-                    return match broker.stop() {
-                        Ok(()) => Err(Failure::new("the broker ended by itself")),
-                        Err(reason) => Err(Failure::new(format!("the broker ended: {reason}"))
-                            .cure("look at the disk, then start it again")),
-                    };
-                }
-            }
-        })
-    }
 }
 
 fn start_logging(settings: &LoadedSettings) {
@@ -134,27 +94,5 @@ fn warn_if_exposed(settings: &LoadedSettings) {
             addresses = exposed.join(","),
             "anybody who reaches these addresses may read, write and delete everything: there is no authentication yet"
         );
-    }
-}
-
-/// What to do about a broker that cannot start.
-fn explain(error: StartError) -> Failure {
-    let what = error.to_string();
-    let failure = Failure::new(format!("the broker cannot start: {what}"));
-    match error {
-        StartError::Listen { source, .. } | StartError::Serve(source)
-            if source.kind() == std::io::ErrorKind::AddrInUse =>
-        {
-            failure.cure("stop what listens there, or choose another port: --listen-kafka localhost:19092 --listen-http localhost:19095")
-        }
-        StartError::Listen { .. } | StartError::Serve(_) => {
-            failure.cure("choose an address of this machine: --listen-kafka localhost:9092")
-        }
-        StartError::DataDir(_)
-        | StartError::Disk(_)
-        | StartError::Raft(_)
-        | StartError::Thread(_)
-        | StartError::Refused(_)
-        | StartError::NotReady(_) => failure,
     }
 }

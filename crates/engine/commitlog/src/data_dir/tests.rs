@@ -53,10 +53,7 @@ fn a_newer_format_is_refused_in_words() {
     payload[1] = 2;
     Slots::open(disk.as_ref(), &Path::new(ROOT).join(META), &payload).unwrap();
     let fault = open(&disk).unwrap_err();
-    assert_eq!(
-        fault.to_string(),
-        "/data was written in data format 2, this version knows 1; run a newer version"
-    );
+    assert_eq!(fault.to_string(), "/data was written in data format 2, this version knows 1");
 }
 
 #[test]
@@ -64,6 +61,30 @@ fn logs_without_an_identity_are_refused() {
     let disk = MemDisk::new().shared();
     disk.create_dir_all(Path::new("/data/orders-0")).unwrap();
     assert!(matches!(open(&disk), Err(DataDirFault::IdentityMissing { .. })));
+}
+
+#[test]
+fn a_directory_of_kafkas_is_refused_and_left_alone() {
+    let disk = MemDisk::new().shared();
+    for folder in [None, Some("/data/orders-0")] {
+        disk.create_dir_all(Path::new(folder.unwrap_or(ROOT))).unwrap();
+        write_atomically(disk.as_ref(), Path::new("/data/meta.properties"), b"version=1").unwrap();
+        assert!(matches!(open(&disk), Err(DataDirFault::Kafkas { .. })), "{folder:?}");
+        assert!(!disk.exists(Path::new("/data/jocko.meta")).unwrap());
+    }
+}
+
+#[test]
+fn a_lock_is_seen_from_outside() {
+    let disk = MemDisk::new().shared();
+    let root = Path::new(ROOT);
+    assert!(!DataDir::is_locked(&disk, root));
+    assert!(!disk.exists(root).unwrap(), "asking makes nothing");
+    let (dir, _) = open(&disk).unwrap();
+    assert!(DataDir::is_locked(&disk, root));
+    drop(dir);
+    assert!(!DataDir::is_locked(&disk, root));
+    open(&disk).unwrap();
 }
 
 #[test]
