@@ -110,3 +110,49 @@ fn shown(
     });
     ElectLeadersResponse { replica_election_results: results.collect(), ..Default::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(topic: &str, partitions: &[i32]) -> TopicPartitions {
+        TopicPartitions {
+            topic: topic.to_owned(),
+            partitions: partitions.to_vec(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_kind_that_nobody_knows_is_refused_for_each_partition_asked() {
+        let invalid = ErrorCode::InvalidRequest.code();
+        let response = unknown_election(1, 7, Some(vec![asked("a", &[0, 1]), asked("b", &[])]));
+        assert_eq!(response.error_code, invalid);
+        let results = &response.replica_election_results;
+        let told: Vec<(&str, Vec<i16>)> = results
+            .iter()
+            .map(|topic| {
+                let codes = topic.partition_result.iter().map(|result| result.error_code);
+                (topic.topic.as_str(), codes.collect())
+            })
+            .collect();
+        assert_eq!(told, [("a", vec![invalid, invalid]), ("b", vec![])]);
+        assert_eq!(unknown_election(1, 7, Some(vec![])).error_code, 0);
+        assert_eq!(unknown_election(1, 7, None).error_code, invalid);
+        // The first version has no place for it.
+        assert_eq!(unknown_election(0, 7, None).error_code, 0);
+    }
+
+    #[test]
+    fn topics_without_an_answer_are_listed() {
+        let index = PartitionIndex::new;
+        let answers = vec![("b".to_owned(), index(1), Ok(())), ("b".to_owned(), index(0), Ok(()))];
+        let response = shown(vec!["b".into(), "a".into()], answers);
+        let told: Vec<(&str, usize)> = response
+            .replica_election_results
+            .iter()
+            .map(|topic| (topic.topic.as_str(), topic.partition_result.len()))
+            .collect();
+        assert_eq!(told, [("a", 0), ("b", 2)]);
+    }
+}

@@ -131,3 +131,39 @@ fn fill_in(
     }
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A response of one topic whose partitions have these codes so far.
+    fn response(codes: &[ErrorCode]) -> OffsetCommitResponse {
+        let partitions =
+            codes.iter().enumerate().map(|(index, code)| OffsetCommitResponsePartition {
+                partition_index: i32::try_from(index).unwrap(),
+                error_code: code.code(),
+                ..Default::default()
+            });
+        let topic =
+            OffsetCommitResponseTopic { partitions: partitions.collect(), ..Default::default() };
+        OffsetCommitResponse { topics: vec![topic], ..Default::default() }
+    }
+
+    #[test]
+    fn what_the_coordinator_says_goes_where_it_was_asked() {
+        const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPartition;
+        const NONE: ErrorCode = ErrorCode::None;
+        const LONG: ErrorCode = ErrorCode::OffsetMetadataTooLarge;
+        const FENCED: ErrorCode = ErrorCode::FencedInstanceId;
+        for (before, given, expected) in [
+            (vec![NONE, UNKNOWN, NONE], Ok(vec![LONG, NONE]), vec![LONG, UNKNOWN, NONE]),
+            (vec![NONE, UNKNOWN, NONE], Err(FENCED), vec![FENCED, UNKNOWN, FENCED]),
+            (vec![NONE], Ok(vec![]), vec![ErrorCode::UnknownServerError]),
+        ] {
+            let told = fill_in(response(&before), given);
+            let codes = told.topics[0].partitions.iter().map(|partition| partition.error_code);
+            let expected: Vec<i16> = expected.iter().map(|code| code.code()).collect();
+            assert_eq!(codes.collect::<Vec<_>>(), expected, "{before:?}");
+        }
+    }
+}

@@ -282,3 +282,58 @@ fn single(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartit
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jocko_group::CommittedOffset;
+    use jocko_types::{LeaderEpoch, Offset, Timestamp};
+
+    fn group() -> OffsetFetchResponseGroup {
+        let committed = CommittedOffset {
+            offset: Offset::new(5),
+            leader_epoch: LeaderEpoch::new(2),
+            metadata: "m".into(),
+            committed_at: Timestamp::from_millis(0),
+            expires_at: None,
+            topic_id: TopicId::ZERO,
+        };
+        let partition = PartitionIndex::new(1);
+        let found = |committed, error| FetchedPartition { partition, committed, error };
+        let partitions = [
+            found(Some(committed.clone()), ErrorCode::None),
+            found(None, ErrorCode::None),
+            found(Some(committed), ErrorCode::UnstableOffsetCommit),
+        ];
+        let topic = OffsetFetchResponseTopics {
+            name: "t".into(),
+            topic_id: TopicId::from_bytes([7; 16]),
+            partitions: partitions.into_iter().map(shown_partition).collect(),
+            ..Default::default()
+        };
+        OffsetFetchResponseGroup { topics: vec![topic], error_code: 16, ..Default::default() }
+    }
+
+    #[test]
+    fn no_offset_is_told_with_an_error_or_where_none_was_committed() {
+        let told: Vec<(i64, i32, i16)> = group().topics[0]
+            .partitions
+            .iter()
+            .map(|each| (each.committed_offset, each.committed_leader_epoch, each.error_code))
+            .collect();
+        assert_eq!(told, [(5, 2, 0), (-1, -1, 0), (-1, -1, 88)]);
+    }
+
+    #[test]
+    fn a_version_has_the_group_the_name_or_the_id() {
+        let single = respond(vec![group()], 7);
+        assert_eq!((single.error_code, single.groups.len()), (16, 0));
+        assert_eq!((single.topics[0].name.as_str(), single.topics[0].partitions.len()), ("t", 3));
+        let named = respond(vec![group()], 9).groups;
+        assert_eq!((named[0].topics[0].name.as_str(), named[0].error_code), ("t", 16));
+        assert!(named[0].topics[0].topic_id.is_zero());
+        let with_id = respond(vec![group()], 10).groups;
+        assert_eq!(with_id[0].topics[0].name, "");
+        assert!(!with_id[0].topics[0].topic_id.is_zero());
+    }
+}

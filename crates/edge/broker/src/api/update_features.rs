@@ -65,3 +65,38 @@ fn refused(refusal: Refusal) -> UpdateFeaturesResponse {
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_version_knows_upgrades_only() {
+        let key = |upgrade_type| FeatureUpdateKey {
+            feature: "f".into(),
+            max_version_level: 3,
+            upgrade_type,
+            ..Default::default()
+        };
+        for (version, kind, expected) in [
+            (0, 1, FeatureDirection::Upgrade),
+            (0, 2, FeatureDirection::Upgrade),
+            (1, 1, FeatureDirection::Upgrade),
+            (1, 2, FeatureDirection::SafeDowngrade),
+            (2, 3, FeatureDirection::UnsafeDowngrade),
+            (2, 0, FeatureDirection::Unknown(0)),
+            (2, -1, FeatureDirection::Unknown(-1)),
+        ] {
+            let update = update(version, key(kind));
+            assert_eq!((update.name.as_str(), update.level), ("f", 3));
+            assert_eq!(update.direction, expected, "type {kind} in version {version}");
+        }
+    }
+
+    #[test]
+    fn what_was_updated_is_listed_below_version_2() {
+        for (version, listed) in [(0, 1), (1, 1), (2, 0)] {
+            assert_eq!(done(version, vec!["f".into()]).results.len(), listed, "{version}");
+        }
+    }
+}
