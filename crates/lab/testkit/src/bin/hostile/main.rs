@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 mod batches;
 mod bombs;
 mod bystander;
+mod http;
 mod rows;
 mod silence;
 mod target;
@@ -45,6 +46,9 @@ fn main() -> Result<()> {
     for (options, rows) in [(patient, rows::ALL), (impatient, silence::ALL)] {
         throw(options, rows, &wanted, &mut score)?;
     }
+    if http::STOP.contains(&wanted) {
+        score.note(http::STOP, http::stop(Options::new(&binary, folder.path().join("stopped"))?));
+    }
     say(&format!("hostile: {} rows passed, {} failed", score.passed, score.failed));
     ensure!(score.failed == 0 && score.passed > 0, "{} rows failed", score.failed);
     Ok(())
@@ -56,6 +60,22 @@ struct Score {
     failed: u32,
 }
 
+impl Score {
+    /// Counts and prints what became of a row.
+    fn note(&mut self, name: &str, outcome: Result<String>) {
+        match outcome {
+            Ok(outcome) => {
+                self.passed += 1;
+                say(&format!("PASS {name}: {outcome}"));
+            }
+            Err(error) => {
+                self.failed += 1;
+                say(&format!("FAIL {name}: {error:#}"));
+            }
+        }
+    }
+}
+
 /// Throws rows at a broker of its own.
 fn throw(options: Options, rows: &[Row], wanted: &str, score: &mut Score) -> Result<()> {
     let rows = rows.iter().filter(|row| row.name.contains(wanted));
@@ -63,23 +83,14 @@ fn throw(options: Options, rows: &[Row], wanted: &str, score: &mut Score) -> Res
         return Ok(());
     }
     let mut broker = BrokerProcess::start(options)?;
-    let target = Target::prepare(broker.address())?;
+    let target = Target::prepare(broker.address(), broker.http_address())?;
     let baseline = Bystander::start(&target).finish_after(Duration::from_secs(1))?;
     let resident = broker.usage()?.resident_bytes >> 20;
     say(&format!("others' p99 without abuse: {baseline:?}; resident {resident} MiB"));
     for row in rows {
-        match try_row(&mut broker, &target, row, baseline) {
-            Ok(outcome) => {
-                score.passed += 1;
-                say(&format!("PASS {}: {outcome}", row.name));
-            }
-            Err(error) => {
-                score.failed += 1;
-                say(&format!("FAIL {}: {error:#}", row.name));
-                if !broker.is_running()? {
-                    broker = BrokerProcess::start(broker.kill()?)?;
-                }
-            }
+        score.note(row.name, try_row(&mut broker, &target, row, baseline));
+        if !broker.is_running()? {
+            broker = BrokerProcess::start(broker.kill()?)?;
         }
     }
     if let Err(error) = broker.stop() {

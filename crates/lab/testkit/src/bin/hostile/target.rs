@@ -22,12 +22,13 @@ pub(crate) const BYSTANDER: i32 = 2;
 /// A running broker with one topic.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
+    pub(crate) http: SocketAddr,
     pub(crate) topic_id: TopicId,
 }
 
 impl Target {
     /// Creates the topic and waits until it serves.
-    pub(crate) fn prepare(address: SocketAddr) -> Result<Self> {
+    pub(crate) fn prepare(address: SocketAddr, http: SocketAddr) -> Result<Self> {
         let mut client = Client::new(vec![address.to_string()], PATIENCE);
         let runtime = runtime()?;
         let topic = NewTopic {
@@ -43,7 +44,7 @@ impl Target {
         })
         .context("creating the topic")?;
         let topic_id = made.context("just created")?.id;
-        let target = Self { address, topic_id };
+        let target = Self { address, http, topic_id };
         wait_until(PATIENCE, || Ok(target.end_offset(BYSTANDER).is_ok()))?;
         Ok(target)
     }
