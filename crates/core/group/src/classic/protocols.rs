@@ -87,3 +87,29 @@ fn subscription(metadata: &[u8]) -> Result<Vec<String>, DecodeError> {
     r.i16("ConsumerProtocolSubscription.version")?;
     Ok(ConsumerProtocolSubscription::decode(&mut r, 0)?.topics)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_that_is_named_twice_is_the_first() {
+        let named = |name: &str, words: &[u8]| (name.to_owned(), Opaque::from(words));
+        let given = [named("range", b"1"), named("sticky", b"2"), named("range", b"3")];
+        let expected = [("range", &b"1"[..]), ("sticky", b"2")];
+        let told = distinct(&given);
+        let told: Vec<(&str, &[u8])> =
+            told.iter().map(|(name, words)| (name.as_ref(), words.as_ref())).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn subscriptions_are_read_or_refused() {
+        let good = [0, 1, 0, 0, 0, 1, 0, 1, b't', 255, 255, 255, 255, 0, 0, 0, 0];
+        assert_eq!(subscription(&good), Ok(vec!["t".to_owned()]));
+        // The last one has counts that promise more than follows.
+        for bad in [&b""[..], b"?", &good[..8], &[b'w'; 64]] {
+            assert!(subscription(bad).is_err(), "{bad:?}");
+        }
+    }
+}
