@@ -142,11 +142,12 @@ pub(crate) async fn bring_up(
     let flush_thread = flusher::start(Arc::clone(&context), plan)?;
     let clean_thread = cleaner::start(Arc::clone(&context), data_dir.clone())?;
     let limit_thread = limits::start(Arc::clone(&context), data_dir.clone())?;
+    // First, so that whoever finds Kafka's port open finds this one too.
+    let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
     let server = listen::serve_kafka(&settings, &reactors, &context)?;
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
     let _ = context.connection_limits.set(server.limits());
-    let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
     let groups = tokio::spawn(groups::run(Arc::clone(&context)));
     let housekeeping = tokio::spawn(housekeeping::run(
         Arc::clone(&context),

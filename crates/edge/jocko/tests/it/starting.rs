@@ -2,10 +2,11 @@
 
 use crate::harness::{Broker, DEADLINE, JOCKO, command, run};
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 #[test]
 fn a_clean_stop_leaves_nothing_to_recover() {
@@ -263,18 +264,13 @@ fn a_start_that_waits_is_ended_by_a_signal() {
     }
 }
 
-/// An HTTP connection that was answered once and then sent half of its next request.
-fn half_asked(address: &str) -> TcpStream {
+/// An HTTP connection that asks until the broker waits for it to read an answer, and does not.
+fn unread(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(DEADLINE)).unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"ok\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).unwrap();
-        answer.extend(byte);
-    }
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost:").unwrap();
+    // Nothing taken for so long: the broker is stuck in an answer.
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let questions = b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1_000);
+    while stream.write_all(&questions).is_ok() {}
     stream
 }
 
@@ -293,7 +289,7 @@ fn requests_that_never_get_whole_hold_no_stop_up() {
 #[test]
 fn a_stop_that_waits_ends_with_its_grace() {
     let broker = Broker::with(&["--node-shutdown-grace=1s"]);
-    let held = half_asked(&broker.process.http_address().to_string());
+    let held = unread(&broker.process.http_address().to_string());
     broker.process.stop().unwrap();
     drop(held);
 }
@@ -305,7 +301,7 @@ fn a_second_signal_ends_a_stop_at_once() {
         let (child, [kafka, http]) =
             spawn(&folder.path().join("data"), &["--node-shutdown-grace=10m"]);
         wait_until(DEADLINE, || Ok(TcpStream::connect(&http).is_ok())).unwrap();
-        let held = half_asked(&http);
+        let held = unread(&http);
         child.tell(signal);
         // Its first act is to take no more connections.
         wait_until(DEADLINE, || Ok(TcpStream::connect(&kafka).is_err())).unwrap();
