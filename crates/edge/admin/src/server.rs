@@ -24,6 +24,12 @@ pub trait Probe: Send + Sync + 'static {
 
     /// All metrics as OpenMetrics text.
     fn metrics(&self) -> String;
+
+    /// Topics and groups by the names that a widely used exporter for Kafka gives them, so that
+    /// dashboards made for it work.
+    fn kafka_exporter(&self) -> String {
+        "# EOF\n".to_owned()
+    }
 }
 
 /// What all clients of the port together, and each of them, may take. Clones share the places.
@@ -62,6 +68,7 @@ pub async fn serve(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/metrics/kafka_exporter", get(kafka_exporter))
         .with_state(probe);
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
@@ -115,7 +122,12 @@ async fn readyz(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
     }
 }
 
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 async fn metrics(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], probe.metrics())
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], probe.metrics())
+}
+
+async fn kafka_exporter(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, OPEN_METRICS)], probe.kafka_exporter())
 }

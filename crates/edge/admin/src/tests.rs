@@ -92,6 +92,7 @@ async fn health_metrics_and_nothing_else() {
     port.probe.0.store(true, Ordering::Relaxed);
     check("GET /readyz", "200 OK", "ok\n").await;
     check("GET /metrics", "200 OK", "jocko_up 1\n# EOF\n").await;
+    check("GET /metrics/kafka_exporter", "200 OK", "# EOF\n").await;
     check("GET /", "404 Not Found", "").await;
     check("GET //livez", "404 Not Found", "").await;
     check("GET /x/../livez", "404 Not Found", "").await;

@@ -1,6 +1,9 @@
 //! The page behind `/metrics`: what the parts of a running broker say of themselves, in OpenMetrics
 //! text. Names and labels: docs/reference/metrics.md.
 
+mod exporter;
+mod groups;
+
 use crate::context::Context;
 use crate::metrics::{BUCKETS_MICROS, Histogram};
 use jocko_admin::Probe;
@@ -9,8 +12,8 @@ use jocko_net::{CloseReason, Meter};
 use jocko_partition::{LimitSource, Partition};
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Topics that get labels of their own; a cluster with more tells only sums.
 const TOPICS_MAX: usize = 1_000;
@@ -20,6 +23,8 @@ pub(crate) struct Page {
     context: Arc<Context>,
     raft: Raft,
     meter: Meter,
+    /// What earlier scrapes saw of groups and of what they read.
+    history: Mutex<groups::History>,
 }
 
 /// A family with a sample for each topic: its name, its help, and where its value is.
@@ -41,7 +46,7 @@ struct TopicSums {
 
 impl Page {
     pub(crate) fn new(context: Arc<Context>, raft: Raft, meter: Meter) -> Self {
-        Self { context, raft, meter }
+        Self { context, raft, meter, history: Mutex::default() }
     }
 }
 
@@ -61,19 +66,38 @@ impl Probe for Page {
     }
 
     fn metrics(&self) -> String {
-        let mut text = Text(String::with_capacity(16 << 10));
+        let mut text = Text::new("jocko_");
         self.write(&mut text).expect("a String takes all");
-        text.0.push_str("# EOF\n");
-        text.0
+        text.end()
+    }
+
+    fn kafka_exporter(&self) -> String {
+        let mut text = Text::new("kafka_");
+        exporter::write(&self.context, &mut text).expect("a String takes all");
+        text.end()
     }
 }
 
 /// OpenMetrics text under way.
-struct Text(String);
+struct Text {
+    text: String,
+    /// What all names begin with.
+    prefix: &'static str,
+}
 
 impl Text {
+    fn new(prefix: &'static str) -> Self {
+        Self { text: String::with_capacity(16 << 10), prefix }
+    }
+
+    fn end(mut self) -> String {
+        self.text.push_str("# EOF\n");
+        self.text
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
-        write!(self.0, "# HELP jocko_{name} {help}\n# TYPE jocko_{name} {kind}\n")
+        let prefix = self.prefix;
+        write!(self.text, "# HELP {prefix}{name} {help}\n# TYPE {prefix}{name} {kind}\n")
     }
 
     fn sample(
@@ -82,17 +106,17 @@ impl Text {
         labels: &[(&str, &str)],
         value: impl fmt::Display,
     ) -> fmt::Result {
-        write!(self.0, "jocko_{name}")?;
+        write!(self.text, "{}{name}", self.prefix)?;
         for (at, (label, value)) in labels.iter().enumerate() {
             let open = if at == 0 { '{' } else { ',' };
             write!(
-                self.0,
+                self.text,
                 "{open}{label}=\"{}\"",
-                value.replace('\\', "\\\\").replace('"', "\\\"")
+                value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
             )?;
         }
         let close = if labels.is_empty() { "" } else { "}" };
-        writeln!(self.0, "{close} {value}")
+        writeln!(self.text, "{close} {value}")
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl fmt::Display) -> fmt::Result {
@@ -126,6 +150,9 @@ impl Page {
         self.requests(text)?;
         self.connections(text)?;
         self.topics(text)?;
+        let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+        groups::write(&self.context, &mut history, text)?;
+        drop(history);
         self.storage(text)
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Coordinator, Group};
 use crate::command::{DescribedGroup, ListedGroup};
+use jocko_types::{Offset, PartitionIndex};
 
 /// A group, as metrics show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +66,17 @@ impl Coordinator {
             members: group.member_count(),
             rebalances: group.rebalances(),
             offsets: self.offsets.count(group_id),
+        })
+    }
+
+    /// What a group has committed, for metrics: by topic and partition.
+    pub fn committed(
+        &self,
+        group_id: &str,
+    ) -> impl Iterator<Item = (&str, PartitionIndex, Offset)> {
+        let topics = self.offsets.of_group(group_id).into_iter().flatten();
+        topics.flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(partition, value)| (topic.as_ref(), *partition, value.offset))
         })
     }
 }

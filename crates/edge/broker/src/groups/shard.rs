@@ -39,6 +39,8 @@ struct State {
     answers: BTreeMap<u64, Held>,
     /// The last append, until it is known to be committed.
     behind: Option<Appended>,
+    /// How often each group has committed here.
+    commits: BTreeMap<String, u64>,
 }
 
 enum Phase {
@@ -82,6 +84,7 @@ impl Shard {
             waiting: BTreeSet::new(),
             answers: BTreeMap::new(),
             behind: None,
+            commits: BTreeMap::new(),
         };
         Self { index, partition, state: Mutex::new(state) }
     }
@@ -221,6 +224,18 @@ impl Shard {
         }
     }
 
+    /// The same, with how often each group has committed since this broker coordinates it.
+    pub(crate) fn look_at_commits<T>(
+        &self,
+        look: impl FnOnce(&Coordinator, &mut BTreeMap<String, u64>) -> T,
+    ) -> Option<T> {
+        let state = &mut *self.lock();
+        match &state.phase {
+            Phase::Active(coordinator) => Some(look(coordinator, &mut state.commits)),
+            Phase::Loading | Phase::Gone(_) => None,
+        }
+    }
+
     /// When time must be told of next.
     pub(crate) fn next_deadline(&self) -> Option<Now> {
         self.look(Coordinator::next_deadline).flatten()
@@ -244,6 +259,7 @@ impl Shard {
             let again = decision.again;
             if let Some(appended) = self.append(context, &decision, &mut effects)? {
                 behind = (!appended.is_committed).then_some(appended);
+                count_commit(&mut state.commits, command);
             }
             let answers = coordinator.accept(decision);
             let deadline = coordinator.next_deadline();
@@ -432,4 +448,13 @@ fn with_context<T>(context: &Arc<Context>, work: impl FnOnce(&DecideContext<'_>)
         policy: &policy,
         topics: &topics,
     })
+}
+
+/// A commit that was appended counts.
+fn count_commit(commits: &mut BTreeMap<String, u64>, command: &Command) {
+    let Command::CommitOffsets(commit) = command else { return };
+    match commits.get_mut(&commit.group_id) {
+        Some(count) => *count += 1,
+        None => _ = commits.insert(commit.group_id.clone(), 1),
+    }
 }
