@@ -12,7 +12,7 @@ use crate::housekeeping::{retain, store_checkpoints};
 use crate::published::Published;
 use jocko_config::ByteSize;
 use jocko_config::kafka::TopicConfig;
-use jocko_partition::{LimitSource, Partition, Share, TopicHolding, divide};
+use jocko_partition::{Durability, LimitSource, Partition, Share, TopicHolding, divide};
 use jocko_types::TopicId;
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +20,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+mod rooms;
+
+use rooms::{Held, Left, Rooms};
 
 /// How often appended bytes are counted where there is a limit.
 const COUNT_EVERY: Duration = Duration::from_millis(50);
@@ -36,6 +40,8 @@ const GROWTH: u64 = 64;
 pub(crate) struct LimitKeeper {
     is_stopping: Mutex<bool>,
     wake: Condvar,
+    /// What producers may append before the next look.
+    pub(crate) rooms: Rooms,
 }
 
 impl LimitKeeper {
@@ -61,7 +67,8 @@ impl LimitKeeper {
 pub(crate) fn start(context: Arc<Context>, data_dir: SharedDataDir) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("jocko-limits".to_owned()).spawn(move || {
         let mut looks = Looks { context, data_dir, limits: None, appended: 0, counts: 0 };
-        let mut wait = IDLE_EVERY;
+        // Producers wait for the first look.
+        let mut wait = looks.look();
         while looks.context.limits.wait(wait) {
             wait = looks.look();
         }
@@ -113,16 +120,20 @@ impl Looks {
             for partition in limits.published.partitions.values() {
                 partition.set_share(None);
             }
+            self.context.limits.rooms.set(None);
             return IDLE_EVERY;
         }
         self.counts += 1;
         let disk_bytes = self.context.guard.space().map(|space| space.total);
         let appended = limits.appended();
         let grown = appended.saturating_sub(self.appended);
-        if is_new || self.counts >= LOOK_EVERY || grown > limits.least(disk_bytes) / GROWTH {
+        let is_wanted = self.context.limits.rooms.is_wanted();
+        let is_large = grown > limits.least(disk_bytes) / GROWTH;
+        if is_new || is_wanted || is_large || self.counts >= LOOK_EVERY {
             self.counts = 0;
             self.appended = appended;
             keep(&self.context, &self.data_dir, limits, disk_bytes);
+            self.context.limits.rooms.set(Some(limits.left(disk_bytes)));
         }
         COUNT_EVERY
     }
@@ -155,6 +166,37 @@ impl Limits {
         let of_topics = self.topics.values().filter_map(|(wanted, _)| (*wanted)?.limit(disk_bytes));
         let of_topics = of_topics.map(|(bytes, _)| bytes);
         of_topics.chain(self.broker_bytes(disk_bytes)).min().unwrap_or(u64::MAX)
+    }
+
+    /// What is left of the limits now, for producers.
+    fn left(&self, disk_bytes: Option<u64>) -> Left {
+        let mut of_topics: BTreeMap<TopicId, (u64, bool)> = BTreeMap::new();
+        let (mut all_bytes, mut is_unsynced) = (0_u64, false);
+        for (key, partition) in &self.published.partitions {
+            let held = partition.held();
+            let bytes = held.map_or(0, |held| held.live_bytes.saturating_add(held.dropped_bytes));
+            // Only what is synced counts as committed there, and only that can be deleted.
+            let is_synced_by_itself = partition.governed().policy.durability == Durability::Fsync;
+            let awaits_flush = is_synced_by_itself
+                && partition.standing().is_some_and(|at| at.high_watermark < at.log_end)
+                && partition.fault().is_none();
+            all_bytes = all_bytes.saturating_add(bytes);
+            is_unsynced |= awaits_flush;
+            let topic = of_topics.entry(key.topic_id).or_default();
+            *topic = (topic.0.saturating_add(bytes), topic.1 | awaits_flush);
+        }
+        let mut left = Left::default();
+        if let Some(limit_bytes) = self.broker_bytes(disk_bytes) {
+            left.of_all(Held { limit_bytes, bytes: all_bytes, awaits_flush: is_unsynced });
+        }
+        for topic in self.published.image.topics() {
+            let own = self.topics.get(&topic.id).filter(|(_, is_deletable)| *is_deletable);
+            let limit = own.and_then(|(wanted, _)| (*wanted)?.limit(disk_bytes));
+            let (bytes, awaits_flush) = of_topics.get(&topic.id).copied().unwrap_or_default();
+            let held = limit.map(|(limit_bytes, _)| Held { limit_bytes, bytes, awaits_flush });
+            left.of_topic((topic.id, topic.name.as_str()), held);
+        }
+        left
     }
 
     fn broker_bytes(&self, disk_bytes: Option<u64>) -> Option<u64> {

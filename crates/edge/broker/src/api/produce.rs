@@ -17,7 +17,7 @@ use jocko_protocol::rpc::produce_response::{
 };
 use jocko_protocol::{Decode, DecodeError, Reader, RecordBytes};
 use jocko_records::{BatchError, BatchFault, BatchHeader};
-use jocko_types::{ErrorCode, Offset, Timestamp};
+use jocko_types::{ErrorCode, Offset, Timestamp, TopicId};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,11 +99,14 @@ pub(crate) fn handle(
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let promise = Promise { answer, acks, waiter, timeout };
     let mut appending = Appending::new();
-    let Some(heavy) = appending.append(&session.context, &request, terms) else {
-        return Ok(promise.keep(appending.draft));
-    };
+    let has_room = session.context.limits.rooms.take(exists(&session.context), sizes(&request));
+    let mut next = None;
+    if has_room {
+        let heavy = appending.append(&session.context, &request, terms);
+        let Some(heavy) = heavy else { return Ok(promise.keep(appending.draft)) };
+        next = Some(heavy.detach(&frame.slice_ref(body)));
+    }
     let body = frame.slice_ref(body);
-    let task = heavy.detach(&body);
     let (context, reactor) = (Arc::clone(&session.context), session.reactor.clone());
     // Nothing behind this request may be appended before it is.
     Ok(Call::Admitting(Box::pin(async move {
@@ -111,7 +114,11 @@ pub(crate) fn handle(
             Ok(request) => request,
             Err(error) => return Call::Close(error.to_string().into()),
         };
-        let mut next = Some(task);
+        if !has_room {
+            context.limits.rooms.wait(exists(&context), sizes(&request)).await;
+            let heavy = appending.append(&context, &request, terms);
+            next = heavy.map(|heavy| heavy.detach(&body));
+        }
         while let Some(task) = next {
             appending.append_heavy(&context, &reactor, task, terms).await;
             let heavy = appending.append(&context, &request, terms);
@@ -119,6 +126,25 @@ pub(crate) fn handle(
         }
         promise.keep(appending.draft)
     })))
+}
+
+/// Whether there is a topic.
+fn exists(context: &Context) -> impl Fn(TopicId, &str) -> bool + '_ {
+    |id, name| {
+        let image = &context.published.load().image;
+        if id.is_zero() { image.topic(name).is_some() } else { image.topic_by_id(id).is_some() }
+    }
+}
+
+/// By topic, the bytes of all its batches.
+fn sizes<'r>(
+    request: &'r ProduceRequest<'_>,
+) -> impl Iterator<Item = (TopicId, &'r str, usize)> + Clone {
+    request.topic_data.iter().map(|topic| {
+        let records = topic.partition_data.iter().filter_map(|data| data.records.as_ref());
+        let bytes = records.filter_map(RecordBytes::inline).map(<[u8]>::len).sum();
+        (topic.topic_id, topic.name, bytes)
+    })
 }
 
 /// How a request wants to be answered once its batches are appended.
