@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jocko_disk::{Crash, DiskRef, Inject, MemDisk, Operation, Survivors};
 use jocko_net::ports::{SpawnRef, Workers};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 async fn start(disk: DiskRef, state: &Remembers) -> Raft {
     let state = Box::new(state.clone());
@@ -316,20 +316,18 @@ async fn it_is_ready_at_once() {
     let (guard, disk) = real_dir();
     let mut config = config(1);
     config.dir = guard.path().join(DIR);
+    // An election by timeout would take longer than any test may.
+    config.election_timeout_min = Duration::from_secs(600);
     for _ in 0..3 {
         let worker: SpawnRef = Arc::new(Workers::start("raft", 1, 64).unwrap());
-        let started = Instant::now();
         let state = Box::new(Remembers::default());
         let raft = Raft::start(config.clone(), disk.clone(), worker, state, Arc::new(NoNetwork));
         let raft = raft.await.unwrap();
         if raft.is_blank() {
             raft.bootstrap_single().await.unwrap();
         }
-        serving(&raft).await;
-        let serving = started.elapsed();
+        tokio::time::timeout(Duration::from_secs(30), serving(&raft)).await.expect("an election");
         raft.propose(payload(1)).await.unwrap();
-        // Elections by timeout would take 750 ms at least; the disk of a busy machine may be slow.
-        assert!(serving < Duration::from_millis(700), "{serving:?}");
         raft.shutdown().await.unwrap();
     }
 }
