@@ -197,7 +197,7 @@ fn produce() -> Command {
                 .value_name("ACKS")
                 .value_parser(["all", "1", "0"])
                 .default_value("all")
-                .help("When a batch counts as written: on disk, appended, or sent"),
+                .help("When a batch counts as written: on disk (and once, whatever breaks), appended, or sent"),
         )
         .arg(
             Arg::new("tombstone")

@@ -1,5 +1,7 @@
 //! What must hold for the whole tree of commands.
 
+mod page;
+
 use super::command;
 use clap::Command;
 
