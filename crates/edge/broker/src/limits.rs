@@ -133,6 +133,7 @@ impl Looks {
             self.counts = 0;
             self.appended = appended;
             keep(&self.context, &self.data_dir, limits, disk_bytes);
+            self.context.limits.rooms.close();
             self.context.limits.rooms.set(Some(limits.left(disk_bytes)));
         }
         COUNT_EVERY

@@ -112,6 +112,15 @@ impl Rooms {
         self.made.notify_waiters();
     }
 
+    /// Leaves no room until others are set: what is appended while holdings are counted anew would
+    /// be in neither count.
+    pub(crate) fn close(&self) {
+        if let Some(left) = &*self.left.load() {
+            let own = left.by_id.values().flatten();
+            own.chain(&left.all).for_each(|room| room.0.store(0, Ordering::Relaxed));
+        }
+    }
+
     /// Whether somebody has waited since this was asked last.
     pub(crate) fn is_wanted(&self) -> bool {
         self.is_wanted.swap(false, Ordering::Relaxed)
@@ -207,6 +216,13 @@ mod tests {
             let unknown = |_: TopicId, _: &str| false;
             assert!(rooms.take(unknown, std::iter::once((new, "new", 1))), "answered at once");
         }
+    }
+
+    #[test]
+    fn nothing_is_taken_while_holdings_are_counted() {
+        let rooms = rooms(Some((1_024, 0)), Some((1_024, 0)));
+        rooms.close();
+        assert!(!take(&rooms, A, "a", 1) && !take(&rooms, B, "b", 1));
     }
 
     #[test]
