@@ -59,8 +59,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
         next = (next + 1) % count.max(1);
     }
     if sending.written() == 0 {
-        return Err(Failure::new("standard input had no lines, so nothing was written")
-            .cure(format!("echo hello | jocko produce {}", plan.topic)));
+        // No fault of its own: in a script what comes before it may have had nothing to say.
+        eprintln!("standard input had no lines, so nothing was written");
     }
     Ok(())
 }

@@ -29,6 +29,12 @@ impl Ran {
 
     /// It must have failed in this way, and said all of this.
     pub(crate) fn fails(&self, code: i32, said: &[&str]) {
+        assert_ne!(code, 0, "that is no failure");
+        self.noted(code, said);
+    }
+
+    /// It must have ended in this way, and said all of this beside what it printed.
+    pub(crate) fn noted(&self, code: i32, said: &[&str]) {
         assert_eq!(self.code, code, "{self:#?}");
         for words in said {
             assert!(self.err.contains(words), "not said: {words:?} in {self:#?}");

@@ -187,7 +187,8 @@ fn many_records_keep_their_order() {
 #[test]
 fn bad_input_writes_nothing_and_says_so() {
     let broker = Broker::start();
-    broker.try_produce(&["t"], "").fails(1, &["no lines", "echo hello | jocko produce t"]);
+    // A note is no failure: what comes before it in a script may have had nothing to say.
+    broker.try_produce(&["t"], "").noted(0, &["no lines"]);
     assert_eq!(broker.ok(&["topic", "list"]), "no topics\n", "nothing was to be written");
     broker.ok(&["topic", "create", "t"]);
     broker
