@@ -11,6 +11,7 @@ mod start;
 mod topic;
 
 use crate::failure::{Failure, Result};
+use crate::output::harmless;
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use jocko_client::{Client, ClientError};
@@ -169,7 +170,7 @@ fn confirm(matches: &ArgMatches, question: &str) -> Result<()> {
     if matches.get_flag("yes") || !std::io::stdin().is_terminal() {
         return Ok(());
     }
-    print!("{question} [y/N] ");
+    print!("{} [y/N] ", harmless(question));
     std::io::stdout().flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;

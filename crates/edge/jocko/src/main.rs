@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if failure.is_worth_saying() {
-                eprintln!("{failure}");
+                eprintln!("{}", output::harmless(&failure.to_string()));
             }
             ExitCode::from(failure.exit_code())
         }

@@ -58,5 +58,5 @@ async fn status(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["BROKER", "ADDRESS", "RACK", "LEADS"], &rows)
+    table(&[">BROKER", "ADDRESS", "RACK", ">LEADS"], &rows)
 }

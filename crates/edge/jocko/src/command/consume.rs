@@ -6,7 +6,7 @@ mod sharing;
 use crate::command::place::{Place, parse_range};
 use crate::command::{client, now, topic_name};
 use crate::failure::{Failure, Result};
-use crate::output::{is_shown, reader_has_gone};
+use crate::output::{harmless, is_shown, reader_has_gone};
 use crate::records_format::{Format, as_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, Position};
@@ -162,7 +162,7 @@ impl Troubles {
     fn tell(&mut self, error: &ClientError) {
         let words = error.to_string();
         if !self.0.contains(&words) {
-            eprintln!("{words}; trying again");
+            eprintln!("{}; trying again", harmless(&words));
             self.0.insert(words);
         }
     }

@@ -103,7 +103,7 @@ async fn list(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["TOPIC", "PARTITIONS", "REPLICATION"], &rows)
+    table(&["TOPIC", ">PARTITIONS", ">REPLICATION"], &rows)
 }
 
 fn summary(topic: &MetadataResponseTopic) -> Value {
@@ -188,7 +188,7 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["PARTITION", "LEADER", "REPLICAS", "ISR", "START", "END", "RECORDS"], &rows)
+    table(&[">PARTITION", ">LEADER", "REPLICAS", "ISR", ">START", ">END", ">RECORDS"], &rows)
 }
 
 fn list_of(ids: &[i32]) -> String {

@@ -148,3 +148,21 @@ fn completion_offers_topics_and_groups() {
     assert_eq!(offered(&["jocko", "topic", "describe", "t"]), "t");
     assert_eq!(offered(&["jocko", "group", "seek", "re"]), "readers");
 }
+
+#[test]
+fn names_that_others_chose_command_no_terminal() {
+    let broker = Broker::start();
+    broker.produce(&["t"], "a\n");
+    let (red, long) = ("a\u{1b}[31mred\u{1b}]0;pwn\u{7}\nb".to_owned(), "l".repeat(5_000));
+    for name in [&red, &long] {
+        broker.ok(&["consume", "t", "-g", name, "-o", "start", "-e"]);
+        let described = broker.ok(&["group", "describe", name, "--sample", "0s"]);
+        assert!(!described.contains('\u{1b}') && described.lines().next().unwrap().len() < 250);
+    }
+    let listed = broker.ok(&["group", "list"]);
+    assert!(listed.lines().any(|line| line.starts_with("a\\u001b[31mred")), "{listed}");
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(!listed.contains(['\u{1b}', '\u{7}']) && listed.lines().all(|line| line.len() < 250));
+    let names = broker.json(&["group", "list"]);
+    assert_eq!((&names[0]["group"], &names[1]["group"]), (&red.into(), &long.into()));
+}

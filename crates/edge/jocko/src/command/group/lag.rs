@@ -4,7 +4,7 @@ use super::standing::{Picture, Standing, pictures};
 use super::{existing, group_name};
 use crate::command::{client, parse_duration};
 use crate::failure::{Failure, Result};
-use crate::output::{grouped, json, say, table, wants_json};
+use crate::output::{grouped, json, say, short, table, wants_json};
 use clap::ArgMatches;
 use jocko_client::{Client, DescribedGroup, GroupMember};
 use serde_json::{Value, json};
@@ -25,10 +25,11 @@ pub(super) async fn describe(matches: &ArgMatches) -> Result<()> {
     }
     table(&SUMMARY, &[summary(&picture)])?;
     let idle = picture.group.members.iter().filter(|member| member.assignment.is_empty());
-    let idle: Vec<&str> = idle.map(|member| member.member.as_str()).collect();
+    let idle: Vec<String> = idle.map(|member| short(&member.member)).collect();
     if !picture.standings.is_empty() {
         say("")?;
-        let header = ["TOPIC", "PART", "COMMITTED", "END", "LAG", "TIME-LAG", "MEMBER", "HOST"];
+        let header =
+            ["TOPIC", ">PART", ">COMMITTED", ">END", ">LAG", ">TIME-LAG", "MEMBER", "HOST"];
         let rows: Vec<_> = picture.standings.iter().map(|each| row(&picture.group, each)).collect();
         table(&header, &rows)?;
     }
@@ -81,7 +82,8 @@ fn sample(matches: &ArgMatches) -> Result<Duration> {
     })
 }
 
-const SUMMARY: [&str; 7] = ["GROUP", "STATE", "MEMBERS", "LAG", "TIME-LAG", "TREND", "COORDINATOR"];
+const SUMMARY: [&str; 7] =
+    ["GROUP", "STATE", ">MEMBERS", ">LAG", ">TIME-LAG", ">TREND", "COORDINATOR"];
 
 fn summary(picture: &Picture) -> Vec<String> {
     let group = &picture.group;

@@ -91,7 +91,7 @@ fn show(matches: &ArgMatches, name: &str, moves: &[Move], dry_run: bool) -> Resu
             ]
         })
         .collect();
-    table(&["TOPIC", "PART", "FROM", "TO"], &rows)
+    table(&["TOPIC", ">PART", ">FROM", ">TO"], &rows)
 }
 
 fn target(matches: &ArgMatches) -> Result<Target> {

@@ -4,7 +4,7 @@ use super::Plan;
 use super::input::Line;
 use crate::command::now;
 use crate::failure::{Failure, Result};
-use crate::output::say;
+use crate::output::{harmless, say};
 use jocko_client::{Client, ClientError, Produced, Producer, Resource, Unacknowledged};
 use jocko_records::{BatchBuilder, BuildError, Header};
 use jocko_types::{ErrorCode, Offset};
@@ -94,7 +94,8 @@ impl<'a> Sending<'a> {
             self.has_told = true;
             let reason = trouble.borrow().clone();
             let reason = reason.unwrap_or_else(|| "no answer yet".to_owned());
-            eprintln!("waiting for {topic} partition {partition}: {reason}; trying on");
+            let words = format!("waiting for {topic} partition {partition}: {reason}; trying on");
+            eprintln!("{}", harmless(&words));
         }
         Ok(writing.await)
     }

@@ -117,7 +117,7 @@ pub(super) async fn trim(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&["PARTITION", "START", "NEW-START", "RECORDS"], &rows)
+    table(&[">PARTITION", ">START", ">NEW-START", ">RECORDS"], &rows)
 }
 
 /// An offset that no partition has reached is a mistake, and would cost every record.
