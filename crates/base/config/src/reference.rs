@@ -118,6 +118,7 @@ fn allowed(kind: ConfigType, rule: Rule) -> String {
         Rule::AtLeast(low) => format!("{kind}, from {low}"),
         Rule::Between(low, high) => format!("{kind}, {low} to {high}"),
         Rule::BetweenOr(low, high, other) => format!("{kind}, {low} to {high} or {other}"),
+        Rule::AtLeastOr(low, other, _) => format!("{kind}, from {low}, or {other}"),
         Rule::Ratio => format!("{kind}, 0 to 1"),
         Rule::OneOf(values) => format!("{kind} of {}", values.join(", ")),
         Rule::ThrottledReplicas => "`*` or partition:broker pairs".to_owned(),

@@ -5,6 +5,7 @@ mod address;
 
 pub use address::{Advertise, HostPort, ListenAddresses};
 
+use crate::kafka::RETENTION_BYTES_MIN;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -380,14 +381,16 @@ pub enum SizeOrPercent {
 }
 
 impl SettingValue for SizeOrPercent {
-    const EXPECTED: &'static str = "a size like 20GiB, or a share of the disk like 40%";
+    const EXPECTED: &'static str =
+        "a size like 20GiB, of 1MiB or more, or a share of the disk like 40%";
 
     fn parse(text: &str) -> Option<Self> {
         if text.ends_with('%') {
             return Percent::parse(text).map(Self::Percent);
         }
         let size = ByteSize::parse(text)?;
-        (size.get() > 0 && i64::try_from(size.get()).is_ok()).then_some(Self::Size(size))
+        (size.get() >= RETENTION_BYTES_MIN && i64::try_from(size.get()).is_ok())
+            .then_some(Self::Size(size))
     }
 
     fn render(&self) -> String {

@@ -32,6 +32,8 @@ pub use topic::{
 };
 pub use topic_table::{Standing, TOPIC_DEFINITIONS, TopicDefinition};
 
+pub(crate) use topic_table::RETENTION_BYTES_MIN;
+
 use crate::load::{LoadedSettings, from_kafka};
 use crate::settings::{DEFINITIONS, Settings, check, contradiction};
 use std::collections::BTreeMap;

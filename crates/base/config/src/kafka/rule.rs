@@ -59,6 +59,8 @@ pub enum Rule {
     Between(i64, i64),
     /// A whole number between these, or this one besides.
     BetweenOr(i64, i64, i64),
+    /// A whole number not below this, or the second besides, for a reason.
+    AtLeastOr(i64, i64, &'static str),
     /// A number from 0 to 1.
     Ratio,
     /// One of these texts; in a list, each item.
@@ -157,6 +159,11 @@ fn apply(name: &str, rule: Rule, parsed: &Parsed) -> Result<(), String> {
             if (*number < low || *number > high) && *number != other =>
         {
             invalid(&format!("Value must be between {low} and {high} or equal to {other}"))
+        }
+        (Rule::AtLeastOr(low, other, why), Parsed::Whole(number))
+            if *number < low && *number != other =>
+        {
+            invalid(&format!("Value must be at least {low} or equal to {other}: {why}"))
         }
         (Rule::Ratio, Parsed::Ratio(number)) if number.is_nan() || *number < 0.0 => {
             invalid("Value must be at least 0")

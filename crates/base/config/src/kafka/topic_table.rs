@@ -48,6 +48,11 @@ impl TopicDefinition {
     }
 }
 
+/// The least number of bytes that a topic can be limited to, all partitions on a broker together.
+pub(crate) const RETENTION_BYTES_MIN: u64 = 1 << 20;
+const RETENTION_BYTES_WHY: &str =
+    "records go by whole segments, so less than 1 MiB could not be kept";
+
 /// The largest 64-bit number as text: Kafka's "never".
 const MAX: &str = "9223372036854775807";
 
@@ -97,7 +102,7 @@ impl TopicDefinition {
 }
 
 use ConfigType::{Boolean, Double, Int, List, Long, String};
-use Rule::{Any, AtLeast, Between, BetweenOr, OneOf, Ratio, ThrottledReplicas};
+use Rule::{Any, AtLeast, AtLeastOr, Between, BetweenOr, OneOf, Ratio, ThrottledReplicas};
 use Standing::{Forgotten, Reported};
 
 /// Every topic config, by name.
@@ -146,7 +151,8 @@ pub static TOPIC_DEFINITIONS: &[TopicDefinition] = &[
         "The share of this broker's disk the topic may hold, all its partitions there together, \
          before its oldest records go; -1 is no limit.")
         .behind("jocko.retention.percent"),
-    row("jocko.retention.topic.bytes", Long, "-1", AtLeast(-1),
+    row("jocko.retention.topic.bytes", Long, "-1",
+        AtLeastOr(RETENTION_BYTES_MIN.cast_signed(), -1, RETENTION_BYTES_WHY),
         "The bytes the topic may hold, all its partitions on this broker together, before its \
          oldest records go; -1 is no limit.")
         .behind("jocko.retention.topic.bytes"),

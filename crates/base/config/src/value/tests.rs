@@ -55,6 +55,8 @@ fn limits_on_disk_are_sizes_or_shares() {
     check("0%", None);
     check("101%", None);
     check("0", None);
+    check("1023KiB", None);
+    check("1MiB", Some("1MiB"));
     let half = Percent::new(50).expect("legal");
     assert_eq!(half.of(ByteSize::new(u64::MAX)), ByteSize::new(u64::MAX / 2));
 }

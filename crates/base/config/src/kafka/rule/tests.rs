@@ -17,6 +17,13 @@ fn values_are_checked_as_kafka_does() {
     bad("retention.ms", "9223372036854775808", "Not a number of type LONG");
     ok("retention.ms", " 5 ");
     ok("retention.bytes", "-5");
+    let least = "Value must be at least 1048576 or equal to -1: records go by whole \
+                 segments, so less than 1 MiB could not be kept";
+    for value in ["0", "10", "2000", "1048575", "-2"] {
+        bad("jocko.retention.topic.bytes", value, least);
+    }
+    ok("jocko.retention.topic.bytes", "-1");
+    ok("jocko.retention.topic.bytes", "1048576");
     bad("segment.bytes", "100", "Value must be at least 1048576");
     bad("segment.bytes", "3000000000", "Not a number of type INT");
     ok("segment.bytes", "1048576");
