@@ -49,6 +49,9 @@ pub enum Command {
         /// Their names and ids.
         topics: Vec<(String, TopicId)>,
     },
+    /// Topics may have been deleted while nobody could say so here: offsets that were committed for
+    /// a topic that is not there go. Those that do not say for which topic they are, stay.
+    ForgetGoneTopics,
     /// Look for offsets and groups that have expired.
     Expire,
     /// A deadline of [`crate::Coordinator::next_deadline`] has passed.
@@ -330,7 +333,7 @@ pub struct FetchOffsets {
     pub member_id: Option<String>,
     /// The epoch it is at; negative if it is not a member (version 9).
     pub member_epoch: i32,
-    /// Which; `None` asks for all. Ids are zero where the request has names only.
+    /// Which; `None` asks for all that belong to topics of now. Ids are zero where the request has names only.
     pub topics: Option<Vec<(String, TopicId, Vec<PartitionIndex>)>>,
     /// Whether offsets that a transaction may still change are refused (KIP-447).
     pub require_stable: bool,
@@ -463,7 +466,9 @@ impl Command {
             Self::CommitOffsets(_) => Answer::Committed(Err(error)),
             Self::DeleteOffsets { .. } => Answer::OffsetsDeleted(Err(error)),
             Self::DeleteGroup { .. } => Answer::GroupDeleted(error),
-            Self::ForgetTopics { .. } | Self::Expire | Self::Tick => Answer::Done,
+            Self::ForgetTopics { .. } | Self::ForgetGoneTopics | Self::Expire | Self::Tick => {
+                Answer::Done
+            }
         }
     }
 }

@@ -117,6 +117,7 @@ impl Coordinator {
             Command::ForgetTopics { topics } => {
                 self.decide_forget_topics(ticket, topics, &mut decision);
             }
+            Command::ForgetGoneTopics => self.decide_forget_gone(cx, ticket, &mut decision),
             Command::Expire => self.decide_expire(cx, ticket, &mut decision),
             Command::Tick => self.decide_tick(cx, ticket, &mut decision),
         }

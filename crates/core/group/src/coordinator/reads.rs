@@ -2,7 +2,7 @@
 
 use super::{Coordinator, Group};
 use crate::command::{DescribedGroup, ListedGroup};
-use jocko_types::{Offset, PartitionIndex};
+use jocko_types::{Offset, PartitionIndex, TopicId};
 
 /// A group, as metrics show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,14 +69,17 @@ impl Coordinator {
         })
     }
 
-    /// What a group has committed, for metrics: by topic and partition.
+    /// What a group has committed, for metrics: by topic and partition, with the topic's id, which
+    /// is zero if that was not known. It may be that of an earlier topic of the name.
     pub fn committed(
         &self,
         group_id: &str,
-    ) -> impl Iterator<Item = (&str, PartitionIndex, Offset)> {
+    ) -> impl Iterator<Item = (&str, TopicId, PartitionIndex, Offset)> {
         let topics = self.offsets.of_group(group_id).into_iter().flatten();
         topics.flat_map(|(topic, partitions)| {
-            partitions.iter().map(|(partition, value)| (topic.as_ref(), *partition, value.offset))
+            partitions.iter().map(|(partition, value)| {
+                (topic.as_ref(), value.topic_id, *partition, value.offset)
+            })
         })
     }
 }

@@ -96,6 +96,30 @@ impl Coordinator {
         decision.answers.push((ticket, Answer::GroupDeleted(error)));
     }
 
+    /// What nobody could be told of while this coordinator was elsewhere, or still loaded.
+    pub(crate) fn decide_forget_gone(
+        &self,
+        cx: &DecideContext<'_>,
+        ticket: Ticket,
+        decision: &mut Decision,
+    ) {
+        for group_id in self.offsets.groups() {
+            for (topic, partitions) in self.offsets.of_group(group_id).into_iter().flatten() {
+                let now = cx.topics.by_name(topic).map(|topic| topic.id);
+                for (partition, offset) in partitions {
+                    if offset.topic_id.is_zero() || Some(offset.topic_id) == now {
+                        continue;
+                    }
+                    if is_full(decision) {
+                        return;
+                    }
+                    decision.records.push(tombstone(group_id, topic, *partition));
+                }
+            }
+        }
+        decision.answers.push((ticket, Answer::Done));
+    }
+
     pub(crate) fn decide_forget_topics(
         &self,
         ticket: Ticket,

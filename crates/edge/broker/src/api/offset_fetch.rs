@@ -140,7 +140,9 @@ fn fetch(session: &Session, group: &AskedGroup, require_stable: bool) -> Fetched
         topics,
     };
     let reading = context.groups.shard(context, &group.group_id).and_then(|shard| {
-        shard.read(context, &session.reactor, |coordinator, _| coordinator.fetch_offsets(&wanted))
+        shard.read(context, &session.reactor, |coordinator, cx| {
+            coordinator.fetch_offsets(cx.topics, &wanted)
+        })
     });
     match reading.map(Reading::now) {
         Ok(Ok(found)) => Fetched::Now(found),

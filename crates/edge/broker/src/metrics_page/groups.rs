@@ -43,6 +43,7 @@ impl Standing {
 
 /// The groups coordinated here, by name; too many are none.
 pub(super) fn facts(context: &Context) -> (usize, Vec<GroupFacts>) {
+    let published = context.published.load();
     let mut all = Vec::new();
     let mut count = 0;
     for shard in context.groups.all() {
@@ -62,7 +63,12 @@ pub(super) fn facts(context: &Context) -> (usize, Vec<GroupFacts>) {
                 commits: commits.get(gauge.group_id).copied().unwrap_or(0),
                 standings: coordinator
                     .committed(gauge.group_id)
-                    .map(|(topic, partition, offset)| Standing {
+                    .filter(|(topic, id, ..)| {
+                        // Of an earlier topic of that name, nothing is left to lag behind.
+                        let now = published.image.topic(topic).map(|topic| topic.id);
+                        id.is_zero() || now.is_none_or(|now| now == *id)
+                    })
+                    .map(|(topic, _, partition, offset)| Standing {
                         topic: topic.to_owned(),
                         partition: partition.get(),
                         committed: offset.get(),
@@ -77,7 +83,6 @@ pub(super) fn facts(context: &Context) -> (usize, Vec<GroupFacts>) {
     if count > GROUPS_MAX {
         return (count, Vec::new());
     }
-    let published = context.published.load();
     for group in &mut all {
         group.standings.retain_mut(|standing| {
             let hosted = published.by_name(&standing.topic, standing.partition).ok();

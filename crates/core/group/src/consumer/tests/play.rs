@@ -229,7 +229,8 @@ impl Cast {
                     topics: Some(Vec::new()),
                     ..FetchOffsets::default()
                 };
-                let fetched = stage.coordinator.fetch_offsets(&fetch).map(|_| "allowed");
+                let fetched =
+                    stage.coordinator.fetch_offsets(&stage.cluster, &fetch).map(|_| "allowed");
                 writeln!(played, "  {fetched:?}").expect("a String");
             }
             other => panic!("unknown line {other:?}"),

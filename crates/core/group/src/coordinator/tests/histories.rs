@@ -374,7 +374,8 @@ impl World {
     /// G-2: what was committed is there, unless it was removed by request or by age.
     fn check_offsets(&self) {
         let fetch = FetchOffsets { group_id: "g".to_owned(), ..FetchOffsets::default() };
-        let topics = self.stage.coordinator.fetch_offsets(&fetch).expect("no member asks");
+        let topics = self.stage.coordinator.fetch_offsets(&self.stage.topics, &fetch);
+        let topics = topics.expect("no member asks");
         let found: BTreeMap<i32, i64> = topics
             .into_iter()
             .flat_map(|topic| topic.partitions)

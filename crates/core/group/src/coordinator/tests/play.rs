@@ -128,7 +128,9 @@ impl Cast {
                 generation: self.generation(name, generation),
             }),
             ["leave", group, names @ ..] => self.leave(group, names, &words),
-            ["commit", group, name, generation, ..] => self.commit(group, name, generation, &words),
+            ["commit", group, name, generation, ..] => {
+                self.commit(stage, group, name, generation, &words)
+            }
             ["delete-offsets", group, partitions @ ..] => {
                 let topics = partitions.iter().map(|text| topic_partition(text));
                 Command::DeleteOffsets {
@@ -140,6 +142,7 @@ impl Cast {
             ["forget", topics @ ..] => Command::ForgetTopics {
                 topics: topics.iter().map(|topic| ((*topic).to_owned(), TopicId::ZERO)).collect(),
             },
+            ["forget-gone"] => Command::ForgetGoneTopics,
             ["expire"] => Command::Expire,
             _ => return self.direct(stage, &words, played),
         };
@@ -175,6 +178,8 @@ impl Cast {
                     }
                 }
             }
+            ["topic", name, "gone"] => stage.topics.remove(name),
+            ["topic", name, number_of_id] => stage.topics.make(name, number(number_of_id)),
             ["appends", how] => stage.refuses = *how == "refused",
             ["fetch", group, partitions @ ..] => self.fetch(stage, group, partitions, played),
             ["describe", group] => self.describe(stage, group, played),
@@ -261,7 +266,14 @@ impl Cast {
         Command::Leave(Leave { group_id: group_id(group), members: by_id.chain(by_name).collect() })
     }
 
-    fn commit(&self, group: &str, name: &str, generation: &str, words: &Words<'_>) -> Command {
+    fn commit(
+        &self,
+        stage: &Stage,
+        group: &str,
+        name: &str,
+        generation: &str,
+        words: &Words<'_>,
+    ) -> Command {
         let options = ["metadata", "static", "retention"];
         let offsets = words.named.iter().filter(|(name, _)| !options.contains(name));
         Command::CommitOffsets(CommitOffsets {
@@ -275,8 +287,8 @@ impl Cast {
                 .map(|(what, offset)| {
                     let (topic, partition) = topic_partition(what);
                     OffsetToCommit {
+                        topic_id: stage.topics.id(&topic),
                         topic,
-                        topic_id: TopicId::ZERO,
                         partition,
                         offset: Offset::new(number(offset)),
                         leader_epoch: LeaderEpoch::NONE,
@@ -298,7 +310,7 @@ impl Cast {
             member_epoch: -1,
             ..FetchOffsets::default()
         };
-        match stage.coordinator.fetch_offsets(&fetch) {
+        match stage.coordinator.fetch_offsets(&stage.topics, &fetch) {
             Ok(topics) => {
                 for topic in topics {
                     for partition in topic.partitions {

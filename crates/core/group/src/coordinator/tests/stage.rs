@@ -5,23 +5,42 @@ use crate::context::{DecideContext, Policy, TopicFacts, Topics};
 use crate::coordinator::Coordinator;
 use crate::record::{Decoded, GroupRecord};
 use jocko_types::{Now, PartitionIndex, Timestamp, TopicId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A cluster without topics: the classic protocol needs none.
-#[derive(Debug)]
-pub(super) struct NoTopics;
+/// The topics that were made. The classic protocol needs none: only the ids of offsets are theirs.
+#[derive(Debug, Default)]
+pub(super) struct Made(BTreeMap<String, TopicId>);
 
-impl Topics for NoTopics {
-    fn by_name(&self, _name: &str) -> Option<TopicFacts<'_>> {
-        None
+impl Made {
+    /// Makes a topic; `number` is all there is to its id.
+    pub(super) fn make(&mut self, name: &str, number: u8) {
+        self.0.insert(name.to_owned(), TopicId::from_bytes([number; 16]));
     }
 
-    fn by_id(&self, _id: TopicId) -> Option<TopicFacts<'_>> {
-        None
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
+
+    /// The id of a topic; zero if there is none.
+    pub(super) fn id(&self, name: &str) -> TopicId {
+        self.0.get(name).copied().unwrap_or(TopicId::ZERO)
+    }
+}
+
+impl Topics for Made {
+    fn by_name(&self, name: &str) -> Option<TopicFacts<'_>> {
+        let (name, id) = self.0.get_key_value(name)?;
+        Some(TopicFacts { id: *id, name, partition_count: 1 })
+    }
+
+    fn by_id(&self, id: TopicId) -> Option<TopicFacts<'_>> {
+        let (name, id) = self.0.iter().find(|(_, known)| **known == id)?;
+        Some(TopicFacts { id: *id, name, partition_count: 1 })
     }
 
     fn names(&self) -> Box<dyn Iterator<Item = &str> + '_> {
-        Box::new(std::iter::empty())
+        Box::new(self.0.keys().map(String::as_str))
     }
 
     fn racks(&self, _id: TopicId, _partition: PartitionIndex) -> Vec<String> {
@@ -42,6 +61,7 @@ pub(super) struct Stage {
     /// Another broker, which only applies what the log says.
     follower: Coordinator,
     pub(super) policy: Policy,
+    pub(super) topics: Made,
     pub(super) now: Now,
     /// Every record that was appended, in bytes.
     pub(super) log: Vec<Entry>,
@@ -69,6 +89,7 @@ impl Stage {
             coordinator: Coordinator::new(),
             follower: Coordinator::new(),
             policy,
+            topics: Made::default(),
             now: Now::default(),
             log: Vec::new(),
             refuses: false,
@@ -77,10 +98,10 @@ impl Stage {
         }
     }
 
-    fn context<'a>(&self, policy: &'a Policy) -> DecideContext<'a> {
+    fn context<'a>(&'a self, policy: &'a Policy) -> DecideContext<'a> {
         let millis = i64::try_from(self.now.since_start().as_millis()).expect("a short play");
         let wall = Timestamp::from_millis(millis);
-        DecideContext { now: self.now, wall, seed: self.seed, policy, topics: &NoTopics }
+        DecideContext { now: self.now, wall, seed: self.seed, policy, topics: &self.topics }
     }
 
     /// Sends a command. A refused append answers it, and changes nothing else.
@@ -90,8 +111,7 @@ impl Stage {
         let mut outcome = Outcome::default();
         loop {
             self.seed += 1;
-            let policy = self.policy.clone();
-            let decision = self.coordinator.decide(&self.context(&policy), ticket, command);
+            let decision = self.coordinator.decide(&self.context(&self.policy), ticket, command);
             if self.refuses && !decision.records.is_empty() {
                 let error = crate::append_refused(jocko_types::ErrorCode::NotEnoughReplicas);
                 outcome.answers.push((ticket, command.refusal(error)));
@@ -147,10 +167,9 @@ impl Stage {
     /// Another broker takes over: the log is replayed.
     pub(super) fn reload(&mut self) -> Vec<(Ticket, Answer)> {
         let answers = self.coordinator.unload();
-        self.coordinator = Self::replay(&self.log);
-        let policy = self.policy.clone();
-        let cx = self.context(&policy);
-        self.coordinator.loaded(&cx);
+        let mut coordinator = Self::replay(&self.log);
+        coordinator.loaded(&self.context(&self.policy));
+        self.coordinator = coordinator;
         self.check();
         answers
     }
