@@ -116,6 +116,7 @@ pub(crate) async fn bring_up(
         .await
         .map_err(no_room)?;
     if last_stop.clean.is_none() && !last_stop.created {
+        data_dir.set_strays_aside(&published.load().image)?;
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
     let shards = reactors.count();

@@ -1,6 +1,8 @@
 //! The data directory as several owners share it, until the stop takes it from all of them.
 
-use jocko_commitlog::data_dir::DataDir;
+use jocko_commitlog::data_dir::{DataDir, DataDirFault};
+use jocko_metadata::ClusterImage;
+use jocko_types::Uuid;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A shared data directory. Its lock on the disk is held until [`SharedDataDir::take`].
@@ -27,8 +29,76 @@ impl SharedDataDir {
         self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes folders of topics that are no more out of the way, and keeps them: a crash came between
+    /// the deletion of a topic and that of its folders, which must not stand where those of a new
+    /// topic of its name shall be. Only for an image that has caught up.
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub(crate) fn set_strays_aside(&self, image: &ClusterImage) -> Result<(), DataDirFault> {
+        let set_aside = |data_dir: &mut DataDir| {
+            for folder in data_dir.partitions()? {
+                let Some(id) = folder.topic_id.filter(|id| !id.is_zero()) else { continue };
+                let topic = image.topic_by_id(id);
+                if topic.is_some_and(|topic| topic.name == folder.partition.topic) {
+                    continue;
+                }
+                let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
+                let path = data_dir.set_aside(&folder.partition, unique)?;
+                tracing::warn!(
+                    partition = %folder.partition, %id, path = %path.display(),
+                    "a folder of a topic that is no more was set aside; it can be deleted"
+                );
+            }
+            Ok(())
+        };
+        self.with(set_aside).unwrap_or(Ok(()))
+    }
+
     /// Takes it away from everybody: the last thing a stop does with it.
     pub(crate) fn take(&self) -> Option<DataDir> {
         self.data_dir.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jocko_disk::MemDisk;
+    use jocko_metadata::MetadataRecord;
+    use jocko_types::{TopicId, TopicName};
+    use std::path::Path;
+
+    #[test]
+    fn only_folders_of_topics_that_are_no_more_are_set_aside() {
+        let disk = MemDisk::new().shared();
+        let folder = |name: &str, id: Option<TopicId>| {
+            let path = Path::new("/data").join(name);
+            disk.create_dir_all(&path).unwrap();
+            if let Some(id) = id {
+                let text = format!("version: 0\ntopic_id: {id}\n");
+                let path = path.join("partition.metadata");
+                jocko_disk::write_atomically(disk.as_ref(), &path, text.as_bytes()).unwrap();
+            }
+        };
+        let id = |byte| TopicId::from_bytes([byte; 16]);
+        let (data_dir, _) = DataDir::open(disk.clone(), Path::new("/data"), id(9), None).unwrap();
+        folder("here-0", Some(id(1)));
+        folder("here-1", Some(id(2)));
+        folder("gone-0", Some(id(3)));
+        folder("brought-0", None);
+        let mut image = ClusterImage::default();
+        let name = TopicName::new("here").unwrap();
+        image.apply_all(&[MetadataRecord::Topic {
+            topic_id: id(1),
+            name,
+            replication: jocko_metadata::Replication::Auto,
+        }]);
+        let data_dir = SharedDataDir::new(data_dir);
+        data_dir.set_strays_aside(&image).unwrap();
+        let left = data_dir.with(|data_dir| data_dir.partitions()).unwrap().unwrap();
+        let mut left: Vec<String> = left.iter().map(|it| it.partition.to_string()).collect();
+        left.sort();
+        assert_eq!(left, ["brought-0", "here-0"]);
     }
 }

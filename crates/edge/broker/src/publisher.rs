@@ -170,7 +170,8 @@ impl Hosting {
     fn remove(&self, partition: &Partition) -> Effects {
         let effects = partition.delete();
         let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
-        let deleted = self.data_dir.with(|data_dir| data_dir.delete(partition.name(), unique));
+        let (name, topic_id) = (partition.name(), partition.topic_id());
+        let deleted = self.data_dir.with(|data_dir| data_dir.delete(name, topic_id, unique));
         if let Some(Err(fault)) = deleted {
             tracing::error!(partition = %partition.name(), %fault, "the folder of a deleted partition stays");
         }

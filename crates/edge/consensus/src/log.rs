@@ -110,6 +110,12 @@ impl LogStore {
         state.vote.is_none() && lock(&self.shared.log).last().or(state.purged).is_none()
     }
 
+    /// The last index that was ever written, in the log still or in a snapshot only; 0 if none.
+    pub(crate) fn last_index(&self) -> u64 {
+        let purged = lock(&self.shared.state).purged;
+        lock(&self.shared.log).last().or(purged).map_or(0, |id| id.index)
+    }
+
     /// Whether an entry waits for room on the disk, and everything else behind it.
     pub(crate) fn wants_room(&self) -> bool {
         self.shared.wants_room.load(Ordering::Acquire)

@@ -11,6 +11,7 @@ use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::blocking::{in_io, run_blocking};
 use crate::runtime::Sender;
@@ -33,7 +34,8 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Called after each run of applied entries, and after a restore, with the last index of it,
     /// Raft's own entries included: the moment to publish what changed. Whoever waits for this
-    /// index is woken afterwards.
+    /// index is woken afterwards. A node that is the only voter applies all that it finds at a
+    /// start before this is called: what was true once is not done again.
     fn publish(&mut self, index: u64);
 
     /// The whole state as bytes, for a snapshot. Restoring them gives an equal state.
@@ -55,6 +57,8 @@ pub(crate) struct Machine {
     spawn: SpawnRef,
     /// Tells the last applied index, once it is published.
     applied_index: Sender<Option<u64>>,
+    /// Nothing is published below this index.
+    publish_from: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Machine {
@@ -69,9 +73,10 @@ impl Machine {
         snapshots: Arc<SnapshotStore>,
         spawn: SpawnRef,
         applied_index: Sender<Option<u64>>,
+        publish_from: Arc<AtomicU64>,
     ) -> Self {
         let membership = StoredMembership::default();
-        Self { state, applied: None, membership, snapshots, spawn, applied_index }
+        Self { state, applied: None, membership, snapshots, spawn, applied_index, publish_from }
     }
 
     /// Applies one entry; `Err` if the state machine panicked.
@@ -93,6 +98,9 @@ impl Machine {
 
     fn publish(&mut self) -> Result<(), io::Error> {
         let Some(applied) = self.applied else { return Ok(()) };
+        if applied.index < self.publish_from.load(Ordering::Acquire) {
+            return Ok(());
+        }
         let state = &mut self.state;
         catching("publish", || state.publish(applied.index))?;
         // Nobody listening is fine: the handle may be gone already.

@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jocko_disk::{DiskRef, Open};
 use jocko_net::ports::SpawnRef;
@@ -79,7 +79,9 @@ impl Raft {
         let counters = Arc::new(Counters::default());
         let (log, snapshots) = open_files(&config, disk.clone(), &spawn, &counters).await?;
         let (applied_sender, applied_index) = channel(None);
-        let machine = Machine::new(state, Arc::new(snapshots), spawn, applied_sender);
+        let publish_from = Arc::new(AtomicU64::new(log.last_index()));
+        let (snapshots, held) = (Arc::new(snapshots), Arc::clone(&publish_from));
+        let machine = Machine::new(state, snapshots, spawn, applied_sender, held);
         let raft =
             Openraft::new(config.node, openraft_config, Connections(network), log.clone(), machine)
                 .await
@@ -94,8 +96,12 @@ impl Raft {
         let is_shut_down = Arc::new(AtomicBool::new(false));
         tokio::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
         if voters_found.iter().eq([&config.node]) {
+            // All that its log holds will be committed.
             let elected = raft.trigger().elect(false).await;
             elected.map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+        } else {
+            // Others may hold other entries than the last ones here.
+            publish_from.store(0, Ordering::Release);
         }
         let inner = Inner {
             raft,

@@ -20,6 +20,8 @@ pub(crate) const DIR: &str = "data/__cluster_metadata-0";
 pub(crate) struct Remembers {
     pub(crate) seen: Arc<Mutex<Vec<(u64, Bytes)>>>,
     pub(crate) published: Arc<Mutex<Option<u64>>>,
+    /// How many payloads it had seen when it first published.
+    pub(crate) seen_at_first: Arc<Mutex<Option<usize>>>,
 }
 
 impl Remembers {
@@ -37,6 +39,8 @@ impl StateMachine for Remembers {
     }
 
     fn publish(&mut self, index: u64) {
+        let seen = self.seen.lock().unwrap().len();
+        self.seen_at_first.lock().unwrap().get_or_insert(seen);
         *self.published.lock().unwrap() = Some(index);
     }
 

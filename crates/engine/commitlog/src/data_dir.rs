@@ -340,11 +340,21 @@ impl DataDir {
 
     /// Deletes a partition, whose topic the cluster deleted by a committed record: its folder is
     /// renamed to `<topic>-<partition>.<unique>-delete` and goes with [`DataDir::remove_trash`].
-    /// Durable when this returns. `None` if there is no folder.
+    /// Durable when this returns. `None` if there is no folder, or if the one of that name belongs
+    /// to another topic: one that was made after this one was deleted.
     ///
     /// # Errors
     /// A disk fault.
-    pub fn delete(&self, partition: &TopicPartition, unique: Uuid) -> Result<Option<PathBuf>> {
+    pub fn delete(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        unique: Uuid,
+    ) -> Result<Option<PathBuf>> {
+        let found = read_topic_id(self.disk.as_ref(), &self.partition_path(partition))?;
+        if found.is_some_and(|found| found != topic_id && !found.is_zero()) {
+            return Ok(None);
+        }
         match self.rename_folder(partition, unique, "delete") {
             Ok(path) => Ok(Some(path)),
             Err(DataDirFault::Log(LogFault::Disk(fault)))

@@ -21,7 +21,8 @@ fn stores(disk: DiskRef, dir: &Path) -> (BeginsAnywhere, Machine) {
     let log = LogStore::open(&disk, dir, spawn.clone(), Arc::new(Counters::default())).unwrap();
     let snapshots = SnapshotStore::open(disk, dir.to_owned()).unwrap();
     let state = Box::new(Remembers::default());
-    (BeginsAnywhere(log), Machine::new(state, Arc::new(snapshots), spawn, channel(None).0))
+    let machine = Machine::new(state, Arc::new(snapshots), spawn, channel(None).0, Arc::default());
+    (BeginsAnywhere(log), machine)
 }
 
 /// The suite begins some logs at an index other than 0, which openraft never does and our log

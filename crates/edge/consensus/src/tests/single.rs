@@ -52,6 +52,24 @@ async fn it_forms_a_group_serves_and_serves_again_after_a_restart() {
     raft.shutdown().await.unwrap();
 }
 
+/// More entries than Raft applies at a time.
+#[tokio::test(start_paused = true)]
+async fn a_start_publishes_nothing_that_was_true_once() {
+    let disk = MemDisk::with_dir("data");
+    let raft = start_serving(disk.shared(), &Remembers::default()).await;
+    for number in 0..300 {
+        raft.propose(payload(number)).await.unwrap();
+    }
+    raft.shutdown().await.unwrap();
+    for crash in [Crash::Process, Crash::Power(Survivors::Nothing)] {
+        let disk = disk.crash(crash);
+        let state = Remembers::default();
+        let raft = start_serving(disk.shared(), &state).await;
+        assert_eq!(*state.seen_at_first.lock().unwrap(), Some(300));
+        raft.shutdown().await.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_log_of_another_directory_says_whose_it_is() {
     let disk = MemDisk::with_dir("data");

@@ -136,3 +136,24 @@ fn what_retention_dropped_stays_dropped_after_a_stop() {
     let count = i64::try_from(broker.values("t").len()).unwrap();
     assert_eq!(count, 50 - start(&broker));
 }
+
+/// A start goes through all changes of metadata again, many at a time: the deletion of the first
+/// topic must not take the folder of the second one, which has its name.
+#[test]
+fn a_topic_made_anew_keeps_its_records() {
+    let broker = Broker::start();
+    broker.ok(&["topic", "create", "orders"]);
+    broker.produce(&["orders"], "old\n");
+    broker.ok(&["topic", "create", "other"]);
+    for change in 0..70 {
+        let setting = format!("retention.ms={}", 1_000_000 + change);
+        broker.ok(&["topic", "alter", "other", "--set", &setting]);
+    }
+    broker.ok(&["topic", "delete", "orders", "-y"]);
+    broker.ok(&["topic", "create", "orders"]);
+    broker.produce(&["orders"], "new\n");
+    let broker = broker.kill_and_start();
+    assert_eq!(broker.values("orders"), ["new"]);
+    let broker = broker.stop_and_start(&[]).stop_and_start(&[]);
+    assert_eq!(broker.values("orders"), ["new"]);
+}

@@ -176,6 +176,21 @@ fn folders_are_told_apart_by_name() {
 }
 
 #[test]
+fn the_folder_of_another_topic_of_that_name_is_not_deleted() {
+    let disk = MemDisk::new().shared();
+    let (dir, _) = open(&disk).unwrap();
+    let path = Path::new(ROOT).join("orders-0");
+    disk.create_dir_all(&path).unwrap();
+    let metadata = format!("version: 0\ntopic_id: {}\n", id(2));
+    write_atomically(disk.as_ref(), &path.join(crate::names::METADATA), metadata.as_bytes())
+        .unwrap();
+    assert_eq!(dir.delete(&partition("orders-0"), id(1), id(3)).unwrap(), None);
+    assert!(disk.exists(&path).unwrap());
+    assert!(dir.delete(&partition("orders-0"), id(2), id(3)).unwrap().is_some());
+    assert!(!disk.exists(&path).unwrap());
+}
+
+#[test]
 fn a_deleted_folder_is_renamed_first_and_a_stray_one_is_kept() {
     let disk = MemDisk::new().shared();
     let (dir, _) = open(&disk).unwrap();
@@ -184,11 +199,11 @@ fn a_deleted_folder_is_renamed_first_and_a_stray_one_is_kept() {
         disk.create_dir_all(&Path::new(ROOT).join(name)).unwrap();
     }
     assert_eq!(dir.partitions().unwrap().len(), 3);
-    let deleted = dir.delete(&partition("orders-0"), id(3)).unwrap().unwrap();
+    let deleted = dir.delete(&partition("orders-0"), id(1), id(3)).unwrap().unwrap();
     assert_eq!(deleted, Path::new("/data/orders-0.03030303030303030303030303030303-delete"));
-    assert_eq!(dir.delete(&partition("orders-0"), id(3)).unwrap(), None);
+    assert_eq!(dir.delete(&partition("orders-0"), id(1), id(3)).unwrap(), None);
     let stray = dir.set_aside(&partition("orders-1"), id(4)).unwrap();
-    let long = dir.delete(&partition(&long), id(5)).unwrap().unwrap();
+    let long = dir.delete(&partition(&long), id(1), id(5)).unwrap().unwrap();
     assert_eq!(long.file_name().unwrap().len(), NAME_BYTES_MAX);
     assert!(dir.partitions().unwrap().is_empty());
     assert_eq!(dir.trash().unwrap(), [deleted.clone(), long]);
