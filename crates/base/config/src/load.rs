@@ -172,8 +172,12 @@ impl fmt::Display for Explanation<'_> {
         writeln!(f, "  default   {}", shown(definition.default))?;
         writeln!(f, "  is        {}", definition.expected)?;
         let when = match definition.takes {
-            crate::Takes::Live => "at once",
-            crate::Takes::Restart => "when the broker starts",
+            crate::Takes::Live => {
+                let names = definition.names_at_run_time();
+                let name = names.first().copied().unwrap_or(definition.key);
+                format!("at once, by jocko config set {name}=VALUE")
+            }
+            crate::Takes::Restart => "when the broker starts".to_owned(),
         };
         writeln!(f, "  changes   {when}")?;
         writeln!(f, "  set by    {} or {}", definition.env_name(), definition.flag_name())?;

@@ -180,7 +180,7 @@ settings! {
         "node.threads" threads: Auto<NonZeroU32> = "auto", Restart, Node,
             ["num.io.threads" Same, "num.network.threads" Same];
         /// How long a stopping broker waits for requests under way.
-        "node.shutdown_grace" shutdown_grace: Duration = "10s", Live, Node, [];
+        "node.shutdown_grace" shutdown_grace: Duration = "10s", Restart, Node, [];
     }
 
     /// The cluster the broker belongs to.
@@ -197,7 +197,7 @@ settings! {
             ["listeners" Listeners];
         /// The address clients are told to come back to. `auto` answers each client with the
         /// address it reached the broker at.
-        "listen.advertise" advertise: Advertise = "auto", Live, Node,
+        "listen.advertise" advertise: Advertise = "auto", Restart, Node,
             ["advertised.listeners" Listeners];
         /// Addresses for health checks and metrics over HTTP, or `none`.
         "listen.http" http: Option<ListenAddresses> = "localhost:9095", Restart, Node, [];
@@ -206,13 +206,13 @@ settings! {
     /// What a topic gets unless its creator says otherwise.
     topics: TopicSettings {
         /// Whether asking for a topic that does not exist creates it, as Kafka does.
-        "topics.auto_create" auto_create: bool = "true", Live, Cluster,
+        "topics.auto_create" auto_create: bool = "true", Restart, Cluster,
             ["auto.create.topics.enable" Same];
         /// Partitions of a topic created without a number.
-        "topics.partitions" partitions: NonZeroU32 = "1", Live, Cluster, ["num.partitions" Same];
+        "topics.partitions" partitions: NonZeroU32 = "1", Restart, Cluster, ["num.partitions" Same];
         /// Copies of each partition. `auto` is three, or as many as there are brokers, and grows
         /// with the cluster.
-        "topics.replication" replication: Auto<ReplicationFactor> = "auto", Live, Cluster,
+        "topics.replication" replication: Auto<ReplicationFactor> = "auto", Restart, Cluster,
             ["default.replication.factor" AutoIfNegative];
         /// How long records are kept. `none` keeps them for ever.
         "topics.retention" retention: Option<Duration> = "7d", Live, Cluster,
@@ -230,11 +230,11 @@ settings! {
         "storage.durability" durability: Durability = "fsync", Live, Cluster, [];
         /// How full the disk may get before produce is refused with an error that clients
         /// retry. Nothing is deleted that retention does not delete.
-        "storage.max_disk" max_disk: Option<Percent> = "none", Live, Node, [];
+        "storage.max_disk" max_disk: Option<Percent> = "none", Restart, Node, [];
         /// Space held back so that topics can still be deleted on a full disk.
         "storage.ballast" ballast: ByteSize = "16MiB", Restart, Node, [];
         /// How often retention looks for records to delete.
-        "storage.retention_check" retention_check: Duration = "5m", Live, Node,
+        "storage.retention_check" retention_check: Duration = "5m", Restart, Node,
             ["log.retention.check.interval.ms" Millis];
         /// The share of the disk that all topics together may hold before the oldest records of
         /// the largest partitions go. `none` is no limit.
@@ -339,7 +339,7 @@ settings! {
         "limits.request" request: ByteSize = "100MiB", Restart, Node,
             ["socket.request.max.bytes" Same];
         /// The most record bytes in one answer to a fetch.
-        "limits.fetch" fetch: ByteSize = "55MiB", Live, Node, ["fetch.max.bytes" Same];
+        "limits.fetch" fetch: ByteSize = "55MiB", Restart, Node, ["fetch.max.bytes" Same];
         /// Memory for requests and answers under way, over all connections. `auto` is a quarter
         /// of what the machine or its control group has.
         "limits.memory" memory: Auto<ByteSize> = "auto", Restart, Node,
@@ -351,19 +351,19 @@ settings! {
         "limits.connections_per_ip" connections_per_ip: Option<NonZeroU32> = "none", Live, Node,
             ["max.connections.per.ip" Same];
         /// How long a silent connection is kept.
-        "limits.idle" idle: Duration = "10m", Live, Node, ["connections.max.idle.ms" Millis];
+        "limits.idle" idle: Duration = "10m", Restart, Node, ["connections.max.idle.ms" Millis];
         /// How long a client may take to send the rest of a request it has begun.
-        "limits.frame_timeout" frame_timeout: Duration = "30s", Live, Node, [];
+        "limits.frame_timeout" frame_timeout: Duration = "30s", Restart, Node, [];
         /// Partitions in the whole cluster.
-        "limits.partitions" partitions: NonZeroU32 = "200000", Live, Cluster, [];
+        "limits.partitions" partitions: NonZeroU32 = "200000", Restart, Cluster, [];
         /// Idempotent producers that one partition remembers; the least recently used goes.
-        "limits.producers" producers: NonZeroU32 = "100000", Live, Cluster, [];
+        "limits.producers" producers: NonZeroU32 = "100000", Restart, Cluster, [];
     }
 
     /// What the broker says about itself.
     log: LogSettings {
         /// How much is logged: error, warn, info, debug or trace.
-        "log.level" level: LogLevel = "info", Live, Node, [];
+        "log.level" level: LogLevel = "info", Restart, Node, [];
         /// The shape of log lines. `auto` is text on a terminal and JSON elsewhere.
         "log.format" format: LogFormat = "auto", Restart, Node, [];
     }

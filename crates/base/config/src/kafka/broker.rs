@@ -2,13 +2,13 @@
 //! may change at run time (KIP-226).
 
 use super::BROKER_DEFINITIONS;
-use super::defaults::{broker_names, topic_definition};
+use super::defaults::{broker_names, setting_behind, topic_definition};
 use super::group::check_default_of_groups;
 use super::rule::{ConfigType, Rule, canonical};
 use super::topic_table::TOPIC_DEFINITIONS;
 use super::{BrokerLayers, ConfigSource};
-use crate::Settings;
 use crate::nearest::nearest;
+use crate::settings::{Definition, Settings};
 use jocko_types::BrokerId;
 
 /// What only the running broker knows about itself.
@@ -133,6 +133,7 @@ pub fn check_broker_config(
             check_default_of_groups(name, &value, layers)
         }
         Some(_) => Err(format!("Cannot update these configs dynamically: [{name}]")),
+        None if Definition::find(name).is_some() => Err(own_name(name)),
         None => {
             let names = BROKER_DEFINITIONS.iter().map(|definition| definition.name);
             let defaults = TOPIC_DEFINITIONS.iter().filter_map(|one| one.broker_name);
@@ -141,5 +142,38 @@ pub fn check_broker_config(
                 .unwrap_or_default();
             Err(format!("Unknown broker config name: {name}{hint}"))
         }
+    }
+}
+
+/// What somebody is told who sets one of our settings at run time by its own name.
+fn own_name(key: &str) -> String {
+    let Some(definition) = Definition::find(key) else { return String::new() };
+    match definition.names_at_run_time().as_slice() {
+        [] => format!(
+            "{key} cannot change while the broker runs: set it in jocko.toml, by {} or by {}, and \
+             start the broker again",
+            definition.env_name(),
+            definition.flag_name()
+        ),
+        names => format!("{key} is changed at run time by the name {}", names.join(" or ")),
+    }
+}
+
+impl Definition {
+    /// The Kafka names by which the setting can be changed while the broker runs, the one Kafka
+    /// prefers first; none if it only counts at the start.
+    #[must_use]
+    pub fn names_at_run_time(&self) -> Vec<&'static str> {
+        let is_dynamic = |name: &str| {
+            topic_definition(name).is_some()
+                || BrokerDefinition::find(name).is_some_and(|definition| definition.dynamic)
+        };
+        let aliases = self.aliases.iter().map(|alias| alias.name).filter(|name| is_dynamic(name));
+        let defaults = TOPIC_DEFINITIONS.iter().filter_map(|definition| definition.broker_name);
+        let behind = defaults.filter(|name| {
+            let is_behind = setting_behind(name).is_some_and(|behind| behind.key == self.key);
+            is_behind && !self.aliases.iter().any(|alias| alias.name == *name)
+        });
+        aliases.chain(behind).collect()
     }
 }

@@ -199,3 +199,35 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn what_takes_effect_at_once_has_a_name_to_be_changed_by() {
+    for definition in DEFINITIONS {
+        let names = definition.names_at_run_time();
+        let is_live = definition.takes == crate::Takes::Live;
+        assert_eq!(is_live, !names.is_empty(), "{} {names:?}", definition.key);
+    }
+}
+
+#[test]
+fn our_own_names_are_not_unknown_at_run_time() {
+    let settings = LoadedSettings::default();
+    let check = |name: &str, value: &str, expect: &str| {
+        let layers = crate::kafka::BrokerLayers::of_settings(&settings);
+        let said = crate::kafka::check_broker_config(name, value, &layers);
+        assert_eq!(said, Err(expect.to_owned()));
+    };
+    check(
+        "storage.max_disk",
+        "1%",
+        "storage.max_disk cannot change while the broker runs: set it in jocko.toml, by \
+         JOCKO_STORAGE_MAX_DISK or by --storage-max-disk, and start the broker again",
+    );
+    check(
+        "topics.retention_size",
+        "40%",
+        "topics.retention_size is changed at run time by the name jocko.retention.percent or \
+         jocko.retention.topic.bytes",
+    );
+    check("storage.max_disc", "1%", "Unknown broker config name: storage.max_disc");
+}
