@@ -7,6 +7,7 @@
 
 pub(crate) mod asking;
 mod deadlines;
+mod forgets;
 mod replay;
 mod shard;
 mod view;

@@ -37,9 +37,18 @@ impl Groups {
             self.deadlines.moved.notify_one();
         }
     }
+
+    /// Something is to be done that has no deadline.
+    pub(crate) fn look_around(&self) {
+        self.deadlines.moved.notify_one();
+    }
 }
 
 /// Tells coordinators that time has passed and that topics have gone. Runs until it is dropped.
+///
+/// To be started once this broker has registered: what is published then is not behind anything
+/// that an earlier run, or another broker, wrote into the logs led here. Offsets of topics that are
+/// not published are those of topics that are gone.
 pub(crate) async fn run(context: Arc<Context>) {
     let mut seen = context.published.load_full();
     let mut last_expiry = context.clock.now();
@@ -54,13 +63,17 @@ pub(crate) async fn run(context: Arc<Context>) {
             let gone = delta.deleted.iter().map(|topic| (topic.name.as_str().to_owned(), topic.id));
             let topics: Vec<_> = gone.collect();
             if !topics.is_empty() {
-                let command = Command::ForgetTopics { topics };
                 for shard in context.groups.all() {
-                    // Offsets of a topic that is gone expire, if they are not forgotten here.
-                    shard.tell(&context, &command);
+                    shard.topics_are_gone(&topics);
                 }
             }
             seen = published;
+        }
+        let mut retry_after = Duration::MAX;
+        for shard in context.groups.all() {
+            if !shard.forget(&context) {
+                retry_after = RETRY_AFTER;
+            }
         }
         let now = context.clock.now();
         let expiry_every = context.settings.settings().groups.offsets_retention_check;
@@ -70,7 +83,7 @@ pub(crate) async fn run(context: Arc<Context>) {
                 shard.tell(&context, &Command::Expire);
             }
         }
-        let wait = tick(&context).min(last_expiry.plus(expiry_every).since(now));
+        let wait = tick(&context).min(last_expiry.plus(expiry_every).since(now)).min(retry_after);
         let next_index = u64::try_from(seen.index).unwrap_or(0) + 1;
         tokio::select! {
             () = tokio::time::sleep(wait) => {}

@@ -5,6 +5,7 @@
 //! behind the last append, so that nobody is told what a crash could take back.
 
 use crate::context::Context;
+use crate::groups::forgets::Forgets;
 use crate::groups::{replay, view};
 use jocko_group::{
     Answer, Command, Coordinator, DecideContext, Decision, GroupRecord, append_refused,
@@ -12,7 +13,7 @@ use jocko_group::{
 use jocko_net::{Reactor, Waiter};
 use jocko_partition::{Acks, Appended, Effects, Partition, Progress};
 use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
-use jocko_types::{ErrorCode, Now};
+use jocko_types::{ErrorCode, Now, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -41,6 +42,10 @@ struct State {
     behind: Option<Appended>,
     /// How often each group has committed here.
     commits: BTreeMap<String, u64>,
+    /// Topics whose offsets are still here.
+    forgets: Forgets,
+    /// Whether the last command that nobody waits for was refused: that is logged once.
+    puts_off: bool,
 }
 
 enum Phase {
@@ -85,6 +90,8 @@ impl Shard {
             answers: BTreeMap::new(),
             behind: None,
             commits: BTreeMap::new(),
+            forgets: Forgets::on_load(),
+            puts_off: false,
         };
         Self { index, partition, state: Mutex::new(state) }
     }
@@ -123,6 +130,7 @@ impl Shard {
                 state.phase = Phase::Active(Box::new(coordinator));
                 drop(state);
                 context.groups.note_deadline(deadline);
+                context.groups.look_around();
             }
             Err(error) => {
                 tracing::error!(partition = self.index, %error, "group coordinator cannot be loaded");
@@ -175,18 +183,42 @@ impl Shard {
         })
     }
 
+    /// These topics are gone. Their offsets go when [`Shard::forget`] gets to it.
+    pub(crate) fn topics_are_gone(&self, topics: &[(String, TopicId)]) {
+        self.lock().forgets.add(topics);
+    }
+
+    /// Forgets the offsets of topics that are gone; whether none are left. Must not be called
+    /// before the published state shows all that the log of this partition may know of.
+    pub(crate) fn forget(&self, context: &Arc<Context>) -> bool {
+        loop {
+            let Some(command) = self.lock().forgets.next() else { return true };
+            if !self.tell(context, &command) {
+                return false;
+            }
+            self.lock().forgets.done(&command);
+        }
+    }
+
     /// Has a command decided that nobody waits for; whether it was done.
     pub(crate) fn tell(&self, context: &Arc<Context>, command: &Command) -> bool {
-        let outcome = self.decide(&mut self.lock(), context, NOBODY, command);
+        let (outcome, put_off_before) = {
+            let mut state = self.lock();
+            let outcome = self.decide(&mut state, context, NOBODY, command);
+            let puts_off = matches!(&outcome, Err(error) if !is_elsewhere(*error));
+            let before = std::mem::replace(&mut state.puts_off, puts_off);
+            (outcome, before)
+        };
         match outcome {
             Ok((_, effects, deadline)) => {
                 context.carry_out(&self.partition, effects);
                 context.groups.note_deadline(deadline);
                 true
             }
-            Err(ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator) => false,
             Err(error) => {
-                tracing::warn!(partition = self.index, %error, "a group change was put off");
+                if !put_off_before && !is_elsewhere(error) {
+                    tracing::warn!(partition = self.index, %error, "a group change was put off");
+                }
                 false
             }
         }
@@ -434,6 +466,11 @@ fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>
         builder.push(now, Some(&key), value.as_deref(), &[]).ok()?;
     }
     builder.build().ok()
+}
+
+/// Whether a coordinator is not here, or not yet: no change is lost by that.
+const fn is_elsewhere(error: ErrorCode) -> bool {
+    matches!(error, ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator)
 }
 
 /// Runs `work` with what a decision may depend on.
