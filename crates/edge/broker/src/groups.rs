@@ -123,6 +123,16 @@ impl Groups {
         Ok(shard)
     }
 
+    /// Loads coordinators again that could not be loaded, once their time has come.
+    fn load_again(&self, context: &Arc<Context>) {
+        let now = context.clock.now();
+        for shard in self.all() {
+            if shard.begin_again(now) {
+                self.load(context, &shard);
+            }
+        }
+    }
+
     /// Loads a coordinator: at once where there is nothing to read, else on a worker.
     fn load(&self, context: &Arc<Context>, shard: &Arc<Shard>) {
         if !shard.partition().has_files() {
@@ -137,7 +147,7 @@ impl Groups {
                 move || shard.load(&context)
             };
             if run_on(&*spawn, work).await.is_none() {
-                tracing::warn!(partition = shard.index(), "a group coordinator was not loaded");
+                shard.fail(&context, &"no worker reads its log");
             }
         });
     }

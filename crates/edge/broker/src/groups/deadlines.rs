@@ -69,6 +69,7 @@ pub(crate) async fn run(context: Arc<Context>) {
             }
             seen = published;
         }
+        context.groups.load_again(&context);
         let mut retry_after = Duration::MAX;
         for shard in context.groups.all() {
             if !shard.forget(&context) {

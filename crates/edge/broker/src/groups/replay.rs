@@ -15,12 +15,16 @@ const DECOMPRESSED_BYTES_MAX: u64 = 1 << 30;
 pub(crate) enum ReplayError {
     #[error("it cannot be read: {0}")]
     Refused(ErrorCode),
+    #[error("what is at offset {0} cannot be read, nor what follows it")]
+    Stuck(Offset),
     #[error(transparent)]
     Disk(#[from] jocko_disk::DiskFault),
 }
 
 /// The coordinator as the log makes it, and how many records that took. Damaged batches and
 /// records nobody knows are passed over, as Kafka does: they must not keep all other groups away.
+/// But where it is not even known what comes next, there is no coordinator: half of a log would be
+/// taken for all of it.
 pub(crate) fn replay(partition: &Partition) -> Result<(Coordinator, u64), ReplayError> {
     let mut coordinator = Coordinator::new();
     let mut records = 0;
@@ -52,11 +56,7 @@ pub(crate) fn replay(partition: &Partition) -> Result<(Coordinator, u64), Replay
         buffer.resize(slice.len, 0);
         let read = slice.file.read_at(&mut buffer, slice.position)?;
         buffer.truncate(read);
-        let next = apply_all(&mut coordinator, &buffer, from, &mut records);
-        if next <= from {
-            return Ok((coordinator, records));
-        }
-        from = next;
+        from = advance(&mut coordinator, &buffer, from, &mut records)?;
     }
 }
 
@@ -86,6 +86,64 @@ fn apply_all(
             }
             Ok(None) => return records.next_offset(),
             Err(error) => tracing::warn!(%error, "a batch of group records cannot be read"),
+        }
+    }
+}
+
+/// The same; that offset is a later one.
+fn advance(
+    coordinator: &mut Coordinator,
+    bytes: &[u8],
+    from: Offset,
+    applied: &mut u64,
+) -> Result<Offset, ReplayError> {
+    let next = apply_all(coordinator, bytes, from, applied);
+    if next > from { Ok(next) } else { Err(ReplayError::Stuck(from)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReplayError, advance};
+    use jocko_group::{Coordinator, GroupRecord};
+    use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
+    use jocko_types::{Offset, Timestamp};
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    /// A batch with the tombstones of these groups.
+    fn batch(groups: &[&str]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(Encoding::NONE);
+        for group in groups {
+            let record = GroupRecord::Classic { group_id: (*group).into(), value: None };
+            let (key, value) = record.encode().unwrap();
+            builder.push(NOW, Some(&key), value.as_deref(), &[]).unwrap();
+        }
+        let rules = AppendRules { origin: Origin::Coordinator, ..AppendRules::defaults(NOW) };
+        jocko_records::prepare(&builder.build().unwrap(), &rules).unwrap();
+        builder.build().unwrap()
+    }
+
+    #[test]
+    fn a_log_that_does_not_go_on_is_not_taken_for_a_whole_one() {
+        let good = batch(&["a", "b"]);
+        let mut cut = good.clone();
+        cut.truncate(good.len() - 1);
+        let mut unframed = good.clone();
+        unframed[8..12].copy_from_slice(&(-1_i32).to_be_bytes());
+        for (bytes, from, next) in [
+            (good.clone(), 0, Some(2)),
+            // Compaction has taken the last record away: its offset is passed over all the same.
+            (good.clone(), 1, Some(2)),
+            (cut, 0, None),
+            (unframed, 0, None),
+            (Vec::new(), 7, None),
+        ] {
+            let (mut coordinator, mut applied) = (Coordinator::new(), 0);
+            match (advance(&mut coordinator, &bytes, Offset::new(from), &mut applied), next) {
+                (Ok(found), Some(next)) => assert_eq!(found.get(), next),
+                (Err(ReplayError::Stuck(at)), None) => assert_eq!(at.get(), from),
+                (found, _) => panic!("{found:?} from {from}"),
+            }
         }
     }
 }

@@ -15,12 +15,18 @@ use jocko_partition::{Acks, Appended, Effects, Partition, Progress};
 use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
 use jocko_types::{ErrorCode, Now, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// How long an answer waits for its records to be committed (Kafka's
 /// `offsets.commit.timeout.ms`).
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after the first failure to load a coordinator it is tried again; later ones wait
+/// longer, up to the second.
+const RELOAD_AFTER: Duration = Duration::from_secs(1);
+const RELOAD_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// The ticket of what nobody waits for.
 const NOBODY: u64 = u64::MAX;
@@ -44,14 +50,20 @@ struct State {
     commits: BTreeMap<String, u64>,
     /// Topics whose offsets are still here.
     forgets: Forgets,
+    /// How often in a row it could not be loaded: the first time is logged.
+    failures: u32,
     /// Whether the last command that nobody waits for was refused: that is logged once.
     puts_off: bool,
 }
 
 enum Phase {
     Loading,
+    /// It could not be loaded, and will be tried again.
+    Failed {
+        retry_at: Now,
+    },
     Active(Box<Coordinator>),
-    /// It led once, or could not be loaded.
+    /// It led once.
     Gone(ErrorCode),
 }
 
@@ -91,6 +103,7 @@ impl Shard {
             behind: None,
             commits: BTreeMap::new(),
             forgets: Forgets::on_load(),
+            failures: 0,
             puts_off: false,
         };
         Self { index, partition, state: Mutex::new(state) }
@@ -106,37 +119,63 @@ impl Shard {
         &self.partition
     }
 
+    /// Whether it is to be loaded again now; if so, whoever asks must see to it.
+    pub(crate) fn begin_again(&self, now: Now) -> bool {
+        let mut state = self.lock();
+        let is_due = matches!(state.phase, Phase::Failed { retry_at } if retry_at <= now);
+        if is_due {
+            state.phase = Phase::Loading;
+        }
+        is_due
+    }
+
+    /// It cannot be loaded now.
+    pub(crate) fn fail(&self, context: &Context, reason: &dyn fmt::Display) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Loading) {
+            return;
+        }
+        if state.failures == 0 {
+            tracing::error!(
+                partition = self.index, error = %reason,
+                "a group coordinator cannot be loaded; its groups wait until it can"
+            );
+        }
+        let retry_at = context.clock.now().plus(pause_after(state.failures));
+        state.failures = state.failures.saturating_add(1);
+        state.phase = Phase::Failed { retry_at };
+        drop(state);
+        context.groups.note_deadline(Some(retry_at));
+    }
+
     /// Reads the log from its start. May take long: for workers, unless there is no log.
     pub(crate) fn load(&self, context: &Arc<Context>) {
         let started = context.clock.now();
         let loaded = replay::replay(&self.partition);
         let took = context.clock.now().since(started);
+        let (mut coordinator, records) = match loaded {
+            Ok(loaded) => loaded,
+            Err(error) => return self.fail(context, &error),
+        };
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Loading) {
             return;
         }
-        match loaded {
-            Ok((mut coordinator, records)) => {
-                with_context(context, |cx| coordinator.loaded(cx));
-                if records > 0 {
-                    tracing::info!(
-                        partition = self.index,
-                        records,
-                        took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                        "group coordinator loaded"
-                    );
-                }
-                let deadline = coordinator.next_deadline();
-                state.phase = Phase::Active(Box::new(coordinator));
-                drop(state);
-                context.groups.note_deadline(deadline);
-                context.groups.look_around();
-            }
-            Err(error) => {
-                tracing::error!(partition = self.index, %error, "group coordinator cannot be loaded");
-                state.phase = Phase::Gone(ErrorCode::NotCoordinator);
-            }
+        with_context(context, |cx| coordinator.loaded(cx));
+        if records > 0 || state.failures > 0 {
+            tracing::info!(
+                partition = self.index,
+                records,
+                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "group coordinator loaded"
+            );
         }
+        let deadline = coordinator.next_deadline();
+        state.phase = Phase::Active(Box::new(coordinator));
+        state.failures = 0;
+        drop(state);
+        context.groups.note_deadline(deadline);
+        context.groups.look_around();
     }
 
     /// Leads no more: everybody who waits here is told to look elsewhere.
@@ -200,13 +239,16 @@ impl Shard {
         }
     }
 
-    /// Has a command decided that nobody waits for; whether it was done.
+    /// Has a command decided that nobody waits for; whether it was done, which it is only where the
+    /// coordinator is loaded.
     pub(crate) fn tell(&self, context: &Arc<Context>, command: &Command) -> bool {
         let (outcome, put_off_before) = {
             let mut state = self.lock();
+            if !matches!(state.phase, Phase::Active(_)) {
+                return false;
+            }
             let outcome = self.decide(&mut state, context, NOBODY, command);
-            let puts_off = matches!(&outcome, Err(error) if !is_elsewhere(*error));
-            let before = std::mem::replace(&mut state.puts_off, puts_off);
+            let before = std::mem::replace(&mut state.puts_off, outcome.is_err());
             (outcome, before)
         };
         match outcome {
@@ -216,7 +258,7 @@ impl Shard {
                 true
             }
             Err(error) => {
-                if !put_off_before && !is_elsewhere(error) {
+                if !put_off_before {
                     tracing::warn!(partition = self.index, %error, "a group change was put off");
                 }
                 false
@@ -248,15 +290,8 @@ impl Shard {
         Ok(Reading { found, wait })
     }
 
-    /// Looks at the coordinator for numbers about it; `None` unless it is active.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Coordinator) -> T) -> Option<T> {
-        match &self.lock().phase {
-            Phase::Active(coordinator) => Some(look(coordinator)),
-            Phase::Loading | Phase::Gone(_) => None,
-        }
-    }
-
-    /// The same, with how often each group has committed since this broker coordinates it.
+    /// Looks at the coordinator for numbers about it, and at how often each group has committed
+    /// since this broker coordinates it; `None` unless it is active.
     pub(crate) fn look_at_commits<T>(
         &self,
         look: impl FnOnce(&Coordinator, &mut BTreeMap<String, u64>) -> T,
@@ -264,13 +299,17 @@ impl Shard {
         let state = &mut *self.lock();
         match &state.phase {
             Phase::Active(coordinator) => Some(look(coordinator, &mut state.commits)),
-            Phase::Loading | Phase::Gone(_) => None,
+            Phase::Loading | Phase::Failed { .. } | Phase::Gone(_) => None,
         }
     }
 
     /// When time must be told of next.
     pub(crate) fn next_deadline(&self) -> Option<Now> {
-        self.look(Coordinator::next_deadline).flatten()
+        match &self.lock().phase {
+            Phase::Active(coordinator) => coordinator.next_deadline(),
+            Phase::Failed { retry_at } => Some(*retry_at),
+            Phase::Loading | Phase::Gone(_) => None,
+        }
     }
 
     /// Decide, append, accept, until the command is done. Yields the answer of `ticket` if it can
@@ -367,6 +406,8 @@ impl Phase {
     fn coordinator(&mut self) -> Result<&mut Coordinator, ErrorCode> {
         match self {
             Self::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            // Clients look for their coordinator again, and come back.
+            Self::Failed { .. } => Err(ErrorCode::CoordinatorNotAvailable),
             Self::Gone(error) => Err(*error),
             Self::Active(coordinator) => Ok(coordinator),
         }
@@ -458,6 +499,11 @@ impl<T> Reading<T> {
     }
 }
 
+/// How long to wait with the next attempt to load, when so many have failed before the last.
+fn pause_after(failures: u32) -> Duration {
+    RELOAD_AFTER.saturating_mul(1 << failures.min(6)).min(RELOAD_AFTER_MAX)
+}
+
 /// The records as one batch, all or nothing.
 fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>> {
     let mut builder = BatchBuilder::new(Encoding::NONE);
@@ -466,11 +512,6 @@ fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>
         builder.push(now, Some(&key), value.as_deref(), &[]).ok()?;
     }
     builder.build().ok()
-}
-
-/// Whether a coordinator is not here, or not yet: no change is lost by that.
-const fn is_elsewhere(error: ErrorCode) -> bool {
-    matches!(error, ErrorCode::CoordinatorLoadInProgress | ErrorCode::NotCoordinator)
 }
 
 /// Runs `work` with what a decision may depend on.
@@ -493,5 +534,17 @@ fn count_commit(commits: &mut BTreeMap<String, u64>, command: &Command) {
     match commits.get_mut(&commit.group_id) {
         Some(count) => *count += 1,
         None => _ = commits.insert(commit.group_id.clone(), 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RELOAD_AFTER_MAX, pause_after};
+
+    #[test]
+    fn what_cannot_be_loaded_is_tried_again_ever_more_slowly() {
+        let pauses: Vec<u64> = (0..8).map(|failures| pause_after(failures).as_secs()).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pause_after(u32::MAX), RELOAD_AFTER_MAX);
     }
 }
