@@ -160,12 +160,30 @@ struct Troubles(BTreeSet<String>);
 
 impl Troubles {
     fn tell(&mut self, error: &ClientError) {
-        let words = error.to_string();
+        let words = in_words(error);
         if !self.0.contains(&words) {
             eprintln!("{}; trying again", harmless(&words));
             self.0.insert(words);
         }
     }
+}
+
+/// What befell a reader, for people: codes that often come and go have no words of their own.
+fn in_words(error: &ClientError) -> String {
+    let ClientError::Refused { code, .. } = error else { return error.to_string() };
+    let words = match code {
+        ErrorCode::UnknownTopicId
+        | ErrorCode::UnknownTopicOrPartition
+        | ErrorCode::InconsistentTopicId => {
+            "the topic is not there now, and may have been deleted (jocko topic list)"
+        }
+        ErrorCode::NotLeaderOrFollower
+        | ErrorCode::LeaderNotAvailable
+        | ErrorCode::FencedLeaderEpoch
+        | ErrorCode::UnknownLeaderEpoch => "the partition is moving to another broker",
+        _ => return error.to_string(),
+    };
+    words.to_owned()
 }
 
 /// Reads partitions until all have ended, the count is reached, or the pipe closes.

@@ -82,8 +82,7 @@ async fn delete_offsets(matches: &ArgMatches) -> Result<()> {
     let mut found = client.committed(name).await?;
     found.retain(|each| each.topic == *topic && is_wanted(matches, each.partition));
     if found.is_empty() {
-        return Err(Failure::new(format!("group {name:?} has committed nothing in {topic} there"))
-            .cure(format!("jocko group describe {name} shows where it has")));
+        return Err(nothing_committed(&mut client, &group, topic).await);
     }
     let mut read = group.members.iter().flat_map(|member| &member.assignment);
     if read.any(|(assigned, _)| assigned == topic) {
@@ -106,6 +105,22 @@ async fn delete_offsets(matches: &ArgMatches) -> Result<()> {
     let verb = if dry_run { "would forget" } else { "forgot" };
     found.iter().try_for_each(|each| {
         say(format_args!("{verb} {} partition {} at {}", each.topic, each.partition, each.offset))
+    })
+}
+
+/// Why a group has no offsets in a topic: the first of the reasons that there may be.
+async fn nothing_committed(client: &mut Client, group: &DescribedGroup, topic: &str) -> Failure {
+    let refused = match client.partitions(topic, false).await {
+        Err(error @ ClientError::NoSuchTopic(_)) => {
+            return Failure::new(error.to_string()).cure("jocko topic list");
+        }
+        Err(error) => return error.into(),
+        Ok(_) => refuse_active(group, &format!("they have committed nothing in {topic} yet")),
+    };
+    let name = &group.group;
+    refused.err().unwrap_or_else(|| {
+        Failure::new(format!("group {name:?} has committed nothing in {topic} there"))
+            .cure(format!("jocko group describe {name} shows where it has"))
     })
 }
 

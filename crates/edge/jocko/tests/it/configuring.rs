@@ -31,6 +31,10 @@ fn settings_are_shown_set_and_explained() {
     set(&["retention.ms=x", "--topic", "t"]).fails(1, &["INVALID_CONFIG", "x", "try:"]);
     set(&["retention.m=1", "--topic", "t"]).fails(1, &["retention.ms", "jocko config show --all"]);
     set(&["log.retention.hours=5"]).fails(1, &["log.retention.hours", "log.*.ms"]);
+    set(&["storage.max_disk=1%"]).fails(1, &["storage.max_disk cannot change", "jocko.toml"]);
+    set(&["topics.retention_size=1%"]).fails(1, &["by the name jocko.retention.percent"]);
+    set(&["jocko.retention.topic.bytes=10", "--topic", "t"])
+        .fails(1, &["Invalid value 10", "at least 1048576 or equal to -1", "whole segments"]);
     set(&["--unset", "retention.m", "--topic", "t"]).fails(1, &["no setting \"retention.m\""]);
     for arguments in [&["show", "--topic", "u"][..], &["explain", "retention.ms", "--topic", "u"]] {
         let mut all = vec!["config"];

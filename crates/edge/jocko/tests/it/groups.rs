@@ -84,7 +84,9 @@ fn offsets_and_groups_are_deleted() {
         all.extend(arguments);
         broker.run(&all)
     };
-    forget(&["u"]).fails(1, &["committed nothing", "jocko group describe readers"]);
+    forget(&["u"]).fails(1, &["there is no topic \"u\"", "jocko topic list"]);
+    broker.ok(&["topic", "create", "v"]);
+    forget(&["v"]).fails(1, &["committed nothing", "jocko group describe readers"]);
     assert!(forget(&["t", "--dry-run"]).ok().contains("would forget t partition 1 at 10"));
     assert_eq!(forget(&["t", "-p", "0"]).ok(), "forgot t partition 0 at 10\n");
     let described = broker.json(&["group", "describe", "readers", "--sample", "0s"]);
@@ -116,6 +118,10 @@ fn a_group_in_use_is_left_alone() {
     broker.run(&["group", "seek", "readers", "--to", "start"]).fails(1, &said);
     broker.run(&["group", "delete", "readers"]).fails(1, &said);
     broker.run(&["group", "offset-delete", "readers", "t", "--dry-run"]).fails(1, &said);
+    broker.ok(&["topic", "create", "v"]);
+    let (nothing_yet, seek) = (["1 member", "stop them first"], ["group", "seek", "readers"]);
+    broker.run(&["group", "offset-delete", "readers", "v"]).fails(1, &nothing_yet);
+    broker.run(&[&seek[..], &["--to", "0", "-p", "9"]].concat()).fails(1, &nothing_yet);
     let described = broker.json(&["group", "describe", "readers", "--sample", "0s"]);
     let assigned = &described["memberList"][0]["assignment"];
     assert_eq!(*assigned, serde_json::json!([{ "topic": "t", "partitions": [0, 1] }]));

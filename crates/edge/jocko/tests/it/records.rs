@@ -226,3 +226,13 @@ fn what_is_good_before_a_bad_line_is_written() {
         .fails(1, &["MESSAGE_TOO_LARGE", "line 301", "takes 1000", "300 lines were written"]);
     assert_eq!(broker.values("u").join("\n") + "\n", numbers(0..300));
 }
+
+#[test]
+fn a_compacted_topic_says_that_it_needs_keys() {
+    let broker = Broker::start();
+    broker.ok(&["topic", "create", "t", "--set", "cleanup.policy=compact"]);
+    broker
+        .try_produce(&["t"], "a\nb\n")
+        .fails(1, &["t is compacted", "each record needs one", "2 lines from 1 to 2", "-K :"]);
+    broker.produce(&["t", "-K", ":"], "k:a\n");
+}

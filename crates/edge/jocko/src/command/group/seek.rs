@@ -11,6 +11,9 @@ use jocko_types::Offset;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
+/// Why a group with members stays where it is.
+const OVERRULED: &str = "its members would overrule other offsets";
+
 /// Where to.
 enum Target {
     Place(Place),
@@ -36,6 +39,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
     if wanted.is_empty() {
         // Either nobody knows the group, or it has nothing there.
         existing(&mut client, name).await?;
+        refuse_active(&group, OVERRULED)?;
         return Err(Failure::new(format!("group {name:?} has committed nothing there"))
             .cure("--topic TOPIC, for partitions it has not read yet"));
     }
@@ -44,7 +48,7 @@ pub(super) async fn run(matches: &ArgMatches) -> Result<()> {
         moves.extend(find(&mut client, topic, partitions, &target).await?);
     }
     let dry_run = matches.get_flag("dry-run");
-    refuse_active(&group, "its members would overrule other offsets")?;
+    refuse_active(&group, OVERRULED)?;
     if group.state == "Dead" && committed.is_empty() {
         // As Kafka's tool does; but a name that was mistyped is to be seen.
         let verb = if dry_run { "would be" } else { "is" };

@@ -69,7 +69,12 @@ impl<'a> Sending<'a> {
                 Err(lost) if is_too_large(&lost.error) => {
                     return Err(self.too_large(part, lost.error).await);
                 }
-                Err(lost) => return Err(self.lost(part, lost)),
+                Err(lost) => {
+                    if needs_keys(&lost.error, part) && self.keeps_by_key().await {
+                        return Err(self.without_key(part));
+                    }
+                    return Err(self.lost(part, lost));
+                }
             }
         }
         Ok(())
@@ -121,11 +126,31 @@ impl<'a> Sending<'a> {
         Failure::from(lost.error).and(&format!("{} {fate}", named(lines))).and(&self.so_far())
     }
 
-    async fn too_large(&mut self, lines: &[Line], error: ClientError) -> Failure {
+    /// A setting of the topic; without the right to ask, there is less to tell.
+    async fn config(&mut self, name: &str) -> Option<String> {
         let topic = Resource::Topic(self.plan.topic.clone());
-        let configs = self.client.describe_configs(&topic, Some(&[LIMIT.to_owned()])).await;
-        // Without the right to ask, there is less to tell.
-        let limit = configs.ok().and_then(|configs| configs.into_iter().next()?.value);
+        let configs = self.client.describe_configs(&topic, Some(&[name.to_owned()])).await;
+        configs.ok()?.into_iter().next()?.value
+    }
+
+    /// Whether the topic is compacted.
+    async fn keeps_by_key(&mut self) -> bool {
+        let policy = self.config("cleanup.policy").await;
+        policy.is_some_and(|policy| policy.contains("compact"))
+    }
+
+    fn without_key(&self, lines: &[Line]) -> Failure {
+        let name = &self.plan.topic;
+        Failure::new(format!(
+            "{name} is compacted, which keeps the last record of each key, so each record needs one: {} not written",
+            named(lines)
+        ))
+        .and(&self.so_far())
+        .cure(format!("jocko produce {name} -K :, for lines like key:value, or one key for all (-k KEY)"))
+    }
+
+    async fn too_large(&mut self, lines: &[Line], error: ClientError) -> Failure {
+        let limit = self.config(LIMIT).await;
         let limit = limit.unwrap_or_else(|| "fewer".to_owned());
         let bytes =
             batch(self.plan, lines).and_then(|batch| batch.build()).map_or(0, |it| it.len());
@@ -137,6 +162,11 @@ impl<'a> Sending<'a> {
         .and(&self.so_far())
         .cure(format!("jocko topic alter {name} --set {LIMIT}={bytes}, or shorter lines"))
     }
+}
+
+fn needs_keys(error: &ClientError, lines: &[Line]) -> bool {
+    matches!(error, ClientError::Refused { code: ErrorCode::InvalidRecord, .. })
+        && lines.iter().any(|line| line.key.is_none())
 }
 
 fn is_too_large(error: &ClientError) -> bool {
