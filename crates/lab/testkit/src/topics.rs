@@ -2,7 +2,7 @@
 //! deletion was acknowledged do not. What was asked without an answer may be either way.
 
 use jocko_types::TopicId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A topic as metadata lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub struct TopicHistory {
     topics: BTreeMap<String, Expectation>,
     /// Every id ever given out, and to which name: none may come again.
     ids: BTreeMap<[u8; 16], String>,
+    /// Names whose topic took a record.
+    written: BTreeSet<String>,
     faults: Vec<String>,
     acknowledged: u64,
 }
@@ -40,6 +42,17 @@ impl TopicHistory {
     /// A creation or deletion was asked for: until it is answered, the topic may be either way.
     pub fn asked(&mut self, name: &str) {
         self.topics.insert(name.to_owned(), Expectation::Either);
+        self.written.remove(name);
+    }
+
+    /// A record in the topic's first partition was acknowledged.
+    pub fn wrote(&mut self, name: &str) {
+        self.written.insert(name.to_owned());
+    }
+
+    /// The topics whose first partition must hold a record.
+    pub fn written(&self) -> impl Iterator<Item = &str> {
+        self.written.iter().map(String::as_str)
     }
 
     /// A creation was acknowledged; without an id if only by being told that it exists already.
@@ -131,6 +144,16 @@ mod tests {
         check(&[made.clone(), listed("gone", 2, 1)], &["was deleted"]);
         check(&[listed("made", 3, 2)], &["was created with id"]);
         check(&[listed("made", 1, 3)], &["was created with id"]);
+    }
+
+    #[test]
+    fn a_record_is_of_the_topic_that_took_it() {
+        let mut history = TopicHistory::default();
+        history.created("a", Some(id(1)), 1);
+        history.wrote("a");
+        assert!(history.written().eq(["a"]));
+        history.asked("a");
+        assert_eq!(history.written().count(), 0);
     }
 
     #[test]

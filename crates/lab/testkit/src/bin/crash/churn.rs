@@ -3,17 +3,21 @@
 use crate::workload::{Shared, client, lock, pause, runtime};
 use anyhow::Result;
 use jocko_client::{Client, ClientError, NewTopic};
+use jocko_records::{BatchBuilder, Encoding};
 use jocko_testkit::ListedTopic;
-use jocko_types::ErrorCode;
+use jocko_types::{ErrorCode, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Few names, so that they are used again and again.
-const NAMES: u32 = 12;
+const NAMES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Between two changes, so that they do not crowd out the producers.
 const INTERVAL: Duration = Duration::from_millis(15);
+
+/// Acknowledged when it is durable (acks=all).
+const ALL: i16 = -1;
 
 /// What this client believes about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +76,10 @@ fn create(
         Ok(created) => {
             let partitions = usize::try_from(partitions).unwrap_or(0);
             lock(&shared.metadata).created(name, Some(created.id), partitions);
+            // One that is not acknowledged promises nothing.
+            if runtime.block_on(client.produce(name, 0, &record(), ALL)).is_ok() {
+                lock(&shared.metadata).wrote(name);
+            }
             Ok(Belief::Exists)
         }
         // An earlier attempt was carried out, and its answer lost. With how many partitions is
@@ -79,6 +87,13 @@ fn create(
         Err(ClientError::Refused { code: ErrorCode::TopicAlreadyExists, .. }) => Ok(Belief::Exists),
         Err(error) => Err(error),
     }
+}
+
+/// A batch of one record.
+fn record() -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Encoding::NONE);
+    builder.push(Timestamp::from_millis(1), None, Some(b"kept"), &[]).expect("a small record");
+    builder.build().expect("a batch with a record")
 }
 
 fn delete(

@@ -22,6 +22,11 @@ pub(crate) fn verify(shared: Shared) -> Result<(Tally, Vec<String>)> {
     let listed = settled(|| listed(&runtime, &mut client))?;
     let metadata = shared.metadata.into_inner().unwrap_or_else(PoisonError::into_inner);
     faults.extend(metadata.judge(&listed));
+    for name in metadata.written() {
+        if settled(|| end_of(&runtime, &mut client, name, 0))? == 0 {
+            faults.push(format!("topic {name:?} has lost the record that it took"));
+        }
+    }
     for mut topic in shared.topics {
         for (partition, (history, _)) in (0..).zip(std::mem::take(&mut topic.partitions)) {
             let end = settled(|| end_of(&runtime, &mut client, &topic.name, partition))?;
