@@ -123,6 +123,16 @@ impl GroupRecord {
         }
     }
 
+    /// Whether it takes something away.
+    #[must_use]
+    pub const fn is_tombstone(&self) -> bool {
+        match self {
+            Self::Offset { value, .. } => value.is_none(),
+            Self::Classic { value, .. } => value.is_none(),
+            Self::Consumer(record) => record.is_tombstone(),
+        }
+    }
+
     /// The bytes of key and value; no value is a tombstone.
     ///
     /// # Errors

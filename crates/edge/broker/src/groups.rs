@@ -6,6 +6,7 @@
 //! written before who is answered, and when time has passed.
 
 pub(crate) mod asking;
+mod commits;
 mod deadlines;
 mod forgets;
 mod replay;

@@ -57,6 +57,12 @@ impl Coordinator {
             .collect()
     }
 
+    /// Whether the group is there.
+    #[must_use]
+    pub fn has_group(&self, group_id: &str) -> bool {
+        self.groups.contains_key(group_id)
+    }
+
     /// Every group, for metrics.
     pub fn groups(&self) -> impl Iterator<Item = GroupGauge<'_>> {
         self.groups.iter().map(|(group_id, group)| GroupGauge {

@@ -5,6 +5,7 @@
 //! behind the last append, so that nobody is told what a crash could take back.
 
 use crate::context::Context;
+use crate::groups::commits::{self, Commits};
 use crate::groups::forgets::Forgets;
 use crate::groups::{replay, view};
 use jocko_group::{
@@ -46,8 +47,7 @@ struct State {
     answers: BTreeMap<u64, Held>,
     /// The last append, until it is known to be committed.
     behind: Option<Appended>,
-    /// How often each group has committed here.
-    commits: BTreeMap<String, u64>,
+    commits: Commits,
     /// Topics whose offsets are still here.
     forgets: Forgets,
     /// How often in a row it could not be loaded: the first time is logged.
@@ -101,7 +101,7 @@ impl Shard {
             waiting: BTreeSet::new(),
             answers: BTreeMap::new(),
             behind: None,
-            commits: BTreeMap::new(),
+            commits: Commits::default(),
             forgets: Forgets::on_load(),
             failures: 0,
             puts_off: false,
@@ -292,13 +292,10 @@ impl Shard {
 
     /// Looks at the coordinator for numbers about it, and at how often each group has committed
     /// since this broker coordinates it; `None` unless it is active.
-    pub(crate) fn look_at_commits<T>(
-        &self,
-        look: impl FnOnce(&Coordinator, &mut BTreeMap<String, u64>) -> T,
-    ) -> Option<T> {
-        let state = &mut *self.lock();
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Coordinator, &Commits) -> T) -> Option<T> {
+        let state = self.lock();
         match &state.phase {
-            Phase::Active(coordinator) => Some(look(coordinator, &mut state.commits)),
+            Phase::Active(coordinator) => Some(look(coordinator, &state.commits)),
             Phase::Loading | Phase::Failed { .. } | Phase::Gone(_) => None,
         }
     }
@@ -330,9 +327,11 @@ impl Shard {
             let again = decision.again;
             if let Some(appended) = self.append(context, &decision, &mut effects)? {
                 behind = (!appended.is_committed).then_some(appended);
-                count_commit(&mut state.commits, command);
+                state.commits.count(command);
             }
+            let buried = commits::buried(&decision.records);
             let answers = coordinator.accept(decision);
+            state.commits.bury(&buried, coordinator);
             let deadline = coordinator.next_deadline();
             state.behind = behind;
             for (to, answer) in answers {
@@ -526,15 +525,6 @@ fn with_context<T>(context: &Arc<Context>, work: impl FnOnce(&DecideContext<'_>)
         policy: &policy,
         topics: &topics,
     })
-}
-
-/// A commit that was appended counts.
-fn count_commit(commits: &mut BTreeMap<String, u64>, command: &Command) {
-    let Command::CommitOffsets(commit) = command else { return };
-    match commits.get_mut(&commit.group_id) {
-        Some(count) => *count += 1,
-        None => _ = commits.insert(commit.group_id.clone(), 1),
-    }
 }
 
 #[cfg(test)]

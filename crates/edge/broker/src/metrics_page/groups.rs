@@ -48,10 +48,8 @@ pub(super) fn facts(context: &Context) -> (usize, Vec<GroupFacts>) {
     let mut count = 0;
     for shard in context.groups.all() {
         // Only numbers are taken under the coordinator's lock.
-        let found = shard.look_at_commits(|coordinator, commits| {
-            let known: BTreeSet<&str> = coordinator.groups().map(|group| group.group_id).collect();
-            commits.retain(|group, _| known.contains(group.as_str()));
-            count += known.len();
+        let found = shard.look(|coordinator, commits| {
+            count += coordinator.groups().count();
             if count > GROUPS_MAX {
                 return Vec::new();
             }
@@ -60,7 +58,7 @@ pub(super) fn facts(context: &Context) -> (usize, Vec<GroupFacts>) {
                 state: gauge.state,
                 members: gauge.members,
                 rebalances: gauge.rebalances,
-                commits: commits.get(gauge.group_id).copied().unwrap_or(0),
+                commits: commits.of(gauge.group_id),
                 standings: coordinator
                     .committed(gauge.group_id)
                     .filter(|(topic, id, ..)| {
