@@ -8,17 +8,23 @@
 
 use arc_swap::ArcSwapOption;
 use jocko_types::TopicId;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// How long a request waits at most; then it is appended all the same. Clients give up after 30 s.
 const WAIT_MAX: Duration = Duration::from_secs(15);
 /// A round of retention gives room for this part of a limit even where nothing could be deleted
 /// and nothing will be once it is synced: a limit slows producers down, it does not stop them.
+/// However small that part is, a batch at a time: nobody shall wait for the longest time again and
+/// again.
 const ROOM_MIN: u64 = 16;
+/// So many topics are named in a message.
+const NAMED_MAX: usize = 8;
+/// How often it is told that producers waited in vain.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 /// This part of a limit is for requests that were admitted together, and for indexes.
 const RESERVE: u64 = 32;
 
@@ -52,13 +58,15 @@ pub(crate) struct Rooms {
     left: ArcSwapOption<Left>,
     made: Notify,
     is_wanted: AtomicBool,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Room {
     fn new(held: Held) -> Arc<Self> {
         let usable = held.limit_bytes - held.limit_bytes / RESERVE;
         let room = usable.saturating_sub(held.bytes);
-        let room = if held.awaits_flush { room } else { room.max(held.limit_bytes / ROOM_MIN) };
+        let room =
+            if held.awaits_flush { room } else { room.max(held.limit_bytes / ROOM_MIN).max(1) };
         Arc::new(Self(AtomicI64::new(i64::try_from(room).unwrap_or(i64::MAX))))
     }
 
@@ -101,6 +109,7 @@ impl Default for Rooms {
             left: ArcSwapOption::from_pointee(Left::default()),
             made: Notify::new(),
             is_wanted: AtomicBool::new(false),
+            told: Mutex::new(None),
         }
     }
 }
@@ -168,10 +177,33 @@ impl Rooms {
                 made.await;
             }
         });
-        if waited.await.is_err() {
-            tracing::debug!("retention is slow to make room");
+        if waited.await.is_err() && self.is_to_be_told(Instant::now()) {
+            tracing::warn!(
+                topics = %named(records),
+                waited = ?WAIT_MAX,
+                "retention made no room in time, so records were appended beyond a limit; the disk \
+                 may be slow, or the limit too small for what is written"
+            );
         }
     }
+
+    /// Whether the last word about it was long enough ago, and this is the next.
+    fn is_to_be_told(&self, now: Instant) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
+        if is_new {
+            *told = Some(now);
+        }
+        is_new
+    }
+}
+
+/// Topics by their names, or by their ids where a request names them so.
+fn named<'a>(records: impl Iterator<Item = (TopicId, &'a str, usize)>) -> String {
+    let names: BTreeSet<String> = records
+        .map(|(id, name, _)| if name.is_empty() { id.to_string() } else { name.to_owned() })
+        .collect();
+    names.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -243,6 +275,26 @@ mod tests {
         assert!(!rooms.take(|_, _| true, both.into_iter()));
         assert!(take(&rooms, B, "b", 982));
         assert!(!take(&rooms, B, "b", 1));
+    }
+
+    #[test]
+    fn where_nothing_can_be_deleted_a_batch_passes_at_a_time() {
+        for limit_bytes in [0, 10, 15] {
+            let rooms = rooms(None, Some((limit_bytes, 5_000)));
+            assert!(take(&rooms, A, "a", 1_000_000) && !take(&rooms, A, "a", 1));
+        }
+    }
+
+    #[test]
+    fn waiting_in_vain_is_told_once_a_minute() {
+        let rooms = Rooms::default();
+        let start = Instant::now();
+        let told: Vec<u64> = (0..130)
+            .filter(|second| rooms.is_to_be_told(start + Duration::from_secs(*second)))
+            .collect();
+        assert_eq!(told, [0, 60, 120]);
+        let both = [(A, "", 1), (B, "b", 2), (B, "b", 3)];
+        assert_eq!(named(both.into_iter()), format!("{A}, b"));
     }
 
     #[test]
