@@ -310,7 +310,8 @@ pub struct ConsumerHeartbeatAnswer {
 
 /// What to do about a command, in this order: append the records as one batch (all or nothing),
 /// [`crate::Coordinator::accept`] it, send the answers once what was appended is committed. A
-/// refused append has changed nothing: drop the decision and answer with a retriable error.
+/// refused append has changed nothing: give the decision to [`crate::Coordinator::pass_over`] and
+/// answer with a retriable error.
 #[derive(Debug, Default)]
 pub struct Decision {
     /// What must be in the log first; may be empty.
@@ -320,6 +321,8 @@ pub struct Decision {
     /// Whether the command asked for more than one batch should hold: decide it again once this
     /// decision is accepted.
     pub again: bool,
+    /// What the records take in the log, as far as anything asked.
+    pub(crate) bytes: usize,
     /// What is not in the log: sessions, and classic members that still join.
     pub(crate) changes: crate::coordinator::Changes,
 }

@@ -17,6 +17,10 @@ pub struct DecideContext<'a> {
     pub policy: &'a Policy,
     /// The topics there are.
     pub topics: &'a dyn Topics,
+    /// The largest batch that the log takes, in bytes (`max.message.bytes`). A command that may ask
+    /// for any number of tombstones is decided in batches no larger, save for a single record that
+    /// is larger by itself: a log that does not take even this would keep what is gone for ever.
+    pub batch_bytes_max: usize,
 }
 
 impl std::fmt::Debug for DecideContext<'_> {

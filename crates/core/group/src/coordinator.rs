@@ -78,6 +78,19 @@ pub(crate) struct Changes {
     pub(crate) looked_at: Vec<Arc<str>>,
 }
 
+impl Decision {
+    /// Adds what was decided besides, of another group.
+    fn add(&mut self, other: Self) {
+        let Self { records, answers, again: _, bytes: _, changes } = other;
+        self.records.extend(records);
+        self.answers.extend(answers);
+        self.changes.classic.extend(changes.classic);
+        self.changes.consumer.extend(changes.consumer);
+        self.changes.looked_at.extend(changes.looked_at);
+        self.changes.renewal = changes.renewal.or(self.changes.renewal.take());
+    }
+}
+
 /// A session that goes on.
 #[derive(Debug)]
 pub(crate) struct Renewal {
@@ -109,13 +122,13 @@ impl Coordinator {
                 self.decide_commit(cx, ticket, commit, &mut decision);
             }
             Command::DeleteOffsets { group_id, topics } => {
-                self.decide_delete_offsets(ticket, group_id, topics, &mut decision);
+                self.decide_delete_offsets(cx, ticket, group_id, topics, &mut decision);
             }
             Command::DeleteGroup { group_id } => {
-                self.decide_delete_group(ticket, group_id, &mut decision);
+                self.decide_delete_group(cx, ticket, group_id, &mut decision);
             }
             Command::ForgetTopics { topics } => {
-                self.decide_forget_topics(ticket, topics, &mut decision);
+                self.decide_forget_topics(cx, ticket, topics, &mut decision);
             }
             Command::ForgetGoneTopics => self.decide_forget_gone(cx, ticket, &mut decision),
             Command::Expire => self.decide_expire(cx, ticket, &mut decision),
@@ -127,7 +140,7 @@ impl Coordinator {
     /// Carries out a decision whose records have been appended. Returns the answers, to be sent
     /// once the records are committed.
     pub fn accept(&mut self, decision: Decision) -> Vec<(Ticket, Answer)> {
-        let Decision { records, answers, changes, again: _ } = decision;
+        let Decision { records, answers, changes, again: _, bytes: _ } = decision;
         let mut touched: Vec<Arc<str>> = changes.looked_at;
         for record in &records {
             self.apply(record);
@@ -161,6 +174,15 @@ impl Coordinator {
             self.renew(&renewal);
         }
         answers
+    }
+
+    /// Drops a decision whose records the log has refused, which has changed nothing. A group that
+    /// had something due comes after all others that have: the next [`Command::Tick`] does not meet
+    /// it first again.
+    pub fn pass_over(&mut self, decision: Decision) {
+        if let Some(group_id) = decision.changes.looked_at.last() {
+            self.timers.pass_over(group_id);
+        }
     }
 
     /// Puts a record of the log into effect. The only writer of what is replicated; cannot fail.
@@ -303,17 +325,23 @@ impl Coordinator {
 
     fn decide_tick(&self, cx: &DecideContext<'_>, ticket: Ticket, decision: &mut Decision) {
         for group_id in self.timers.passed(cx.now).take(GROUPS_PER_TICK_MAX) {
-            let records_before = decision.records.len();
+            let mut of_group = Decision::default();
             match self.groups.get(group_id) {
-                Some(Group::Classic(group)) => classic::expire(cx, group_id, group, decision),
+                Some(Group::Classic(group)) => classic::expire(cx, group_id, group, &mut of_group),
                 Some(Group::Consumer(group)) => {
-                    consumer::expire(cx, group_id, group, decision);
+                    consumer::expire(cx, group_id, group, &mut of_group);
                 }
                 None => {}
             }
+            // A group with something to write has a decision of its own: if it is refused, that
+            // takes nothing from others, and is passed over.
+            let writes = !of_group.records.is_empty();
+            if writes && !decision.changes.looked_at.is_empty() {
+                break;
+            }
+            decision.add(of_group);
             decision.changes.looked_at.push(Arc::clone(group_id));
-            // One group's records a batch: a batch that is refused holds up no other group.
-            if decision.records.len() > records_before {
+            if writes {
                 break;
             }
         }

@@ -6,6 +6,7 @@
 
 use jocko_types::Now;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// The groups, ordered by when they must be looked at.
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) struct Timers {
     queue: BTreeSet<(Now, Arc<str>)>,
     due: BTreeMap<Arc<str>, Now>,
+    /// The entry after which the next look begins.
+    passed_over: Option<(Now, Arc<str>)>,
 }
 
 impl Timers {
@@ -26,7 +29,11 @@ impl Timers {
             return;
         }
         if let Some(before) = before {
-            self.queue.remove(&(before, Arc::clone(group_id)));
+            let before = (before, Arc::clone(group_id));
+            self.queue.remove(&before);
+            if self.passed_over.as_ref() == Some(&before) {
+                self.passed_over = None;
+            }
         }
         if let Some(at) = deadline {
             self.queue.insert((at, Arc::clone(group_id)));
@@ -50,9 +57,24 @@ impl Timers {
         self.queue.first().map(|(at, _)| *at)
     }
 
-    /// The groups whose deadline has passed, the most overdue first.
+    /// The groups whose deadline has passed, the most overdue first, save that those up to the one
+    /// that was passed over are last.
     pub(crate) fn passed(&self, now: Now) -> impl Iterator<Item = &Arc<str>> {
-        self.queue.iter().take_while(move |(at, _)| *at <= now).map(|(_, group_id)| group_id)
+        let (first, last) = match &self.passed_over {
+            Some(entry) => {
+                let after = (Bound::Excluded(entry), Bound::Unbounded);
+                (self.queue.range(after), Some(self.queue.range(..=entry)))
+            }
+            None => (self.queue.range(..), None),
+        };
+        let is_due = move |(at, _): &&(Now, Arc<str>)| *at <= now;
+        let last = last.into_iter().flatten();
+        first.take_while(is_due).chain(last.take_while(is_due)).map(|(_, group_id)| group_id)
+    }
+
+    /// Others come before this group, and those that were due before it, from now on.
+    pub(crate) fn pass_over(&mut self, group_id: &Arc<str>) {
+        self.passed_over = self.due(group_id).map(|at| (at, Arc::clone(group_id)));
     }
 }
 
@@ -82,5 +104,25 @@ mod tests {
         timers.set(&b, None);
         assert_eq!(timers.next(), None);
         assert!(timers.queue.is_empty() && timers.due.is_empty());
+    }
+    #[test]
+    fn who_is_passed_over_comes_last_until_its_time_is_another() {
+        let ids: Vec<Arc<str>> = ["a", "b", "c", "d"].into_iter().map(Arc::from).collect();
+        let mut timers = Timers::default();
+        for (second, id) in (1..).zip(&ids) {
+            timers.set(id, Some(at(second)));
+        }
+        let passed = |timers: &Timers| timers.passed(at(3)).cloned().collect::<Vec<_>>().concat();
+        timers.pass_over(&ids[0]);
+        assert_eq!(passed(&timers), "bca", "d is not due");
+        timers.pass_over(&ids[1]);
+        assert_eq!(passed(&timers), "cab");
+        timers.set(&ids[2], Some(at(9)));
+        assert_eq!(passed(&timers), "ab");
+        timers.set(&ids[2], Some(at(3)));
+        timers.set(&ids[1], Some(at(2)));
+        assert_eq!(passed(&timers), "cab", "nothing is new");
+        timers.set(&ids[1], Some(at(1)));
+        assert_eq!(passed(&timers), "abc");
     }
 }

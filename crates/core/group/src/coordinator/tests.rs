@@ -5,9 +5,12 @@ mod hostile;
 mod play;
 mod stage;
 
-use crate::command::{Answer, Command, CommitOffsets, OffsetToCommit};
+use crate::command::{Answer, Command, CommitOffsets, Join, OffsetToCommit, Opaque};
+use crate::record::{ClassicMetadata, GroupRecord};
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use stage::Stage;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A play is a script: `> line` and what was seen of it. `UPDATE_EXPECT=1` rewrites it.
 #[test]
@@ -33,6 +36,10 @@ fn plays() {
 }
 
 fn commit_many(stage: &mut Stage, count: i32) {
+    commit_to(stage, "g", count);
+}
+
+fn commit_to(stage: &mut Stage, group_id: &str, count: i32) {
     let offsets = (0..count).map(|partition| OffsetToCommit {
         topic: "t".to_owned(),
         topic_id: TopicId::ZERO,
@@ -42,7 +49,7 @@ fn commit_many(stage: &mut Stage, count: i32) {
         metadata: String::new(),
     });
     stage.send(&Command::CommitOffsets(CommitOffsets {
-        group_id: "g".to_owned(),
+        group_id: group_id.to_owned(),
         generation_or_member_epoch: -1,
         member_id: String::new(),
         instance_id: None,
@@ -70,6 +77,106 @@ fn much_is_deleted_in_several_batches() {
         assert!(outcome.records.len() >= 4500, "{command:?}");
         assert_eq!(stage.coordinator.groups().count(), 0, "{command:?}");
     }
+}
+
+fn simple_join(group_id: &str) -> Command {
+    Command::Join(Join {
+        group_id: group_id.to_owned(),
+        member_id: String::new(),
+        instance_id: None,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![("range".to_owned(), Opaque::from([]))],
+        session_timeout: Duration::from_secs(10),
+        rebalance_timeout: Duration::from_secs(10),
+        reason: None,
+        client_id: "c".to_owned(),
+        client_host: "/127.0.0.1".to_owned(),
+        member_id_required: false,
+        may_skip_assignment: false,
+    })
+}
+
+/// However little the log takes at a time, what is to go goes; a tombstone that is larger than all
+/// that it takes has a batch of its own.
+#[test]
+fn tombstones_stay_within_what_the_log_takes() {
+    let delete_group = Command::DeleteGroup { group_id: "g".to_owned() };
+    let partitions = (0..300).map(PartitionIndex::new).collect();
+    let delete_offsets = Command::DeleteOffsets {
+        group_id: "g".to_owned(),
+        topics: vec![("t".to_owned(), partitions)],
+    };
+    let forget = Command::ForgetTopics { topics: vec![("t".to_owned(), TopicId::ZERO)] };
+    for command in [delete_group, delete_offsets, forget, Command::Expire] {
+        for (batch_bytes_max, batches) in [(usize::MAX, 1..=1), (2_000, 5..=10), (1, 300..=301)] {
+            let mut stage = Stage::new();
+            commit_many(&mut stage, 300);
+            stage.wait(stage.policy.offsets_retention);
+            (stage.batches, stage.batch_bytes_max) = (0, batch_bytes_max);
+            let (ticket, outcome) = stage.send(&command);
+            let answered: Vec<_> = outcome.answers.iter().map(|(to, _)| *to).collect();
+            assert_eq!(answered, [ticket], "once");
+            if let (_, Answer::OffsetsDeleted(errors)) = &outcome.answers[0] {
+                assert_eq!(errors, &Ok(vec![vec![ErrorCode::None; 300]]));
+            }
+            assert!(batches.contains(&stage.batches), "{command:?}: {}", stage.batches);
+            assert_eq!(stage.coordinator.groups().count(), 0, "{command:?}");
+        }
+    }
+}
+
+/// Groups that go together do not go in one batch of any size.
+#[test]
+fn many_groups_expire_in_several_batches() {
+    let mut stage = Stage::new();
+    let empty = Arc::new(ClassicMetadata {
+        protocol_type: "consumer".into(),
+        generation: 1,
+        protocol: None,
+        leader: None,
+        state_since: None,
+        members: Vec::new(),
+    });
+    let groups: Vec<GroupRecord> = (0..2_500)
+        .map(|at| GroupRecord::Classic {
+            group_id: format!("g{at}").into(),
+            value: Some(Arc::clone(&empty)),
+        })
+        .collect();
+    stage.inherit(&groups);
+    stage.batches = 0;
+    let (_, outcome) = stage.send(&Command::Expire);
+    assert_eq!((outcome.records.len(), stage.batches), (2_500, 2));
+    assert_eq!(stage.coordinator.groups().count(), 0);
+}
+
+/// A group whose records the log refuses does not keep others from what is due in them.
+#[test]
+fn a_group_that_cannot_be_written_is_passed_over() {
+    let mut stage = Stage::new();
+    for group_id in ["a", "b", "c"] {
+        stage.send(&simple_join(group_id));
+    }
+    stage.refused_group = Some("a".to_owned());
+    // The initial delay is over for all three.
+    stage.now = stage.now.plus(stage.policy.initial_rebalance_delay);
+    let state_of = |stage: &Stage, group_id| stage.coordinator.describe(group_id).unwrap().state;
+    stage.send(&Command::Tick);
+    for group_id in ["a", "b", "c"] {
+        assert_eq!(state_of(&stage, group_id), "CompletingRebalance", "nothing is written yet");
+    }
+    // Nobody syncs in time: all three are to be written as empty.
+    stage.now = stage.now.plus(Duration::from_secs(60));
+    let states = |stage: &Stage| ["a", "b", "c"].map(|group_id| state_of(stage, group_id));
+    for _ in 0..3 {
+        stage.send(&Command::Tick);
+    }
+    assert_eq!(states(&stage), ["CompletingRebalance", "Empty", "Empty"]);
+    stage.send(&Command::Tick);
+    assert_eq!(states(&stage), ["CompletingRebalance", "Empty", "Empty"], "still refused");
+    stage.refused_group = None;
+    stage.send(&Command::Tick);
+    assert_eq!(states(&stage), ["Empty", "Empty", "Empty"]);
 }
 
 /// As Kafka reads them: blanks around a state are nothing, around a type they are something.

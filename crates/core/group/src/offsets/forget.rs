@@ -5,12 +5,20 @@ use crate::classic::{ClassicGroup, State};
 use crate::command::{Answer, CommittedOffset, Decision, Ticket};
 use crate::context::DecideContext;
 use crate::coordinator::{Coordinator, Group};
+use crate::record::GroupRecord;
 use jocko_types::{ErrorCode, PartitionIndex, Timestamp, TopicId};
 use std::sync::Arc;
 
-/// How many records one decision holds where a command may ask for any number: the batch has to
-/// fit into the log. The rest follows, see [`Decision::again`].
+/// How many records one decision holds where a command may ask for any number. The rest follows,
+/// see [`Decision::again`].
 const RECORDS_PER_DECISION_MAX: usize = 2_000;
+/// How many bytes it holds, however much the log takes at a time.
+const BYTES_PER_DECISION_MAX: usize = 256 << 10;
+/// What a batch takes besides its records.
+const BATCH_OVERHEAD_BYTES: usize = 61;
+/// What a record takes besides key and value, at most: its length and those of its parts, where it
+/// is in the batch, its attributes, no headers.
+const RECORD_OVERHEAD_BYTES_MAX: usize = 32;
 
 /// By what a group's offsets age.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +29,20 @@ enum Age {
     SinceCommit,
 }
 
+/// How much of what a group has committed goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expired {
+    All,
+    NotAll,
+    /// More than the batch has room for.
+    NoRoom,
+}
+
 impl Coordinator {
-    /// OffsetDelete. A request names what it deletes, so its own size bounds the batch.
+    /// OffsetDelete. What earlier batches of the same command have deleted is still no error.
     pub(crate) fn decide_delete_offsets(
         &self,
+        cx: &DecideContext<'_>,
         ticket: Ticket,
         group_id: &str,
         topics: &[(String, Vec<PartitionIndex>)],
@@ -40,13 +58,16 @@ impl Coordinator {
                 ErrorCode::NonEmptyGroup
             }
             Some((group_id, group)) => {
-                let errors = topics
+                let errors: Vec<_> = topics
                     .iter()
                     .map(|(topic, partitions)| {
-                        self.delete_of_topic((group_id, group), topic, partitions, decision)
+                        self.delete_of_topic(cx, (group_id, group), topic, partitions, decision)
                     })
                     .collect();
-                return decision.answers.push((ticket, Answer::OffsetsDeleted(Ok(errors))));
+                if !decision.again {
+                    decision.answers.push((ticket, Answer::OffsetsDeleted(Ok(errors))));
+                }
+                return;
             }
         };
         decision.answers.push((ticket, Answer::OffsetsDeleted(Err(refusal))));
@@ -54,6 +75,7 @@ impl Coordinator {
 
     fn delete_of_topic(
         &self,
+        cx: &DecideContext<'_>,
         (group_id, group): (&Arc<str>, &Group),
         topic: &str,
         partitions: &[PartitionIndex],
@@ -65,7 +87,11 @@ impl Coordinator {
         let committed = self.offsets.of_group(group_id).and_then(|t| t.get_key_value(topic));
         if let Some((topic, committed)) = committed {
             let known = partitions.iter().filter(|partition| committed.contains_key(partition));
-            decision.records.extend(known.map(|partition| tombstone(group_id, topic, *partition)));
+            for partition in known {
+                if !decision.bury(cx, [tombstone(group_id, topic, *partition)]) {
+                    break;
+                }
+            }
         }
         vec![ErrorCode::None; partitions.len()]
     }
@@ -73,6 +99,7 @@ impl Coordinator {
     /// DeleteGroups, of one group.
     pub(crate) fn decide_delete_group(
         &self,
+        cx: &DecideContext<'_>,
         ticket: Ticket,
         group_id: &str,
         decision: &mut Decision,
@@ -84,12 +111,13 @@ impl Coordinator {
                 let topics = self.offsets.of_group(group_id);
                 let offsets = topics.into_iter().flat_map(all);
                 for (topic, partition, _) in offsets {
-                    if is_full(decision) {
+                    if !decision.bury(cx, [tombstone(group_id, topic, partition)]) {
                         return;
                     }
-                    decision.records.push(tombstone(group_id, topic, partition));
                 }
-                decision.records.extend(group.tombstones(group_id));
+                if !decision.bury(cx, group.tombstones(group_id)) {
+                    return;
+                }
                 ErrorCode::None
             }
         };
@@ -110,10 +138,9 @@ impl Coordinator {
                     if offset.topic_id.is_zero() || Some(offset.topic_id) == now {
                         continue;
                     }
-                    if is_full(decision) {
+                    if !decision.bury(cx, [tombstone(group_id, topic, *partition)]) {
                         return;
                     }
-                    decision.records.push(tombstone(group_id, topic, *partition));
                 }
             }
         }
@@ -122,6 +149,7 @@ impl Coordinator {
 
     pub(crate) fn decide_forget_topics(
         &self,
+        cx: &DecideContext<'_>,
         ticket: Ticket,
         topics: &[(String, TopicId)],
         decision: &mut Decision,
@@ -132,11 +160,9 @@ impl Coordinator {
                 let found = offsets.get_key_value(topic.as_str());
                 let Some((topic, partitions)) = found else { continue };
                 for (partition, offset) in partitions {
-                    if is_full(decision) {
+                    let is_gone = offset.topic_id.is_zero() || offset.topic_id == *id;
+                    if is_gone && !decision.bury(cx, [tombstone(group_id, topic, *partition)]) {
                         return;
-                    }
-                    if offset.topic_id.is_zero() || offset.topic_id == *id {
-                        decision.records.push(tombstone(group_id, topic, *partition));
                     }
                 }
             }
@@ -151,51 +177,76 @@ impl Coordinator {
         decision: &mut Decision,
     ) {
         for (group_id, group) in &self.groups {
-            if self.expire_offsets(cx, group_id, group, decision) && is_unused(group) {
-                decision.records.extend(group.tombstones(group_id));
-            }
-            if decision.again {
+            let is_done = match self.expire_offsets(cx, group_id, group, decision) {
+                Expired::All if is_unused(group) => decision.bury(cx, group.tombstones(group_id)),
+                Expired::All | Expired::NotAll => true,
+                Expired::NoRoom => false,
+            };
+            if !is_done {
                 return;
             }
         }
         decision.answers.push((ticket, Answer::Done));
     }
 
-    /// Buries the expired offsets of a group. Says whether that was all it had.
+    /// Buries the expired offsets of a group.
     fn expire_offsets(
         &self,
         cx: &DecideContext<'_>,
         group_id: &Arc<str>,
         group: &Group,
         decision: &mut Decision,
-    ) -> bool {
-        let Some(topics) = self.offsets.of_group(group_id) else { return true };
-        let Some(age) = age(group) else { return false };
-        let mut all_expired = true;
+    ) -> Expired {
+        let Some(topics) = self.offsets.of_group(group_id) else { return Expired::All };
+        let Some(age) = age(group) else { return Expired::NotAll };
+        let mut expired = Expired::All;
         for (topic, partitions) in topics {
             if is_subscribed(group, topic) {
-                all_expired = false;
+                expired = Expired::NotAll;
                 continue;
             }
             for (partition, offset) in partitions {
-                if is_expired(cx, age, offset) {
-                    if is_full(decision) {
-                        return false;
-                    }
-                    decision.records.push(tombstone(group_id, topic, *partition));
-                } else {
-                    all_expired = false;
+                if !is_expired(cx, age, offset) {
+                    expired = Expired::NotAll;
+                } else if !decision.bury(cx, [tombstone(group_id, topic, *partition)]) {
+                    return Expired::NoRoom;
                 }
             }
         }
-        all_expired
+        expired
     }
 }
 
-/// Whether the decision holds as much as one batch should; then it is to be asked for again.
-fn is_full(decision: &mut Decision) -> bool {
-    decision.again |= decision.records.len() >= RECORDS_PER_DECISION_MAX;
-    decision.again
+impl Decision {
+    /// Adds tombstones that belong together, if there is room in the batch for them; an empty one
+    /// has room for any. If there is none, the command is to be decided again: says whether there
+    /// was.
+    fn bury(
+        &mut self,
+        cx: &DecideContext<'_>,
+        tombstones: impl IntoIterator<Item = GroupRecord>,
+    ) -> bool {
+        let before = self.records.len();
+        self.records.extend(tombstones);
+        let added: usize = self.records.iter().skip(before).map(size_bytes).sum();
+        let bytes_max = cx.batch_bytes_max.min(BYTES_PER_DECISION_MAX);
+        let bytes = self.bytes.max(BATCH_OVERHEAD_BYTES).saturating_add(added);
+        let is_too_much = self.records.len() > RECORDS_PER_DECISION_MAX || bytes > bytes_max;
+        if before > 0 && is_too_much {
+            self.records.truncate(before);
+            self.again = true;
+        } else {
+            self.bytes = bytes;
+        }
+        !self.again
+    }
+}
+
+/// What a tombstone takes in the log, at most.
+fn size_bytes(tombstone: &GroupRecord) -> usize {
+    // What cannot be encoded is refused before it is appended.
+    let key_bytes = tombstone.encode().map_or(0, |(key, _)| key.len());
+    key_bytes.saturating_add(RECORD_OVERHEAD_BYTES_MAX)
 }
 
 fn is_subscribed(group: &Group, topic: &str) -> bool {

@@ -161,7 +161,7 @@ impl Shard {
         if !matches!(state.phase, Phase::Loading) {
             return;
         }
-        with_context(context, |cx| coordinator.loaded(cx));
+        self.with_context(context, |cx| coordinator.loaded(cx));
         if records > 0 || state.failures > 0 {
             tracing::info!(
                 partition = self.index,
@@ -278,7 +278,7 @@ impl Shard {
     ) -> Result<Reading<T>, ErrorCode> {
         let mut state = self.lock();
         let coordinator = state.phase.coordinator()?;
-        let found = with_context(context, |cx| read(coordinator, cx));
+        let found = self.with_context(context, |cx| read(coordinator, cx));
         let behind = self.still_behind(&mut state);
         drop(state);
         let wait = behind.map(|appended| {
@@ -323,9 +323,18 @@ impl Shard {
         loop {
             let mut behind = self.still_behind(state);
             let coordinator = state.phase.coordinator()?;
-            let decision = with_context(context, |cx| coordinator.decide(cx, ticket, command));
+            let decision = self.with_context(context, |cx| coordinator.decide(cx, ticket, command));
             let again = decision.again;
-            if let Some(appended) = self.append(context, &decision, &mut effects)? {
+            let appended = match self.append(context, &decision, &mut effects) {
+                Ok(appended) => appended,
+                Err(error) => {
+                    coordinator.pass_over(decision);
+                    // Of batches before this one, and of a disk that had no room for it.
+                    context.carry_out(&self.partition, effects);
+                    return Err(error);
+                }
+            };
+            if let Some(appended) = appended {
                 behind = (!appended.is_committed).then_some(appended);
                 state.commits.count(command);
             }
@@ -367,12 +376,17 @@ impl Shard {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         let now = context.clock.wall();
-        let rules = AppendRules {
+        let mut rules = AppendRules {
             origin: Origin::Coordinator,
             now,
             zstd_allowed: true,
             ..self.partition.governed().rules
         };
+        if decision.records.iter().all(GroupRecord::is_tombstone) {
+            // However little the log takes at a time, what is gone must not stay for ever. The
+            // coordinator sees to it that there is not too much of it.
+            rules.max_message_bytes = usize::MAX;
+        }
         let bytes = batch(&decision.records, now).ok_or(ErrorCode::UnknownServerError)?;
         let batch = jocko_records::prepare(&bytes, &rules).map_err(|error| {
             tracing::error!(partition = self.index, %error, "group records cannot be written");
@@ -381,6 +395,21 @@ impl Shard {
         let (outcome, done) = self.partition.append(&batch, Acks::All, now, None);
         *effects = std::mem::take(effects).and(done);
         outcome.map(Some).map_err(|refused| append_refused(refused.code))
+    }
+
+    /// Runs `work` with what a decision may depend on.
+    fn with_context<T>(&self, context: &Context, work: impl FnOnce(&DecideContext<'_>) -> T) -> T {
+        let published = context.published.load();
+        let topics = view::Topics::new(&published);
+        let policy = context.groups.policies.now(context, &published);
+        work(&DecideContext {
+            now: context.clock.now(),
+            wall: context.clock.wall(),
+            seed: fastrand::u64(..),
+            policy: &policy,
+            topics: &topics,
+            batch_bytes_max: self.partition.governed().rules.max_message_bytes,
+        })
     }
 
     /// The last append if it is not committed yet.
@@ -511,20 +540,6 @@ fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>
         builder.push(now, Some(&key), value.as_deref(), &[]).ok()?;
     }
     builder.build().ok()
-}
-
-/// Runs `work` with what a decision may depend on.
-fn with_context<T>(context: &Arc<Context>, work: impl FnOnce(&DecideContext<'_>) -> T) -> T {
-    let published = context.published.load();
-    let topics = view::Topics::new(&published);
-    let policy = context.groups.policies.now(context, &published);
-    work(&DecideContext {
-        now: context.clock.now(),
-        wall: context.clock.wall(),
-        seed: fastrand::u64(..),
-        policy: &policy,
-        topics: &topics,
-    })
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ fn context<'a>(policy: &'a Policy, cluster: &'a Cluster) -> DecideContext<'a> {
         seed: 0,
         policy,
         topics: cluster,
+        batch_bytes_max: usize::MAX,
     }
 }
 

@@ -116,6 +116,7 @@ impl Stage {
             seed: self.tickets,
             policy,
             topics: cluster,
+            batch_bytes_max: usize::MAX,
         }
     }
 
@@ -126,6 +127,7 @@ impl Stage {
         let decision = self.coordinator.decide(&cx, self.tickets, command);
         let records = decision.records.clone();
         if self.refuses && !records.is_empty() {
+            self.coordinator.pass_over(decision);
             return (self.tickets, None);
         }
         self.log.extend(records.iter().cloned());
@@ -191,6 +193,7 @@ impl Stage {
             seed: 0,
             policy: &self.policy,
             topics: &self.cluster,
+            batch_bytes_max: usize::MAX,
         };
         self.coordinator.loaded(&cx);
         self.coordinator.check_invariants();

@@ -65,6 +65,12 @@ pub(super) struct Stage {
     pub(super) now: Now,
     /// Every record that was appended, in bytes.
     pub(super) log: Vec<Entry>,
+    /// The largest batch that the log takes, of which tombstones alone may be larger by one record.
+    pub(super) batch_bytes_max: usize,
+    /// How many batches were appended.
+    pub(super) batches: usize,
+    /// Records of this group are refused.
+    pub(super) refused_group: Option<String>,
     /// Whether appends are refused.
     pub(super) refuses: bool,
     next_ticket: Ticket,
@@ -92,6 +98,9 @@ impl Stage {
             topics: Made::default(),
             now: Now::default(),
             log: Vec::new(),
+            batch_bytes_max: usize::MAX,
+            batches: 0,
+            refused_group: None,
             refuses: false,
             next_ticket: 1,
             seed: 0,
@@ -101,7 +110,14 @@ impl Stage {
     fn context<'a>(&'a self, policy: &'a Policy) -> DecideContext<'a> {
         let millis = i64::try_from(self.now.since_start().as_millis()).expect("a short play");
         let wall = Timestamp::from_millis(millis);
-        DecideContext { now: self.now, wall, seed: self.seed, policy, topics: &self.topics }
+        DecideContext {
+            now: self.now,
+            wall,
+            seed: self.seed,
+            policy,
+            topics: &self.topics,
+            batch_bytes_max: self.batch_bytes_max,
+        }
     }
 
     /// Sends a command. A refused append answers it, and changes nothing else.
@@ -112,7 +128,8 @@ impl Stage {
         loop {
             self.seed += 1;
             let decision = self.coordinator.decide(&self.context(&self.policy), ticket, command);
-            if self.refuses && !decision.records.is_empty() {
+            if self.takes_not(&decision.records) {
+                self.coordinator.pass_over(decision);
                 let error = crate::append_refused(jocko_types::ErrorCode::NotEnoughReplicas);
                 outcome.answers.push((ticket, command.refusal(error)));
                 return (ticket, outcome);
@@ -128,7 +145,28 @@ impl Stage {
         }
     }
 
+    fn takes_not(&self, records: &[GroupRecord]) -> bool {
+        let is_of_refused = |record: &GroupRecord| {
+            self.refused_group.as_deref().is_some_and(|group| group == record.group_id())
+        };
+        let is_refused = self.refuses && !records.is_empty();
+        is_refused || records.iter().any(is_of_refused)
+    }
+
+    /// Records of an earlier coordinator.
+    pub(super) fn inherit(&mut self, records: &[GroupRecord]) {
+        self.append(records);
+        records.iter().for_each(|record| self.coordinator.apply(record));
+    }
+
     fn append(&mut self, records: &[GroupRecord]) {
+        self.batches += usize::from(!records.is_empty());
+        if records.len() > 1 && records.iter().all(GroupRecord::is_tombstone) {
+            assert!(records.len() <= 2_000);
+            let bytes = |record: &GroupRecord| record.encode().expect("short enough").0.len();
+            let sum: usize = records.iter().map(bytes).sum();
+            assert!(sum <= self.batch_bytes_max, "{sum} bytes in {} records", records.len());
+        }
         for record in records {
             let (key, value) = record.encode().expect("short enough");
             let decoded = GroupRecord::decode(&key, value.as_deref()).expect("our own bytes");
