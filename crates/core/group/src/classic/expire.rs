@@ -8,6 +8,9 @@ use crate::context::DecideContext;
 use jocko_types::Now;
 use std::sync::Arc;
 
+/// How often one look does what has become due.
+const TURNS_MAX: usize = 4;
+
 /// Something that is due.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
@@ -32,18 +35,25 @@ pub(crate) fn expire(
         return;
     }
     let mut step = Step::new(cx, Arc::clone(group_id), group.live.clone());
-    // Every turn ends a deadline that has passed; new ones lie ahead, save where timeouts are
-    // zero: what those begin is left to the next look.
-    let turns_max = step.live.members.len() + step.live.pending.len() + 2;
-    for _ in 0..turns_max {
-        let Some(due) = step.live.first_due(cx.now) else { break };
-        step.expire(due);
+    // Every turn ends the deadlines that have passed; new ones lie ahead, save where timeouts are
+    // zero: what those begin is left to the next look after a few turns.
+    for _ in 0..TURNS_MAX {
+        let due = step.live.all_due(cx.now);
+        if due.is_empty() {
+            break;
+        }
+        for (at, due) in due {
+            // What came before may have ended this, or put it off.
+            if step.live.is_due(at, &due) {
+                step.expire(due);
+            }
+        }
     }
     step.finish(decision);
 }
 
 impl Live {
-    fn first_due(&self, now: Now) -> Option<Due> {
+    fn all_due(&self, now: Now) -> Vec<(Now, Due)> {
         let sessions = self.members.iter().filter_map(|(member_id, member)| {
             member.session.map(|at| (at, Due::Session(Arc::clone(member_id))))
         });
@@ -52,7 +62,20 @@ impl Live {
         let join = self.join_deadline.map(|deadline| (deadline.at, Due::Join));
         let sync = self.sync_deadline.map(|at| (at, Due::Sync));
         let all = sessions.chain(pending).chain(join).chain(sync);
-        all.filter(|(at, _)| *at <= now).min().map(|(_, due)| due)
+        let mut all: Vec<_> = all.filter(|(at, _)| *at <= now).collect();
+        all.sort();
+        all
+    }
+
+    /// Whether this is still due at that time.
+    fn is_due(&self, at: Now, due: &Due) -> bool {
+        let deadline = match due {
+            Due::Session(member_id) => self.members.get(member_id).and_then(|m| m.session),
+            Due::Pending(member_id) => self.pending.get(member_id).copied(),
+            Due::Join => self.join_deadline.map(|deadline| deadline.at),
+            Due::Sync => self.sync_deadline,
+        };
+        deadline == Some(at)
     }
 }
 

@@ -13,6 +13,10 @@ use std::time::Duration;
 /// left a member behind that nobody speaks for; this ends it.
 const NEW_MEMBER_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// How many ids are given out to clients that have not come back with them. Kafka gives any number;
+/// but who only asks for ids must not fill the memory.
+const PENDING_MAX: usize = 10_000;
+
 /// A request to join a group that is a classic group or is to become one.
 pub(crate) fn join(
     cx: &DecideContext<'_>,
@@ -107,6 +111,9 @@ impl Step<'_> {
         let member_id = self.live.new_member_id(join, self.cx.seed);
         let Some(instance_id) = &join.instance_id else {
             if join.member_id_required {
+                if self.live.pending.len() >= PENDING_MAX {
+                    return self.refuse_join(ticket, "", ErrorCode::GroupMaxSizeReached);
+                }
                 // It comes back with this id; until then it is nobody. So a client that never
                 // gets an answer leaves no members behind (KIP-394).
                 let deadline = self.cx.now.plus(join.session_timeout);

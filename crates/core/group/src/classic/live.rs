@@ -4,6 +4,7 @@ use super::protocols;
 use crate::command::{Answer, CommitOffsets, Heartbeat, Join, Joined, Opaque, Synced, Ticket};
 use crate::context::DecideContext;
 use crate::record::{ClassicMemberRecord, ClassicMetadata};
+use imbl::OrdMap;
 use jocko_types::{ErrorCode, Now, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +52,9 @@ pub(crate) struct Live {
     pub(super) static_members: BTreeMap<Arc<str>, Arc<str>>,
     /// Members that were sent away to come back with the id they were given (KIP-394), and how
     /// long that id holds.
-    pub(super) pending: BTreeMap<Arc<str>, Now>,
+    ///
+    /// Anybody may ask for ids, so that there may be many: copies of the group share them.
+    pub(super) pending: OrdMap<Arc<str>, Now>,
     /// Members that joined this generation and have not synced yet.
     pub(super) pending_sync: BTreeSet<Arc<str>>,
     pub(super) join_deadline: Option<JoinDeadline>,

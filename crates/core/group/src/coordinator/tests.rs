@@ -6,8 +6,10 @@ mod play;
 mod stage;
 
 use crate::command::{Answer, Command, CommitOffsets, Join, OffsetToCommit, Opaque};
+use crate::context::DecideContext;
+use crate::coordinator::Coordinator;
 use crate::record::{ClassicMetadata, GroupRecord};
-use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use jocko_types::{ErrorCode, LeaderEpoch, Now, Offset, PartitionIndex, TopicId};
 use stage::Stage;
 use std::sync::Arc;
 use std::time::Duration;
@@ -177,6 +179,36 @@ fn a_group_that_cannot_be_written_is_passed_over() {
     stage.refused_group = None;
     stage.send(&Command::Tick);
     assert_eq!(states(&stage), ["Empty", "Empty", "Empty"]);
+}
+
+/// Whoever asks for ids and never comes back with them is turned away in the end, until the first
+/// of them are no longer good.
+#[test]
+fn ids_are_not_given_out_without_end() {
+    let mut coordinator = Coordinator::new();
+    let stage = Stage::new();
+    let Command::Join(join) = simple_join("g") else { unreachable!("it is one") };
+    let join = Command::Join(Join { member_id_required: true, ..join });
+    let ask = |coordinator: &mut Coordinator, ticket: u64, now: Now| {
+        let cx = DecideContext { now, seed: ticket, ..stage.context(&stage.policy) };
+        let decision = coordinator.decide(&cx, ticket, &join);
+        match coordinator.accept(decision).pop() {
+            Some((_, Answer::Joined(joined))) => joined.error,
+            other => panic!("{other:?}"),
+        }
+    };
+    for ticket in 0..10_000 {
+        assert_eq!(ask(&mut coordinator, ticket, Now::default()), ErrorCode::MemberIdRequired);
+    }
+    let refused = ask(&mut coordinator, 10_000, Now::default());
+    assert_eq!(refused, ErrorCode::GroupMaxSizeReached);
+    let later = Now::default().plus(Duration::from_secs(11));
+    while coordinator.next_deadline().is_some_and(|at| at <= later) {
+        let cx = DecideContext { now: later, ..stage.context(&stage.policy) };
+        let decision = coordinator.decide(&cx, 0, &Command::Tick);
+        coordinator.accept(decision);
+    }
+    assert_eq!(ask(&mut coordinator, 10_001, later), ErrorCode::MemberIdRequired);
 }
 
 /// As Kafka reads them: blanks around a state are nothing, around a type they are something.

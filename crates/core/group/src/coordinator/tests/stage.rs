@@ -107,7 +107,7 @@ impl Stage {
         }
     }
 
-    fn context<'a>(&'a self, policy: &'a Policy) -> DecideContext<'a> {
+    pub(super) fn context<'a>(&'a self, policy: &'a Policy) -> DecideContext<'a> {
         let millis = i64::try_from(self.now.since_start().as_millis()).expect("a short play");
         let wall = Timestamp::from_millis(millis);
         DecideContext {
