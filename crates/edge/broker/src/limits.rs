@@ -21,6 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub(crate) mod applies;
 mod rooms;
 
 use rooms::{Held, Left, Rooms};

@@ -29,13 +29,21 @@ pub enum LimitSource {
     BrokerPercent,
 }
 
-impl fmt::Display for LimitSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl LimitSource {
+    /// The setting that makes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Self::TopicBytes => "jocko.retention.topic.bytes",
             Self::TopicPercent => "jocko.retention.percent",
             Self::BrokerPercent => "storage.retention_percent",
-        })
+        }
+    }
+}
+
+impl fmt::Display for LimitSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

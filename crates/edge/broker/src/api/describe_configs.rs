@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::governing::layers;
+use crate::limits::applies;
 use crate::session::{Exchange, Session};
 use jocko_config::ReplicationFactor;
 use jocko_config::kafka::{
@@ -86,7 +87,11 @@ fn describe(
                 code: ErrorCode::UnknownTopicOrPartition,
                 message: String::new(),
             })?;
-            Ok(describe_topic(image.topic_configs(&topic.name), &layers, wanted))
+            let mut rows = describe_topic(image.topic_configs(&topic.name), &layers, wanted);
+            if wanted.is_some_and(|names| names.contains(&applies::NAME)) {
+                rows.push(applies::row(context, topic));
+            }
+            Ok(rows)
         }
         BROKER if name.is_empty() => {
             let defaults = image.configs(&ConfigResource::Cluster);

@@ -1,5 +1,6 @@
 //! `jocko topic create|list|describe|delete|alter|add-partitions|trim`.
 
+mod applies;
 mod changing;
 
 use crate::command::{choice, client, confirm, pairs, retention};
@@ -7,7 +8,7 @@ use crate::failure::{Failure, Result};
 use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
 use jocko_client::{Client, ClientError, NewTopic, Position, Resource};
-use jocko_protocol::rpc::metadata_response::MetadataResponseTopic;
+use jocko_protocol::rpc::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use jocko_types::ErrorCode;
 use serde_json::{Value, json};
 use std::time::Instant;
@@ -137,23 +138,10 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
         ends.push((start.get(), end.get()));
     }
     let configs = overrides(&mut client, name).await?;
+    let applies = applies::ask(&mut client, name).await?;
     if wants_json(matches) {
-        let partitions: Vec<Value> = topic
-            .partitions
-            .iter()
-            .zip(&ends)
-            .map(|(partition, (start, end))| {
-                json!({
-                    "partition": partition.partition_index,
-                    "leader": partition.leader_id,
-                    "leaderEpoch": partition.leader_epoch,
-                    "replicas": partition.replica_nodes,
-                    "isr": partition.isr_nodes,
-                    "start": start,
-                    "end": end,
-                })
-            })
-            .collect();
+        let places = topic.partitions.iter().zip(&ends);
+        let partitions: Vec<Value> = places.map(|(it, ends)| partition_json(it, *ends)).collect();
         let mut described = summary(&topic);
         described["partitions"] = partitions.into();
         described["configs"] = configs
@@ -161,6 +149,7 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
             .map(|(name, value)| (name, Value::from(value)))
             .collect::<serde_json::Map<_, _>>()
             .into();
+        described["retention"] = applies.map_or(Value::Null, |applies| applies.json());
         return json(&described);
     }
     say(format_args!(
@@ -171,6 +160,9 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
     ))?;
     for (name, value) in configs {
         say(format_args!("  {name} = {value}"))?;
+    }
+    if let Some(words) = applies.and_then(|applies| applies.words()) {
+        say(format_args!("  {words}"))?;
     }
     let rows: Vec<Vec<String>> = topic
         .partitions
@@ -189,6 +181,18 @@ async fn describe(matches: &ArgMatches) -> Result<()> {
         })
         .collect();
     table(&[">PARTITION", ">LEADER", "REPLICAS", "ISR", ">START", ">END", ">RECORDS"], &rows)
+}
+
+fn partition_json(partition: &MetadataResponsePartition, (start, end): (i64, i64)) -> Value {
+    json!({
+        "partition": partition.partition_index,
+        "leader": partition.leader_id,
+        "leaderEpoch": partition.leader_epoch,
+        "replicas": partition.replica_nodes,
+        "isr": partition.isr_nodes,
+        "start": start,
+        "end": end,
+    })
 }
 
 fn list_of(ids: &[i32]) -> String {

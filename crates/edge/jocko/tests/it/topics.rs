@@ -1,6 +1,7 @@
 //! Creating, listing, describing and deleting topics.
 
-use crate::harness::{Broker, numbers};
+use crate::harness::{Broker, DEADLINE, numbers};
+use jocko_testkit::wait_until;
 
 #[test]
 fn topics_live_and_die() {
@@ -100,4 +101,33 @@ fn a_hundred_partitions_take_and_keep_records() {
     let broker = broker.stop_and_start(&[]);
     check(&broker);
     broker.produce(&["wide", "-p", "99"], &numbers(0..10));
+}
+
+#[test]
+fn the_limit_that_makes_records_go_is_told() {
+    let broker = Broker::start();
+    broker.ok(&["topic", "create", "t", "-p", "1"]);
+    let retention = || broker.json(&["topic", "describe", "t"])["retention"].clone();
+    assert_eq!(retention(), serde_json::json!({ "limit": "none", "ageMs": 604_800_000 }));
+    assert!(!broker.ok(&["topic", "describe", "t"]).contains("nearest limit"));
+    broker.ok(&["topic", "alter", "t", "--set", "jocko.retention.topic.bytes=1048576"]);
+    let line = format!("{}\n", "x".repeat(50_000));
+    broker.produce(&["t"], &line.repeat(10));
+    let told = retention();
+    assert_eq!(told["limit"], "jocko.retention.topic.bytes");
+    assert_eq!((&told["limitBytes"], &told["cuts"]), (&1_048_576.into(), &false.into()));
+    assert!(told["heldBytes"].as_i64() > Some(500_000), "{told}");
+    for _ in 0..4 {
+        broker.produce(&["t"], &line.repeat(10));
+    }
+    // It was filled more than twice over.
+    wait_until(DEADLINE, || {
+        let partition = &broker.json(&["topic", "describe", "t"])["partitions"][0];
+        Ok(partition["start"].as_i64() > Some(0))
+    })
+    .unwrap();
+    let shown = broker.ok(&["topic", "describe", "t"]);
+    assert!(shown.contains("nearest limit jocko.retention.topic.bytes: "), "{shown}");
+    let all = broker.json(&["config", "show", "--topic", "t", "--all"]);
+    assert!(all.get("jocko.retention.applies").is_none(), "only who asks by name is told");
 }
