@@ -29,7 +29,8 @@ pub struct Expired {
 }
 
 /// What this log may hold of a limit that it shares with others. Unlike `retention.bytes` it is
-/// never exceeded by a segment: it is divided anew as others grow.
+/// never exceeded by a segment, unless that is one batch and the newest: it is divided anew as others
+/// grow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share {
     /// Bytes kept at most, if anything may be deleted.
@@ -200,13 +201,16 @@ impl Log {
             let Some(next) = self.segments.get(place + 1).map(|segment| segment.base) else {
                 break;
             };
+            let is_over_share = self.share.bytes_max.is_some_and(|max| bytes > max);
             let Some((segment, at)) = self.segment(place) else { break };
             let reached = segment.reached(at)?;
             let size = segment.size;
+            // What was just acknowledged does not vanish for the sake of a limit.
+            let is_for_share = is_over_share && !(bytes == size && segment.is_one_batch(at)?);
             self.touch(place);
             let too_old = reached.is_some_and(|reached| self.is_expired(reached.timestamp, now));
-            let too_much = self.config.retention_bytes.is_some_and(|max| bytes - size >= max)
-                || self.share.bytes_max.is_some_and(|max| bytes > max);
+            let too_much =
+                self.config.retention_bytes.is_some_and(|max| bytes - size >= max) || is_for_share;
             if next > upper || !(too_old || too_much) {
                 break;
             }

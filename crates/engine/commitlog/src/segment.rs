@@ -370,6 +370,16 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether one batch is all it holds.
+    pub(crate) fn is_one_batch(&mut self, at: At<'_>) -> Result<bool> {
+        if self.size == 0 {
+            return Ok(false);
+        }
+        let file = self.file(at)?;
+        let first = Walk::new(file, 0, self.size, Patience::Wait).next();
+        Ok(first.map_err(Miss::into_fault)?.is_some_and(|met| met.end() == self.size))
+    }
+
     /// A walk from a batch that ends before `offset`, as close as the index knows one, and that
     /// batch; from the start if there is none.
     ///

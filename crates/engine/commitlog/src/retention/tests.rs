@@ -137,3 +137,25 @@ fn three_producer_snapshots_are_kept() {
         .filter(|(path, _)| path.extension().is_some_and(|extension| extension == "snapshot"));
     assert_eq!(snapshots.count(), 3);
 }
+
+#[test]
+fn a_share_spares_the_newest_batch_alone() {
+    let config = LogConfig { retention_age: None, ..config() };
+    let (_mem, _disk, mut log) = fresh(&config);
+    let share = |bytes_max| crate::retention::Share { bytes_max, roll_bytes: Some(50) };
+    log.set_share(share(None));
+    // Each is larger than a segment may grow, so each has its own.
+    fill(&mut log, 0..3);
+    log.set_share(share(Some(10)));
+    let starts = [2, 2].map(|start| (expire(&mut log, 3, 3).log_start, offset(start)));
+    assert!(starts.iter().all(|(found, expect)| found == expect), "{starts:?}");
+    assert!(log.live_bytes() > 10);
+    fill(&mut log, 3..4);
+    assert_eq!(expire(&mut log, 4, 4).log_start, offset(3), "a newer one takes its place");
+    // Several batches in a segment from before there was a share are no batch.
+    log.set_share(share(None));
+    log.set_share(crate::retention::Share::default());
+    fill(&mut log, 4..7);
+    log.set_share(share(Some(10)));
+    assert_eq!(expire(&mut log, 7, 7).log_start, offset(7));
+}
