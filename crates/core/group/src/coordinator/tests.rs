@@ -109,18 +109,20 @@ fn tombstones_stay_within_what_the_log_takes() {
         topics: vec![("t".to_owned(), partitions)],
     };
     let forget = Command::ForgetTopics { topics: vec![("t".to_owned(), TopicId::ZERO)] };
-    for command in [delete_group, delete_offsets, forget, Command::Expire] {
-        for (batch_bytes_max, batches) in [(usize::MAX, 1..=1), (2_000, 5..=10), (1, 300..=301)] {
+    let all_deleted = Answer::OffsetsDeleted(Ok(vec![vec![ErrorCode::None; 300]]));
+    for (command, expected) in [
+        (delete_group, Answer::GroupDeleted(ErrorCode::None)),
+        (delete_offsets, all_deleted),
+        (forget, Answer::Done),
+        (Command::Expire, Answer::Done),
+    ] {
+        for (batch_bytes_max, batches) in [(usize::MAX, 1..=1), (2_000, 5..=10), (1, 300..=300)] {
             let mut stage = Stage::new();
             commit_many(&mut stage, 300);
             stage.wait(stage.policy.offsets_retention);
             (stage.batches, stage.batch_bytes_max) = (0, batch_bytes_max);
             let (ticket, outcome) = stage.send(&command);
-            let answered: Vec<_> = outcome.answers.iter().map(|(to, _)| *to).collect();
-            assert_eq!(answered, [ticket], "once");
-            if let (_, Answer::OffsetsDeleted(errors)) = &outcome.answers[0] {
-                assert_eq!(errors, &Ok(vec![vec![ErrorCode::None; 300]]));
-            }
+            assert_eq!(outcome.answers, [(ticket, expected.clone())], "once");
             assert!(batches.contains(&stage.batches), "{command:?}: {}", stage.batches);
             assert_eq!(stage.coordinator.groups().count(), 0, "{command:?}");
         }

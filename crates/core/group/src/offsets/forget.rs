@@ -109,13 +109,18 @@ impl Coordinator {
             Some((_, group)) if !group.is_empty() => ErrorCode::NonEmptyGroup,
             Some((group_id, group)) => {
                 let topics = self.offsets.of_group(group_id);
-                let offsets = topics.into_iter().flat_map(all);
-                for (topic, partition, _) in offsets {
-                    if !decision.bury(cx, [tombstone(group_id, topic, partition)]) {
+                let mut offsets = topics.into_iter().flat_map(all).peekable();
+                let mut last = None;
+                while let Some((topic, partition, _)) = offsets.next() {
+                    let tombstone = tombstone(group_id, topic, partition);
+                    if offsets.peek().is_none() {
+                        last = Some(tombstone);
+                    } else if !decision.bury(cx, [tombstone]) {
                         return;
                     }
                 }
-                if !decision.bury(cx, group.tombstones(group_id)) {
+                // A group may end with its last offset, and would not be found again after that.
+                if !decision.bury(cx, last.into_iter().chain(group.tombstones(group_id))) {
                     return;
                 }
                 ErrorCode::None
