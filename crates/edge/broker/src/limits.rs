@@ -28,8 +28,9 @@ use rooms::{Held, Left, Rooms};
 
 /// How often appended bytes are counted where there is a limit.
 const COUNT_EVERY: Duration = Duration::from_millis(50);
-/// How often it is asked whether there is one.
-const IDLE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked whether there is one, which is soon answered while nothing has changed.
+/// What is written between a limit and the next look is in one segment, and so goes as one.
+const IDLE_EVERY: Duration = Duration::from_millis(100);
 /// Counts after which the limits are divided anew even if nothing much was appended: topics come
 /// and go, and disks are resized.
 const LOOK_EVERY: u32 = 20;
@@ -118,10 +119,12 @@ impl Looks {
         }
         let Some(limits) = &self.limits else { return IDLE_EVERY };
         if !limits.are_there() {
-            for partition in limits.published.partitions.values() {
-                partition.set_share(None);
+            if is_new {
+                for partition in limits.published.partitions.values() {
+                    partition.set_share(None);
+                }
+                self.context.limits.rooms.set(None);
             }
-            self.context.limits.rooms.set(None);
             return IDLE_EVERY;
         }
         self.counts += 1;
