@@ -44,7 +44,7 @@ impl Applies {
         let (held, limit) = (bytes("held.bytes")?, bytes("limit.bytes")?);
         let name = self.get("limit")?;
         let does = if self.get("cuts") == Some("true") {
-            "the oldest records go now"
+            "it is full, so the oldest records go"
         } else {
             "nothing has to go for it yet"
         };
@@ -75,7 +75,7 @@ mod tests {
             "limit=jocko.retention.topic.bytes,limit.bytes=1048576,held.bytes=900000,cuts=true",
         );
         let words = "nearest limit jocko.retention.topic.bytes: 900,000 of 1,048,576 bytes held, \
-                     the oldest records go now";
+                     it is full, so the oldest records go";
         assert_eq!(cutting.words().as_deref(), Some(words));
         let expect = json!({
             "limit": "jocko.retention.topic.bytes",
