@@ -17,19 +17,23 @@ pub(crate) enum ReplayError {
     Refused(ErrorCode),
     #[error("what is at offset {0} cannot be read, nor what follows it")]
     Stuck(Offset),
+    #[error("what follows offset {0} is not known to be on disk")]
+    Uncommitted(Offset),
     #[error(transparent)]
     Disk(#[from] jocko_disk::DiskFault),
 }
 
 /// The coordinator as the log makes it, and how many records that took. Damaged batches and
 /// records nobody knows are passed over, as Kafka does: they must not keep all other groups away.
-/// But where it is not even known what comes next, there is no coordinator: half of a log would be
-/// taken for all of it.
-pub(crate) fn replay(partition: &Partition) -> Result<(Coordinator, u64), ReplayError> {
-    let mut coordinator = Coordinator::new();
-    let mut records = 0;
+/// But where it is not even known what comes next, or whether it stays, there is no coordinator: half
+/// of a log would be taken for all of it.
+pub(crate) fn replay(
+    partition: &Partition,
+    is_first: bool,
+) -> Result<(Coordinator, u64), ReplayError> {
+    let mut replay = Replay { coordinator: Coordinator::new(), applied: 0, is_first };
     if !partition.has_files() {
-        return Ok((coordinator, records));
+        return Ok((replay.coordinator, replay.applied));
     }
     let mut from = partition.log_start().unwrap_or(Offset::ZERO);
     let mut buffer = Vec::new();
@@ -45,7 +49,13 @@ pub(crate) fn replay(partition: &Partition) -> Result<(Coordinator, u64), Replay
         let slice = match partition.read(&read) {
             ReadOutcome::Found(view) => match view.slice {
                 Some(slice) => slice,
-                None => return Ok((coordinator, records)),
+                None => {
+                    let end = partition.standing().map_or(from, |standing| standing.log_end);
+                    if from < end {
+                        return Err(ReplayError::Uncommitted(from));
+                    }
+                    return Ok((replay.coordinator, replay.applied));
+                }
             },
             ReadOutcome::Cold(cold) => {
                 cold.warm()?;
@@ -56,54 +66,58 @@ pub(crate) fn replay(partition: &Partition) -> Result<(Coordinator, u64), Replay
         buffer.resize(slice.len, 0);
         let read = slice.file.read_at(&mut buffer, slice.position)?;
         buffer.truncate(read);
-        from = advance(&mut coordinator, &buffer, from, &mut records)?;
+        from = replay.advance(&buffer, from)?;
     }
 }
 
-/// Applies the records of some batches; yields the offset after them.
-fn apply_all(
-    coordinator: &mut Coordinator,
-    bytes: &[u8],
-    from: Offset,
-    applied: &mut u64,
-) -> Offset {
-    let mut records = Records::new(bytes, from, DECOMPRESSED_BYTES_MAX);
-    loop {
-        match records.next() {
-            Ok(Some(record)) => {
-                let Some(key) = record.key else { continue };
-                match GroupRecord::decode(key, record.value) {
-                    Ok(Decoded::Known(known)) => {
-                        coordinator.apply(&known);
-                        *applied += 1;
-                    }
-                    Ok(Decoded::Unknown { .. }) => {}
-                    Err(error) => {
-                        let offset = record.offset.get();
-                        tracing::warn!(offset, %error, "a group record cannot be read");
+/// A coordinator that is being made.
+struct Replay {
+    coordinator: Coordinator,
+    /// Records that made it so far.
+    applied: u64,
+    /// Whether what cannot be read is to be told: later attempts find the same.
+    is_first: bool,
+}
+
+impl Replay {
+    /// Applies the records of some batches; yields the offset after them, which is a later one.
+    fn advance(&mut self, bytes: &[u8], from: Offset) -> Result<Offset, ReplayError> {
+        let next = self.apply_all(bytes, from);
+        if next > from { Ok(next) } else { Err(ReplayError::Stuck(from)) }
+    }
+
+    fn apply_all(&mut self, bytes: &[u8], from: Offset) -> Offset {
+        let mut records = Records::new(bytes, from, DECOMPRESSED_BYTES_MAX);
+        loop {
+            match records.next() {
+                Ok(Some(record)) => {
+                    let Some(key) = record.key else { continue };
+                    match GroupRecord::decode(key, record.value) {
+                        Ok(Decoded::Known(known)) => {
+                            self.coordinator.apply(&known);
+                            self.applied += 1;
+                        }
+                        Ok(Decoded::Unknown { .. }) => {}
+                        Err(error) if self.is_first => {
+                            let offset = record.offset.get();
+                            tracing::warn!(offset, %error, "a group record cannot be read");
+                        }
+                        Err(_) => {}
                     }
                 }
+                Ok(None) => return records.next_offset(),
+                Err(error) if self.is_first => {
+                    tracing::warn!(%error, "a batch of group records cannot be read");
+                }
+                Err(_) => {}
             }
-            Ok(None) => return records.next_offset(),
-            Err(error) => tracing::warn!(%error, "a batch of group records cannot be read"),
         }
     }
 }
 
-/// The same; that offset is a later one.
-fn advance(
-    coordinator: &mut Coordinator,
-    bytes: &[u8],
-    from: Offset,
-    applied: &mut u64,
-) -> Result<Offset, ReplayError> {
-    let next = apply_all(coordinator, bytes, from, applied);
-    if next > from { Ok(next) } else { Err(ReplayError::Stuck(from)) }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{ReplayError, advance};
+    use super::{Replay, ReplayError};
     use jocko_group::{Coordinator, GroupRecord};
     use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
     use jocko_types::{Offset, Timestamp};
@@ -138,8 +152,8 @@ mod tests {
             (unframed, 0, None),
             (Vec::new(), 7, None),
         ] {
-            let (mut coordinator, mut applied) = (Coordinator::new(), 0);
-            match (advance(&mut coordinator, &bytes, Offset::new(from), &mut applied), next) {
+            let mut replay = Replay { coordinator: Coordinator::new(), applied: 0, is_first: true };
+            match (replay.advance(&bytes, Offset::new(from)), next) {
                 (Ok(found), Some(next)) => assert_eq!(found.get(), next),
                 (Err(ReplayError::Stuck(at)), None) => assert_eq!(at.get(), from),
                 (found, _) => panic!("{found:?} from {from}"),

@@ -151,7 +151,8 @@ impl Shard {
     /// Reads the log from its start. May take long: for workers, unless there is no log.
     pub(crate) fn load(&self, context: &Arc<Context>) {
         let started = context.clock.now();
-        let loaded = replay::replay(&self.partition);
+        let is_first = self.lock().failures == 0;
+        let loaded = replay::replay(&self.partition, is_first);
         let took = context.clock.now().since(started);
         let (mut coordinator, records) = match loaded {
             Ok(loaded) => loaded,
