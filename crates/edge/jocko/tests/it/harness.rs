@@ -21,9 +21,11 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// What it printed; it must have succeeded and complained of nothing.
+    /// What it printed; it must have succeeded and complained of nothing. That it had to wait for a
+    /// busy machine is no complaint.
     pub(crate) fn ok(self) -> String {
-        assert!(self.code == 0 && self.err.is_empty(), "{self:#?}");
+        let has_complained = self.err.lines().any(|line| !line.starts_with("waiting for "));
+        assert!(self.code == 0 && !has_complained, "{self:#?}");
         self.out
     }
 
