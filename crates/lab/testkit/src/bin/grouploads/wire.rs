@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use jocko_client::Connection;
 use jocko_protocol::error_code;
 use jocko_protocol::rpc::find_coordinator_request::FindCoordinatorRequest;
+use jocko_protocol::rpc::heartbeat_request::HeartbeatRequest;
 use jocko_protocol::rpc::offset_commit_request::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -24,8 +25,19 @@ pub(crate) async fn coordinator(target: &Target, group: &str) -> Result<Connecti
             ..Default::default()
         };
         let answer = connection.call_within(&request, REQUEST_MAX).await?;
-        let error = error_code(answer.get()?.coordinators.first().map_or(-1, |c| c.error_code));
+        let mut error = error_code(answer.get()?.coordinators.first().map_or(-1, |c| c.error_code));
         if error == ErrorCode::None {
+            // It may be named before it has loaded: one that has says that it does not know this.
+            let heartbeat = HeartbeatRequest {
+                group_id: group.to_owned(),
+                generation_id: 1,
+                member_id: "nobody".to_owned(),
+                ..Default::default()
+            };
+            let answer = connection.call_within(&heartbeat, REQUEST_MAX).await?;
+            error = error_code(answer.get()?.error_code);
+        }
+        if error == ErrorCode::UnknownMemberId {
             return Ok(connection);
         }
         ensure!(begun.elapsed() < REQUEST_MAX, "no coordinator: {error}");
