@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 const FUZZ_SECONDS: u64 = 60;
 
 /// `cargo xtask crash [--cycles N] [--seconds S] [--durability fsync|relaxed] [--seed N]
-/// [--disk-full | --fsync-error | --all] [--require-all]`: kills the release broker under load and
-/// holds what it kept against what it promised.
+/// [--disk-full | --fsync-error | --compaction | --retention | --all] [--require-all]`: kills the
+/// release broker under load and holds what it kept against what it promised.
 pub(crate) fn crash(root: &Path, arguments: &[String]) -> Result<()> {
     testkit(root, "crash", arguments)
 }

@@ -253,6 +253,8 @@ fn keep(context: &Context, data_dir: &SharedDataDir, limits: &Limits, disk_bytes
     if trimmed.is_empty() {
         return;
     }
+    // On a full disk the checkpoint needs room before there can be more.
+    context.guard.make_room_for_metadata();
     if let Err(fault) = store_checkpoints(&limits.published, data_dir) {
         tracing::warn!(%fault, "checkpoints were not written; what is over a limit stays");
         return;
