@@ -1,13 +1,17 @@
 //! Integer ids. Each is its own type; each says what its reserved values mean.
 
 use crate::{TopicId, TopicName};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Declares a newtype over an integer with the traits every id needs.
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($int:ty)) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
         pub struct $name($int);
 
         impl $name {
@@ -135,7 +139,7 @@ impl Sequence {
 }
 
 /// A partition named by its topic's name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     /// The topic.
     pub topic: TopicName,
@@ -151,7 +155,7 @@ impl fmt::Display for TopicPartition {
 
 /// A partition named by its topic's id, which a deleted and recreated topic does not share
 /// with its predecessor (KIP-516).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicIdPartition {
     /// The topic.
     pub topic_id: TopicId,

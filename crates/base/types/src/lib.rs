@@ -9,6 +9,7 @@
 #[allow(clippy::too_many_lines, reason = "tables, one line a code")]
 mod error_code;
 mod ids;
+mod serial;
 mod text;
 mod time;
 mod uuid;

@@ -1,11 +1,15 @@
 //! Two clocks, two types: the wall clock names instants for people and records, the monotonic
 //! clock measures how long something took. Deadlines are never decided by the wall clock.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
 /// A wall-clock instant in milliseconds since 1970-01-01 UTC, as records carry it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {

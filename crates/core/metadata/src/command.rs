@@ -7,6 +7,7 @@ use jocko_types::{
     BrokerEpoch, BrokerId, ErrorCode, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
     Uuid,
 };
+use serde::{Deserialize, Serialize};
 
 /// What a decision may depend on beside the image and the command.
 #[derive(Debug, Clone, Copy)]
@@ -19,8 +20,9 @@ pub struct DecideContext<'a> {
     pub settings: &'a LoadedSettings,
 }
 
-/// Something to be decided.
-#[derive(Debug, Clone, PartialEq)]
+/// Something to be decided. Its JSON form travels between brokers of neighbouring releases: unknown
+/// fields are passed over, and a field that is added must have a default (`#[serde(default)]`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Command {
     /// Create topics, each for itself.
     CreateTopics {
@@ -93,7 +95,7 @@ pub enum Command {
 }
 
 /// A topic to create. Numbers are as on the wire: -1 asks for the default.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NewTopic {
     /// Its name, as the client wrote it.
     pub name: String,
@@ -108,7 +110,7 @@ pub struct NewTopic {
 }
 
 /// The brokers of one partition, as a client chose them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaAssignment {
     /// The partition.
     pub partition: PartitionIndex,
@@ -117,7 +119,7 @@ pub struct ReplicaAssignment {
 }
 
 /// A topic as a client names it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TopicRef {
     /// By name; null from version 6 on if by id.
     pub name: Option<String>,
@@ -126,7 +128,7 @@ pub struct TopicRef {
 }
 
 /// More partitions for a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewPartitions {
     /// The topic's name.
     pub name: String,
@@ -137,7 +139,7 @@ pub struct NewPartitions {
 }
 
 /// How a leader is to be chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Election {
     /// The first replica of the list, if it is in sync.
     Preferred,
@@ -146,7 +148,7 @@ pub enum Election {
 }
 
 /// A level a feature shall have.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureUpdate {
     /// The feature's name.
     pub name: String,
@@ -157,7 +159,7 @@ pub struct FeatureUpdate {
 }
 
 /// Which way a feature's level may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FeatureDirection {
     /// Up only.
     Upgrade,
@@ -170,7 +172,7 @@ pub enum FeatureDirection {
 }
 
 /// Changes to the configs of one resource.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfigChange {
     /// Kafka's number for the resource's type: 2 is a topic, 4 a broker, 32 a group.
     pub resource_type: i8,
@@ -183,7 +185,7 @@ pub struct ConfigChange {
 }
 
 /// What to do with one config.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigOp {
     /// Set it; null is refused.
     Set(Option<String>),
@@ -198,7 +200,7 @@ pub enum ConfigOp {
 }
 
 /// What a broker says of itself to be let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerRegistration {
     /// The number it has or wants; `None` asks for one.
     pub broker_id: Option<BrokerId>,
@@ -226,7 +228,7 @@ pub struct Decision {
 }
 
 /// Why something was not done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The code for the client.
     pub code: ErrorCode,
@@ -244,7 +246,8 @@ impl Refusal {
 pub type Answer<T> = Result<T, Refusal>;
 
 /// The answer to a [`Command`], with one part for each part of the command, in its order.
-#[derive(Debug, Clone, PartialEq)]
+/// Its JSON form obeys the same rule as the command's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// To [`Command::CreateTopics`].
     CreateTopics(Vec<(String, Answer<CreatedTopic>)>),
@@ -273,7 +276,7 @@ pub enum Reply {
 }
 
 /// A topic that was created, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedTopic {
     /// Its id.
     pub id: TopicId,
@@ -288,7 +291,7 @@ pub struct CreatedTopic {
 }
 
 /// A topic that was deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletedTopic {
     /// Its id.
     pub id: TopicId,
@@ -297,7 +300,7 @@ pub struct DeletedTopic {
 }
 
 /// What came of the changes to one resource.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlteredConfigs {
     /// As the client gave it.
     pub resource_type: i8,
@@ -308,7 +311,7 @@ pub struct AlteredConfigs {
 }
 
 /// A block of producer ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocatedProducerIds {
     /// The first.
     pub first: ProducerId,
@@ -317,7 +320,7 @@ pub struct AllocatedProducerIds {
 }
 
 /// A broker that was let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredBroker {
     /// Its number.
     pub broker_id: BrokerId,
@@ -326,8 +329,11 @@ pub struct RegisteredBroker {
 }
 
 /// How a broker stands after its heartbeat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatState {
     /// Whether it is fenced.
     pub is_fenced: bool,
 }
+
+#[cfg(test)]
+mod tests;

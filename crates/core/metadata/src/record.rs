@@ -4,6 +4,7 @@ use jocko_types::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, Timestamp,
     TopicId, TopicName, Uuid,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One change of the cluster's metadata.
@@ -118,7 +119,7 @@ pub struct Registration {
 }
 
 /// An address of a broker.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Endpoint {
     /// The listener it belongs to: `PLAINTEXT` for Kafka clients, `CLUSTER` for peers.
     pub listener: String,
@@ -148,7 +149,7 @@ pub struct PartitionState {
 }
 
 /// What a config is set on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ConfigResource {
     /// A topic.
     Topic(TopicName),
