@@ -25,7 +25,8 @@ use imbl::OrdMap;
 use jocko_config::Settings;
 use jocko_metadata::{Command, NewTopic, Reply};
 use jocko_net::ports::{SpawnRef, run_on};
-use jocko_types::ErrorCode;
+use jocko_partition::Partition;
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, PartitionIndex};
 use std::sync::{Arc, Mutex, PoisonError};
 use view::Policies;
 
@@ -81,17 +82,15 @@ impl Groups {
     /// those that hold something are loaded. What was never written to is met when it is needed.
     pub(crate) fn follow(&self, context: &Arc<Context>) {
         let published = context.published.load();
-        let hosted = |index: i32| published.by_name(OFFSETS_TOPIC, index).ok();
+        let led = |index: i32| led(context.broker, &published, index).ok();
         for shard in self.all() {
-            let still = hosted(shard.index())
-                .is_some_and(|hosted| Arc::ptr_eq(&hosted.partition, shard.partition()));
-            if !still {
+            if !led(shard.index()).is_some_and(|led| led.is_of(&shard)) {
                 self.drop_shard(context, &shard);
             }
         }
         let partitions = published.image.topic(OFFSETS_TOPIC).map_or(0, |t| t.partitions.len());
         for index in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
-            if hosted(index).is_some_and(|hosted| hosted.partition.has_files()) {
+            if led(index).is_some_and(|led| led.partition.has_files()) {
                 // Who leads elsewhere is asked there.
                 let _ = self.shard_at(context, &published, index);
             }
@@ -104,9 +103,8 @@ impl Groups {
         published: &Published,
         index: i32,
     ) -> Result<Arc<Shard>, ErrorCode> {
-        let hosted =
-            published.by_name(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?;
-        let is_current = |shard: &&Arc<Shard>| Arc::ptr_eq(shard.partition(), &hosted.partition);
+        let led = led(context.broker, published, index)?;
+        let is_current = |shard: &&Arc<Shard>| led.is_of(shard);
         if let Some(shard) = self.shards.load().get(&index).filter(is_current) {
             return Ok(Arc::clone(shard));
         }
@@ -115,7 +113,7 @@ impl Groups {
         if let Some(shard) = before.get(&index).filter(is_current) {
             return Ok(Arc::clone(shard));
         }
-        let shard = Arc::new(Shard::new(index, Arc::clone(&hosted.partition)));
+        let shard = Arc::new(Shard::new(index, Arc::clone(&led.partition), led.epoch));
         self.shards.store(Arc::new(before.update(index, Arc::clone(&shard))));
         if let Some(replaced) = before.get(&index) {
             replaced.unload(context);
@@ -161,6 +159,32 @@ impl Groups {
         }
         shard.unload(context);
     }
+}
+
+/// A partition of `__consumer_offsets` that this broker leads, and since which leader epoch.
+struct Led {
+    partition: Arc<Partition>,
+    epoch: LeaderEpoch,
+}
+
+impl Led {
+    /// Whether a coordinator was made for this leadership: what it knows may be behind the log of
+    /// a later one, even of the same broker.
+    fn is_of(&self, shard: &Arc<Shard>) -> bool {
+        Arc::ptr_eq(shard.partition(), &self.partition) && shard.epoch() == self.epoch
+    }
+}
+
+/// The partition, if this broker leads it.
+fn led(broker: BrokerId, published: &Published, index: i32) -> Result<Led, ErrorCode> {
+    let state = published
+        .image
+        .topic(OFFSETS_TOPIC)
+        .and_then(|topic| topic.partitions.get(&PartitionIndex::new(index)))
+        .filter(|state| state.leader == Some(broker))
+        .ok_or(ErrorCode::NotCoordinator)?;
+    let hosted = published.by_name(OFFSETS_TOPIC, index).map_err(|_| ErrorCode::NotCoordinator)?;
+    Ok(Led { partition: hosted.partition, epoch: state.leader_epoch })
 }
 
 /// The partition of `__consumer_offsets` that keeps a group; `None` until that topic exists.

@@ -20,6 +20,7 @@ mod governing;
 mod groups;
 mod housekeeping;
 mod internal;
+mod leader_hints;
 mod limits;
 mod listen;
 mod log_starts;

@@ -65,11 +65,25 @@ impl Partition {
         now: Timestamp,
         ticket: Option<u64>,
     ) -> (Result<Appended, Refused>, Effects) {
+        self.append_as(None, batch, acks, now, ticket)
+    }
+
+    fn append_as(
+        &self,
+        epoch: Option<LeaderEpoch>,
+        batch: &PreparedBatch<'_>,
+        acks: Acks,
+        now: Timestamp,
+        ticket: Option<u64>,
+    ) -> (Result<Appended, Refused>, Effects) {
         let governed = self.governed();
         let flush_records = governed.flush_records;
         let outcome = self.with_open(|open| {
             let mut effects = Effects::default();
             let segments = open.log.segment_count();
+            if epoch.is_some_and(|epoch| epoch != open.replica.leader_epoch()) {
+                return (Err(ErrorCode::NotLeaderOrFollower.into()), effects);
+            }
             let appended = open.append(batch, acks, now, &mut effects);
             if appended.is_ok() {
                 self.note_append(batch);
@@ -90,6 +104,21 @@ impl Partition {
             (appended, effects)
         });
         outcome.unwrap_or_else(|code| (Err(code.into()), Effects::default()))
+    }
+
+    /// As [`Partition::append`] without a ticket, if this broker still leads in `epoch`: for a
+    /// writer whose records follow from what the log held when that leadership began.
+    ///
+    /// # Errors
+    /// As there, and [`ErrorCode::NotLeaderOrFollower`] in any other epoch.
+    pub fn append_in(
+        &self,
+        epoch: LeaderEpoch,
+        batch: &PreparedBatch<'_>,
+        acks: Acks,
+        now: Timestamp,
+    ) -> (Result<Appended, Refused>, Effects) {
+        self.append_as(Some(epoch), batch, acks, now, None)
     }
 
     fn note_append(&self, batch: &PreparedBatch<'_>) {

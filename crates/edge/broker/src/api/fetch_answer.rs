@@ -2,6 +2,7 @@
 
 use crate::api::fetch::findings;
 use crate::context::Context;
+use crate::leader_hints::{self, Hints, Leader};
 use crate::session::Answer;
 use bytes::Bytes;
 use jocko_codec::{RecordBytes, Writer};
@@ -10,7 +11,8 @@ use jocko_net::{Call, Piece, Reactor, Reply};
 use jocko_partition::{Diverging, LogSlice, Partition, View};
 use jocko_protocol::frame::encode_response;
 use jocko_protocol::rpc::fetch_response::{
-    EpochEndOffset, FetchResponse, FetchableTopicResponse, PartitionData,
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
+    PartitionData,
 };
 use jocko_types::{ErrorCode, Offset, TopicId};
 use std::sync::Arc;
@@ -111,6 +113,8 @@ pub(crate) fn complete(
     };
     let mut response = FetchResponse { session_id: finished.session_id, ..Default::default() };
     let mut slices = Vec::new();
+    let published = context.published.load();
+    let mut hints = Hints::new(&published);
     let included = keys.iter().zip(found).zip(&finished.included).filter(|(_, include)| **include);
     for ((key, found), _) in included {
         let records = found.slice.map_or(RecordBytes::EMPTY, |slice| {
@@ -119,6 +123,12 @@ pub(crate) fn complete(
             slices.push(slice);
             RecordBytes::Detached { piece, len }
         });
+        let leader = match &key.topic {
+            TopicKey::Id(id) if answer.version >= leader_hints::FETCH => {
+                hints.leader(found.error, *id, key.partition)
+            }
+            TopicKey::Id(_) | TopicKey::Name(_) => None,
+        };
         let data = PartitionData {
             partition_index: key.partition.get(),
             error_code: found.error as i16,
@@ -126,13 +136,32 @@ pub(crate) fn complete(
             last_stable_offset: found.last_stable.get(),
             log_start_offset: found.log_start.get(),
             diverging_epoch: found.diverging.map(diverging_epoch).unwrap_or_default(),
+            current_leader: leader.map(current_leader).unwrap_or_default(),
             aborted_transactions: found.lists_aborted.then(Vec::new),
             records: Some(records),
             ..Default::default()
         };
         put(&mut response.responses, &key.topic, data);
     }
+    response.node_endpoints = hints
+        .places()
+        .map(|place| NodeEndpoint {
+            node_id: place.id,
+            host: place.host,
+            port: i32::from(place.port),
+            rack: place.rack,
+            ..Default::default()
+        })
+        .collect();
     Complete { reply: encode(answer, &response, slices) }
+}
+
+fn current_leader(leader: Leader) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch {
+        leader_id: leader.id,
+        leader_epoch: leader.epoch.get(),
+        ..Default::default()
+    }
 }
 
 fn diverging_epoch(diverging: Diverging) -> EpochEndOffset {

@@ -6,6 +6,7 @@
 //! connection's next request waiting, and nobody else (`appending`).
 
 use crate::context::Context;
+use crate::leader_hints::hint_produce;
 use crate::published::{Hosted, Published};
 use crate::session::{Answer, Exchange, Session};
 use appending::Appending;
@@ -103,7 +104,7 @@ pub(crate) fn handle(
     let mut next = None;
     if has_room {
         let heavy = appending.append(&session.context, &request, terms);
-        let Some(heavy) = heavy else { return Ok(promise.keep(appending.draft)) };
+        let Some(heavy) = heavy else { return Ok(promise.keep(&session.context, appending.draft)) };
         next = Some(heavy.detach(&frame.slice_ref(body)));
     }
     let body = frame.slice_ref(body);
@@ -124,7 +125,7 @@ pub(crate) fn handle(
             let heavy = appending.append(&context, &request, terms);
             next = heavy.map(|heavy| heavy.detach(&body));
         }
-        promise.keep(appending.draft)
+        promise.keep(&context, appending.draft)
     })))
 }
 
@@ -156,7 +157,7 @@ struct Promise {
 }
 
 impl Promise {
-    fn keep(self, mut draft: Draft) -> Call {
+    fn keep(self, context: &Arc<Context>, mut draft: Draft) -> Call {
         let Self { answer, acks, waiter, timeout } = self;
         if acks == Acks::None {
             return if draft.has_failed {
@@ -166,8 +167,10 @@ impl Promise {
             };
         }
         let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
+            hint_produce(&context.published.load(), &mut draft.response, answer.version);
             return answer.now(&draft.response);
         };
+        let context = Arc::clone(context);
         Call::Later(Box::pin(async move {
             let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
             while !settle(&mut draft) {
@@ -176,6 +179,7 @@ impl Promise {
                     break;
                 }
             }
+            hint_produce(&context.published.load(), &mut draft.response, answer.version);
             Outcome::Reply(answer.encode(&draft.response))
         }))
     }

@@ -14,7 +14,7 @@ use jocko_group::{
 use jocko_net::{Reactor, Waiter};
 use jocko_partition::{Acks, Appended, Effects, Partition, Progress};
 use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
-use jocko_types::{ErrorCode, Now, TopicId};
+use jocko_types::{ErrorCode, LeaderEpoch, Now, TopicId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -29,6 +29,9 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 const RELOAD_AFTER: Duration = Duration::from_secs(1);
 const RELOAD_AFTER_MAX: Duration = Duration::from_secs(60);
 
+/// How soon it is looked again whether what the last leader left is committed.
+const SETTLED_AFTER: Duration = Duration::from_millis(20);
+
 /// The ticket of what nobody waits for.
 const NOBODY: u64 = u64::MAX;
 
@@ -36,6 +39,8 @@ const NOBODY: u64 = u64::MAX;
 pub(crate) struct Shard {
     index: i32,
     partition: Arc<Partition>,
+    /// The leadership it was made for.
+    epoch: LeaderEpoch,
     state: Mutex<State>,
 }
 
@@ -58,6 +63,10 @@ struct State {
 
 enum Phase {
     Loading,
+    /// Its log may yet change: replicas have not agreed where the last leader's writes end.
+    Unsettled {
+        retry_at: Now,
+    },
     /// It could not be loaded, and will be tried again.
     Failed {
         retry_at: Now,
@@ -94,8 +103,8 @@ pub(crate) struct Reading<T> {
 }
 
 impl Shard {
-    /// A coordinator that knows nothing yet.
-    pub(crate) fn new(index: i32, partition: Arc<Partition>) -> Self {
+    /// A coordinator that knows nothing yet, for as long as `partition` is led in `epoch`.
+    pub(crate) fn new(index: i32, partition: Arc<Partition>, epoch: LeaderEpoch) -> Self {
         let state = State {
             phase: Phase::Loading,
             waiting: BTreeSet::new(),
@@ -106,12 +115,17 @@ impl Shard {
             failures: 0,
             puts_off: false,
         };
-        Self { index, partition, state: Mutex::new(state) }
+        Self { index, partition, epoch, state: Mutex::new(state) }
     }
 
     /// The partition's number.
     pub(crate) fn index(&self) -> i32 {
         self.index
+    }
+
+    /// The leader epoch it was made for: in a later one, another broker may have written.
+    pub(crate) fn epoch(&self) -> LeaderEpoch {
+        self.epoch
     }
 
     /// Its log.
@@ -122,7 +136,7 @@ impl Shard {
     /// Whether it is to be loaded again now; if so, whoever asks must see to it.
     pub(crate) fn begin_again(&self, now: Now) -> bool {
         let mut state = self.lock();
-        let is_due = matches!(state.phase, Phase::Failed { retry_at } if retry_at <= now);
+        let is_due = state.phase.retry_at().is_some_and(|retry_at| retry_at <= now);
         if is_due {
             state.phase = Phase::Loading;
         }
@@ -150,6 +164,9 @@ impl Shard {
 
     /// Reads the log from its start. May take long: for workers, unless there is no log.
     pub(crate) fn load(&self, context: &Arc<Context>) {
+        if !self.is_settled() {
+            return self.wait_until_settled(context);
+        }
         let started = context.clock.now();
         let is_first = self.lock().failures == 0;
         let loaded = replay::replay(&self.partition, is_first);
@@ -177,6 +194,25 @@ impl Shard {
         drop(state);
         context.groups.note_deadline(deadline);
         context.groups.look_around();
+    }
+
+    /// Whether all that is in the log is committed. After an election it takes the followers a
+    /// moment to say so; until then a part of it may yet be cut off.
+    fn is_settled(&self) -> bool {
+        let standing = self.partition.standing();
+        standing.is_none_or(|standing| standing.high_watermark >= standing.log_end)
+    }
+
+    /// Looks again soon. Nothing has failed.
+    fn wait_until_settled(&self, context: &Context) {
+        let mut state = self.lock();
+        if !matches!(state.phase, Phase::Loading) {
+            return;
+        }
+        let retry_at = context.clock.now().plus(SETTLED_AFTER);
+        state.phase = Phase::Unsettled { retry_at };
+        drop(state);
+        context.groups.note_deadline(Some(retry_at));
     }
 
     /// Leads no more: everybody who waits here is told to look elsewhere.
@@ -297,7 +333,9 @@ impl Shard {
         let state = self.lock();
         match &state.phase {
             Phase::Active(coordinator) => Some(look(coordinator, &state.commits)),
-            Phase::Loading | Phase::Failed { .. } | Phase::Gone(_) => None,
+            Phase::Loading | Phase::Unsettled { .. } | Phase::Failed { .. } | Phase::Gone(_) => {
+                None
+            }
         }
     }
 
@@ -305,8 +343,7 @@ impl Shard {
     pub(crate) fn next_deadline(&self) -> Option<Now> {
         match &self.lock().phase {
             Phase::Active(coordinator) => coordinator.next_deadline(),
-            Phase::Failed { retry_at } => Some(*retry_at),
-            Phase::Loading | Phase::Gone(_) => None,
+            waiting => waiting.retry_at(),
         }
     }
 
@@ -393,7 +430,7 @@ impl Shard {
             tracing::error!(partition = self.index, %error, "group records cannot be written");
             ErrorCode::UnknownServerError
         })?;
-        let (outcome, done) = self.partition.append(&batch, Acks::All, now, None);
+        let (outcome, done) = self.partition.append_in(self.epoch, &batch, Acks::All, now);
         *effects = std::mem::take(effects).and(done);
         outcome.map(Some).map_err(|refused| append_refused(refused.code))
     }
@@ -431,10 +468,18 @@ impl Shard {
 }
 
 impl Phase {
+    /// When loading is to be tried again, if it is.
+    fn retry_at(&self) -> Option<Now> {
+        match self {
+            Self::Unsettled { retry_at } | Self::Failed { retry_at } => Some(*retry_at),
+            Self::Loading | Self::Active(_) | Self::Gone(_) => None,
+        }
+    }
+
     /// The coordinator, if it can be asked.
     fn coordinator(&mut self) -> Result<&mut Coordinator, ErrorCode> {
         match self {
-            Self::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            Self::Loading | Self::Unsettled { .. } => Err(ErrorCode::CoordinatorLoadInProgress),
             // Clients look for their coordinator again, and come back.
             Self::Failed { .. } => Err(ErrorCode::CoordinatorNotAvailable),
             Self::Gone(error) => Err(*error),

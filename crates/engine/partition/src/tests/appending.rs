@@ -209,3 +209,16 @@ fn acks_all_needs_enough_replicas_in_sync() {
     let _ = bench.flush();
     assert_eq!(bench.high_watermark(), 0, "nothing is committed below the minimum (KIP-966)");
 }
+
+#[test]
+fn who_knows_the_log_of_one_leadership_does_not_write_in_a_later_one() {
+    let bench = Bench::new(Durability::Fsync);
+    let bytes = super::batch(&["a"]);
+    let batch = super::prepare(&bytes, &bench.partition.governed().rules).expect("is a batch");
+    let append = |epoch| bench.partition.append_in(epoch, &batch, Acks::All, super::now()).0;
+    assert_eq!(append(EPOCH).expect("leads").leader_epoch, EPOCH);
+    let _ = bench.partition.assign(assignment(Some(BrokerId::new(2)), LeaderEpoch::new(4), 1));
+    let _ = bench.partition.assign(assignment(Some(BROKER), LeaderEpoch::new(5), 2));
+    assert_eq!(code(append(EPOCH)), ErrorCode::NotLeaderOrFollower, "another wrote meanwhile");
+    append(LeaderEpoch::new(5)).expect("leads again");
+}
