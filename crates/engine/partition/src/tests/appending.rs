@@ -1,6 +1,8 @@
 //! What a producer is told, and when.
 
-use super::{BROKER, Bench, EPOCH, assignment, batch, batch_of, code, governed, offset, unopened};
+use super::{
+    BROKER, Bench, EPOCH, assignment, batch, batch_of, code, governed, now, offset, unopened,
+};
 use crate::{Acks, Assignment, Durability, OpenContext, Progress};
 use jocko_disk::MemDisk;
 use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset};
@@ -213,9 +215,10 @@ fn acks_all_needs_enough_replicas_in_sync() {
 #[test]
 fn who_knows_the_log_of_one_leadership_does_not_write_in_a_later_one() {
     let bench = Bench::new(Durability::Fsync);
-    let bytes = super::batch(&["a"]);
-    let batch = super::prepare(&bytes, &bench.partition.governed().rules).expect("is a batch");
-    let append = |epoch| bench.partition.append_in(epoch, &batch, Acks::All, super::now()).0;
+    let bytes = batch(&["a"]);
+    let batch =
+        jocko_records::prepare(&bytes, &bench.partition.governed().rules).expect("is a batch");
+    let append = |epoch| bench.partition.append_in(epoch, &batch, Acks::All, now()).0;
     assert_eq!(append(EPOCH).expect("leads").leader_epoch, EPOCH);
     let _ = bench.partition.assign(assignment(Some(BrokerId::new(2)), LeaderEpoch::new(4), 1));
     let _ = bench.partition.assign(assignment(Some(BROKER), LeaderEpoch::new(5), 2));
