@@ -36,6 +36,13 @@ pub enum Problem {
         /// Why not.
         why: String,
     },
+    /// It must be set, given what else is set.
+    Missing {
+        /// Why.
+        why: String,
+        /// What to do about it.
+        cure: String,
+    },
     /// Two names of one setting are set in one place.
     Twice {
         /// The setting.
@@ -70,6 +77,9 @@ impl fmt::Display for ConfigError {
             }
             Problem::Refused { value, why } => {
                 write!(f, "{name} = \"{value}\" is not allowed: {why}")
+            }
+            Problem::Missing { why, cure } => {
+                write!(f, "{name} is not set, and must be: {why}\n  try: {cure}")
             }
             Problem::Twice { key, other, other_source } => {
                 write!(f, "{name} sets {key}, which {other} ({other_source}) sets too: keep one")

@@ -30,6 +30,6 @@ pub use settings::{
 };
 pub use value::{
     Advertise, Auto, ByteSize, Durability, GroupAssignor, GroupAssignors, GroupMigration, HostPort,
-    ListenAddresses, LogFormat, LogLevel, NodeId, OrNone, Percent, ReplicationFactor, SettingValue,
-    SizeOrPercent,
+    JoinAddress, JoinAddresses, ListenAddresses, ListenPeers, LogFormat, LogLevel, NodeId, OrNone,
+    Percent, ReplicationFactor, Secret, SettingValue, SizeOrPercent,
 };

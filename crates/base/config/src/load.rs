@@ -7,7 +7,9 @@ use crate::error::{ConfigError, ConfigErrors, Problem};
 use crate::file;
 use crate::kafka::defaults;
 use crate::nearest::nearest;
-use crate::settings::{Alias, AliasForm, DEFINITIONS, Definition, Settings, check, contradiction};
+use crate::settings::{
+    Alias, AliasForm, DEFINITIONS, Definition, Settings, check, contradiction, missing,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -339,6 +341,10 @@ impl Loader {
 
     /// Values that are each allowed and not together.
     fn contradictions(&mut self) {
+        // Only of values that could be read: a secret that is refused is not missing too.
+        if let Some(error) = missing(&self.loaded.settings).filter(|_| self.errors.is_empty()) {
+            self.errors.push(error);
+        }
         let Some((key, why)) = contradiction(&self.loaded.settings) else { return };
         let Some(Entry { value, source, .. }) = self.loaded.entries.get(key) else { return };
         let problem = Problem::Refused { value: value.clone(), why: why.to_owned() };
@@ -360,6 +366,8 @@ impl Loader {
         };
         let settings = &mut self.loaded.settings;
         let canonical = text.and_then(|text| (definition.set)(settings, &text));
+        // A refusal shows the value it refuses.
+        let value = if definition.is_secret { "(hidden)".to_owned() } else { value };
         let problem = match &canonical {
             None => {
                 let form = alias.map_or(AliasForm::Same, |alias| alias.form);

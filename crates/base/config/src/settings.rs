@@ -2,9 +2,14 @@
 //! the names Kafka has for it. The typed structs, the parser, `jocko config explain`, the
 //! reference page and `--help` all come from this one list.
 
+mod peers;
+
+pub(crate) use peers::missing;
+
 use crate::value::{
-    Advertise, Auto, ByteSize, Durability, GroupAssignors, GroupMigration, ListenAddresses,
-    LogFormat, LogLevel, NodeId, Percent, ReplicationFactor, SettingValue, SizeOrPercent,
+    Advertise, Auto, ByteSize, Durability, GroupAssignors, GroupMigration, JoinAddresses,
+    ListenAddresses, ListenPeers, LogFormat, LogLevel, NodeId, Percent, ReplicationFactor, Secret,
+    SettingValue, SizeOrPercent,
 };
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -76,6 +81,8 @@ pub struct Definition {
     pub scope: Scope,
     /// Kafka's names for it, the one Kafka prefers first.
     pub aliases: &'static [Alias],
+    /// Whether its value is never shown.
+    pub is_secret: bool,
     /// Reads `text` into its field and gives back the canonical text; `None` if it is not a
     /// value of the setting's type.
     pub(crate) set: fn(&mut Settings, text: &str) -> Option<String>,
@@ -154,6 +161,7 @@ macro_rules! settings {
                 takes: Takes::$takes,
                 scope: Scope::$scope,
                 aliases: &[$(Alias { name: $alias, form: AliasForm::$form }),*],
+                is_secret: <$type>::IS_SECRET,
                 set: |settings, text| {
                     settings.$section.$field = <$type>::parse(text)?;
                     Some(settings.$section.$field.render())
@@ -187,6 +195,21 @@ settings! {
     cluster: ClusterSettings {
         /// A name for people, shown by status commands and on metrics.
         "cluster.name" name: String = "jocko", Restart, Cluster, [];
+        /// Other brokers to ask for the cluster, separated by commas: any of them will do, and a
+        /// name may have several addresses. Without a port, that of `listen.gossip` is meant (that
+        /// of `listen.cluster` where there is no gossip).
+        "cluster.join" join: JoinAddresses = "", Restart, Node, [];
+        /// How many new brokers found the cluster together: 1, 3 or 5. It counts while there is no
+        /// cluster yet; brokers that come later just join.
+        "cluster.expect" expect: NonZeroU32 = "1", Restart, Cluster, [];
+        /// What only the brokers of the cluster know: gossip is encrypted with it, and the cluster
+        /// port is closed to whoever cannot prove it. A flag shows in the list of processes, so a
+        /// file or a variable is the better place.
+        "cluster.secret" secret: Secret = "", Restart, Cluster, [];
+        /// A second secret that is accepted from others and never used to speak. To change the
+        /// secret without a stop, restart the brokers one by one three times: with the new one
+        /// here, then with the two exchanged, then without the old one.
+        "cluster.secret_accepted" secret_accepted: Secret = "", Restart, Cluster, [];
     }
 
     /// Where the broker listens and what it tells clients to connect to.
@@ -195,12 +218,21 @@ settings! {
         /// an empty host every interface.
         "listen.kafka" kafka: ListenAddresses = "localhost:9092", Restart, Node,
             ["listeners" Listeners];
-        /// The address clients are told to come back to. `auto` answers each client with the
-        /// address it reached the broker at.
+        /// The address clients are told to come back to, and whose host other brokers are told.
+        /// `auto` answers each client with the address it reached the broker at, and other
+        /// brokers with the address this machine has towards them.
         "listen.advertise" advertise: Advertise = "auto", Restart, Node,
             ["advertised.listeners" Listeners];
         /// Addresses for health checks and metrics over HTTP, or `none`.
         "listen.http" http: Option<ListenAddresses> = "localhost:9095", Restart, Node, [];
+        /// The address for the other brokers of the cluster: agreement, copies and forwarded
+        /// requests. `auto` is port 9093, on loopback for a lone broker, and on every interface
+        /// where `cluster.join` or `cluster.expect` speak of others and a secret is set.
+        "listen.cluster" cluster: ListenPeers = "auto", Restart, Node, [];
+        /// The address for gossip, over UDP and TCP, by which brokers find each other. `auto` is
+        /// port 9094, on the interfaces of `listen.cluster`. With `none` the brokers of
+        /// `cluster.join` are asked over their cluster ports, for networks without UDP.
+        "listen.gossip" gossip: ListenPeers = "auto", Restart, Node, [];
     }
 
     /// What a topic gets unless its creator says otherwise.
@@ -374,6 +406,11 @@ pub(crate) fn check(settings: &Settings, key: &str) -> Option<&'static str> {
     let request = settings.limits.request.get();
     let whole = |size: ByteSize| i32::try_from(size.get()).is_ok();
     match key {
+        "cluster.expect" if !matches!(settings.cluster.expect.get(), 1 | 3 | 5) => Some(
+            "a cluster is founded by 1, 3 or 5 brokers: 2 and 4 bear no more failures than 1 and \
+             3, and more than 5 decide slowly. Found it with fewer; the others join with \
+             cluster.join alone",
+        ),
         "limits.message" if !whole(settings.limits.message) => {
             Some("the largest batch Kafka's protocol can carry is 2147483647 bytes")
         }

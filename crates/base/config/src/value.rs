@@ -2,8 +2,10 @@
 //! its unit, and how to write itself back in one canonical form.
 
 mod address;
+mod peers;
 
 pub use address::{Advertise, HostPort, ListenAddresses};
+pub use peers::{JoinAddress, JoinAddresses, ListenPeers, Secret};
 
 use crate::kafka::RETENTION_BYTES_MIN;
 use std::fmt;
@@ -16,10 +18,14 @@ pub trait SettingValue: Sized {
     /// What a person is told the value must be, such as `a duration like 7d or 500ms`.
     const EXPECTED: &'static str;
 
+    /// Whether the value is never shown.
+    const IS_SECRET: bool = false;
+
     /// Reads the text of a file, variable or flag. `None` if it is not such a value.
     fn parse(text: &str) -> Option<Self>;
 
-    /// The canonical text, which [`SettingValue::parse`] reads back to the same value.
+    /// The canonical text, which [`SettingValue::parse`] reads back to the same value; of a
+    /// secret, only whether there is one.
     fn render(&self) -> String;
 }
 

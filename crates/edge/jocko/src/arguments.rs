@@ -20,7 +20,7 @@ pub(crate) fn command() -> Command {
              Without a command it starts a broker on localhost:9092 with its data in ./jocko-data.",
         )
         .after_help(
-            "Examples:\n  jocko\n  jocko topic create orders -p 6\n  \
+            "Examples:\n  jocko\n  jocko --expect 3 --join node1,node2,node3\n  jocko topic create orders -p 6\n  \
              echo hello | jocko produce orders\n  jocko consume orders -o start",
         )
         // `jocko --data-dir x` means `jocko start --data-dir x`.
@@ -48,7 +48,13 @@ pub(crate) fn command() -> Command {
 fn settings() -> Vec<Arg> {
     let flag = |definition: &'static jocko_config::Definition| {
         let name = definition.flag_name();
+        let short = match definition.key {
+            "cluster.join" => Some("join"),
+            "cluster.expect" => Some("expect"),
+            _ => None,
+        };
         Arg::new(definition.key)
+            .visible_aliases(short)
             .long(name.trim_start_matches("--").to_owned())
             .value_name("VALUE")
             .help(format!(

@@ -14,7 +14,7 @@ pub struct HostPort {
 }
 
 impl HostPort {
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         // What Kafka's habit puts in front. Other schemes promise what would not be kept.
         let text = text.strip_prefix("PLAINTEXT://").unwrap_or(text);
         let (host, port) = text.rsplit_once(':')?;

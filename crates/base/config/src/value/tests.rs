@@ -146,3 +146,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn brokers_to_join_are_hosts_with_or_without_ports() {
+    let check = check::<JoinAddresses>;
+    check("", Some(""));
+    check("none", Some(""));
+    check("a,b,c", Some("a,b,c"));
+    check("node1.example.com:9094, 10.0.0.1", Some("node1.example.com:9094,10.0.0.1"));
+    check("::1", Some("::1"));
+    check("[::1]:9094,[fd00::1]", Some("[::1]:9094,fd00::1"));
+    check("a,,b", None);
+    check(":9094", None);
+    check("a:0", None);
+    check("a:b", None);
+    check("a/b", None);
+    check(&vec!["a"; 64].join(","), Some(&vec!["a"; 64].join(",")));
+    check(&vec!["a"; 65].join(","), None);
+}
+
+#[test]
+fn peers_are_listened_for_somewhere_or_nowhere() {
+    let check = check::<ListenPeers>;
+    check("auto", Some("auto"));
+    check("none", Some("none"));
+    check("*:9093", Some(":9093"));
+    check("localhost:9093", Some("localhost:9093"));
+    check("9093", None);
+    check("", None);
+}
+
+#[test]
+fn secrets_have_a_length_and_no_text() {
+    let check = check::<Secret>;
+    check("", Some(""));
+    check("fifteen letters", None);
+    check("sixteen letters!", Some("(hidden)"));
+    check(&"x".repeat(1024), Some("(hidden)"));
+    check(&"x".repeat(1025), None);
+    assert_eq!(format!("{:?}", Secret::new("sixteen letters!")), "Secret(hidden)");
+}
