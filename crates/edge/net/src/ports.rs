@@ -7,6 +7,7 @@
 mod clock;
 mod memory;
 mod net;
+mod routine;
 mod spawn;
 mod tcp;
 
@@ -15,6 +16,7 @@ pub use memory::MemoryNet;
 pub use net::{
     BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, SocketOptions, Stream,
 };
+pub use routine::{Bell, Manner, Rest, Routine, Running};
 pub use spawn::{InlineSpawn, Job, Refused, Spawn, SpawnRef, TaskSpawn, Workers, run_on};
 pub use tcp::TcpNet;
 

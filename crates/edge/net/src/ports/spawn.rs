@@ -1,4 +1,5 @@
-//! The Spawn port: where work goes that may block (cold reads, fsync, compaction).
+//! The Spawn port: where work goes that may block (cold reads, fsync, compaction), and what goes on
+//! for as long as a broker.
 //!
 //! Production has a fixed pool of named threads behind a bounded queue; simulation runs the same
 //! jobs inline or as tasks of its one runtime.
@@ -10,6 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use super::routine::{Bell, Manner, Routine, Running, on_task, on_thread};
 
 /// A shared spawner.
 pub type SpawnRef = Arc<dyn Spawn>;
@@ -41,6 +44,19 @@ pub trait Spawn: Debug + Send + Sync + 'static {
     /// # Errors
     /// When the queue is full or the pool stopped.
     fn submit(&self, job: Job) -> Result<(), Refused>;
+
+    /// Starts a routine; `bell` wakes it from its rests.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    fn routine(
+        &self,
+        manner: Manner,
+        bell: Bell,
+        routine: Box<dyn Routine>,
+    ) -> io::Result<Running> {
+        on_thread(manner, bell, routine)
+    }
 }
 
 /// How long [`run_on`] waits before it offers a job to a full queue again.
@@ -92,6 +108,15 @@ impl Spawn for TaskSpawn {
             }
             Err(_) => Err(Refused::Stopped),
         }
+    }
+
+    fn routine(
+        &self,
+        _manner: Manner,
+        bell: Bell,
+        routine: Box<dyn Routine>,
+    ) -> io::Result<Running> {
+        Ok(on_task(bell, routine))
     }
 }
 
