@@ -25,13 +25,12 @@ use jocko_consensus::{NoNetwork, NodeId, Peer, Raft, RaftConfig};
 use jocko_disk::{DiskRef, FlushPlan};
 use jocko_fetch::{Limits, Sessions};
 use jocko_metadata::{BrokerRegistration, Command, Endpoint, Reply, bootstrap, encode_entry};
-use jocko_net::ports::{Ports, run_on};
+use jocko_net::ports::{Bell, Ports, RoutineHandle, run_on};
 use jocko_net::{ReactorSettings, Reactors, Server};
 use jocko_partition::{Effects, Partition, Unclosed, close_together, flush_together};
 use jocko_types::{BrokerEpoch, BrokerId, Uuid};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// The Raft log's folder in the data directory.
@@ -47,9 +46,9 @@ pub(crate) struct Running {
     http: Http,
     housekeeping: tokio::task::JoinHandle<()>,
     groups: tokio::task::JoinHandle<()>,
-    flush_thread: JoinHandle<FlushPlan>,
-    clean_thread: JoinHandle<()>,
-    limit_thread: JoinHandle<()>,
+    flushing: RoutineHandle,
+    cleaning: RoutineHandle,
+    limiting: RoutineHandle,
     context: Arc<Context>,
     data_dir: SharedDataDir,
     broker_epoch: BrokerEpoch,
@@ -84,6 +83,7 @@ pub(crate) async fn bring_up(
     let guard = Arc::new(DiskGuard::new(Arc::clone(&disk), &root, &settings));
     let mut plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
     let published = Arc::new(ArcSwap::from_pointee(Published::default()));
+    let metadata_bell = Bell::default();
     let hosting = Hosting {
         broker: node_id,
         disk: Arc::clone(&disk),
@@ -94,6 +94,7 @@ pub(crate) async fn bring_up(
         started: ports.clock.wall(),
         settings: Arc::clone(&settings),
         mailboxes: reactors.mailboxes(),
+        bell: metadata_bell.clone(),
     };
     let publisher = Publisher::new(Arc::clone(&published), hosting);
     // A start writes to the metadata log, too.
@@ -125,9 +126,9 @@ pub(crate) async fn bring_up(
         published,
         controller,
         clock: Arc::clone(&ports.clock),
-        flusher: Flusher::new(),
+        flusher: Flusher::default(),
         cleaner: Cleaner::default(),
-        limits: LimitKeeper::default(),
+        limits: LimitKeeper::woken_by(metadata_bell),
         guard,
         producer_ids: ProducerIds::new(node_id, broker_epoch),
         groups: Groups::new(Arc::clone(&ports.spawn)),
@@ -140,9 +141,9 @@ pub(crate) async fn bring_up(
         raft: raft.clone(),
         log_starts: LogStarts::new(data_dir.clone()),
     });
-    let flush_thread = flusher::start(Arc::clone(&context), plan)?;
-    let clean_thread = cleaner::start(Arc::clone(&context), data_dir.clone())?;
-    let limit_thread = limits::start(Arc::clone(&context), data_dir.clone())?;
+    let flushing = flusher::start(Arc::clone(&context), plan, &*ports.spawn)?;
+    let cleaning = cleaner::start(Arc::clone(&context), data_dir.clone(), &*ports.spawn)?;
+    let limiting = limits::start(Arc::clone(&context), data_dir.clone(), &*ports.spawn)?;
     // First, so that whoever finds Kafka's port open finds this one too.
     let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
     let server = listen::serve_kafka(&settings, &reactors, &context)?;
@@ -167,9 +168,9 @@ pub(crate) async fn bring_up(
         http,
         housekeeping,
         groups,
-        flush_thread,
-        clean_thread,
-        limit_thread,
+        flushing,
+        cleaning,
+        limiting,
         context,
         data_dir,
         broker_epoch,
@@ -212,13 +213,14 @@ impl Running {
         let _ = self.housekeeping.await;
         self.context.cleaner.stop();
         self.context.limits.stop();
-        self.clean_thread.join().map_err(|_| "the cleaner panicked".to_owned())?;
-        self.limit_thread.join().map_err(|_| "the keeper of limits panicked".to_owned())?;
+        over(self.cleaning, "the cleaner").await?;
+        over(self.limiting, "the keeper of limits").await?;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }
         self.context.flusher.stop();
-        let mut plan = self.flush_thread.join().map_err(|_| "the flusher panicked".to_owned())?;
+        over(self.flushing, "the flusher").await?;
+        let mut plan = self.context.flusher.take_plan().ok_or("the flusher kept its plan")?;
         let partitions: Vec<Arc<Partition>> =
             self.context.published.load().partitions.values().cloned().collect();
         let context = &self.context;
@@ -243,6 +245,10 @@ impl Running {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+async fn over(routine: RoutineHandle, who: &str) -> Result<(), String> {
+    if routine.ended().await { Ok(()) } else { Err(format!("{who} panicked")) }
 }
 
 fn reactor_settings(settings: &LoadedSettings) -> ReactorSettings {

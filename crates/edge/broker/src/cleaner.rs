@@ -7,13 +7,13 @@ use crate::context::Context;
 use crate::data_dir::SharedDataDir;
 use jocko_commitlog::LogFault;
 use jocko_disk::FaultKind;
+use jocko_net::ports::{Bell, Manner, Rest, Routine, RoutineHandle, Spawn};
 use jocko_partition::{Compacted, CompactionBudget, CompactionEnd, Dirt, Partition};
 use jocko_types::{Offset, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How much less of the processor the cleaner claims than those who serve.
@@ -21,11 +21,15 @@ const NICENESS: i32 = 10;
 /// Bytes that may be read and written before the pace is looked at.
 const PACE_BYTES: u64 = 256 << 10;
 
-/// Stops the thread, and tells what it did.
+const MANNER: Manner = Manner { name: "jocko-clean", niceness: NICENESS };
+
+/// Stops the rounds, and tells what they did.
 #[derive(Debug, Default)]
 pub(crate) struct Cleaner {
     is_stopping: Mutex<bool>,
+    /// Wakes a pass that waits for its pace.
     wake: Condvar,
+    bell: Bell,
     pub(crate) stats: CleanerStats,
 }
 
@@ -70,10 +74,11 @@ impl CleanerStats {
 }
 
 impl Cleaner {
-    /// Ends the thread: a pass under way is left at the next piece of work.
+    /// Ends the rounds: a pass under way is left at the next piece of work.
     pub(crate) fn stop(&self) {
         *self.is_stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_all();
+        self.bell.ring();
     }
 
     /// Waits; `false` when it is time to stop.
@@ -89,39 +94,52 @@ impl Cleaner {
     }
 }
 
-/// Starts the thread.
+/// Starts the rounds.
 ///
 /// # Errors
-/// When the thread cannot be started.
-pub(crate) fn start(context: Arc<Context>, data_dir: SharedDataDir) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("jocko-clean".to_owned()).spawn(move || {
-        // Of the calling thread alone, as Linux has it. Where it is refused, it is merely less
-        // polite.
-        let _ = rustix::process::setpriority_process(None, NICENESS);
-        let offsets = data_dir.with(|data_dir| data_dir.load_cleaner_offsets());
-        let offsets = offsets.and_then(Result::ok).unwrap_or_default();
-        let mut round = Round {
-            context,
-            data_dir,
-            offsets,
-            quarantine: BTreeSet::new(),
-            is_room_wanting: false,
-        };
-        let every = round.context.settings.settings().storage.compaction_check;
-        while round.context.cleaner.wait(every) {
-            round.run();
-        }
-    })
+/// When no thread can be started.
+pub(crate) fn start(
+    context: Arc<Context>,
+    data_dir: SharedDataDir,
+    spawn: &dyn Spawn,
+) -> io::Result<RoutineHandle> {
+    let bell = context.cleaner.bell.clone();
+    let round = Round {
+        context,
+        data_dir,
+        has_begun: false,
+        offsets: BTreeMap::new(),
+        quarantine: BTreeSet::new(),
+        is_room_wanting: false,
+    };
+    spawn.routine(MANNER, bell, Box::new(round))
 }
 
 /// What is remembered between looks.
 struct Round {
     context: Arc<Context>,
     data_dir: SharedDataDir,
+    has_begun: bool,
     /// As the checkpoint file tells them.
     offsets: BTreeMap<TopicPartition, Offset>,
     quarantine: BTreeSet<TopicIdPartition>,
     is_room_wanting: bool,
+}
+
+impl Routine for Round {
+    fn round(&mut self) -> Rest {
+        if !self.context.cleaner.goes_on() {
+            return Rest::Over;
+        }
+        if self.has_begun {
+            self.run();
+        } else {
+            self.has_begun = true;
+            let offsets = self.data_dir.with(|data_dir| data_dir.load_cleaner_offsets());
+            self.offsets = offsets.and_then(Result::ok).unwrap_or_default();
+        }
+        Rest::For(self.context.settings.settings().storage.compaction_check)
+    }
 }
 
 impl Round {

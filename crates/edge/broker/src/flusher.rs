@@ -5,78 +5,95 @@
 
 use crate::context::Context;
 use jocko_disk::FlushPlan;
+use jocko_net::ports::{Bell, Manner, Rest, Routine, RoutineHandle, Spawn};
 use jocko_partition::{Partition, flush_together};
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const MANNER: Manner = Manner { name: "jocko-flush", niceness: 0 };
 
 /// Where partitions line up for the next round.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Flusher {
     queue: Mutex<Queue>,
-    work: Condvar,
+    bell: Bell,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     due: Vec<Arc<Partition>>,
-    is_sleeping: bool,
     is_stopping: bool,
+    /// What is left for the last round, once there are no others.
+    plan: Option<FlushPlan>,
 }
 
 impl Flusher {
-    pub(crate) fn new() -> Self {
-        Self { queue: Mutex::default(), work: Condvar::new() }
-    }
-
-    /// Lines a partition up, unless it stands in line already. Wakes the thread only if it sleeps.
+    /// Lines a partition up, unless it stands in line already.
     pub(crate) fn enqueue(&self, partition: &Arc<Partition>) {
         if !partition.line_up_for_flush() {
             return;
         }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.lock();
         queue.due.push(Arc::clone(partition));
-        let wake = queue.is_sleeping;
+        let is_first = queue.due.len() == 1;
         drop(queue);
-        if wake {
-            self.work.notify_one();
+        if is_first {
+            self.bell.ring();
         }
     }
 
-    /// Asks the thread to end after one more round over what is queued.
+    /// Asks for the end, after one more round over what is queued.
     pub(crate) fn stop(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).is_stopping = true;
-        self.work.notify_one();
+        self.lock().is_stopping = true;
+        self.bell.ring();
     }
 
-    /// Everything that is due, waiting for the first; `None` when stopping and nothing is.
-    fn next_round(&self) -> Option<Vec<Arc<Partition>>> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.due.is_empty() {
-            if queue.is_stopping {
-                return None;
-            }
-            queue.is_sleeping = true;
-            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.is_sleeping = false;
-        }
-        Some(std::mem::take(&mut queue.due))
+    /// The plan for the last round, once the routine has ended.
+    pub(crate) fn take_plan(&self) -> Option<FlushPlan> {
+        self.lock().plan.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Starts the thread. It ends after [`Flusher::stop`], and hands back the plan for the last round.
+/// Starts the rounds. They end after [`Flusher::stop`], and leave the plan for the last one.
 ///
 /// # Errors
-/// When the thread cannot be started.
-pub(crate) fn start(context: Arc<Context>, plan: FlushPlan) -> io::Result<JoinHandle<FlushPlan>> {
-    std::thread::Builder::new().name("jocko-flush".to_owned()).spawn(move || run(&context, plan))
+/// When no thread can be started.
+pub(crate) fn start(
+    context: Arc<Context>,
+    plan: FlushPlan,
+    spawn: &dyn Spawn,
+) -> io::Result<RoutineHandle> {
+    let bell = context.flusher.bell.clone();
+    spawn.routine(MANNER, bell, Box::new(Rounds { context, plan: Some(plan) }))
 }
 
-fn run(context: &Context, mut plan: FlushPlan) -> FlushPlan {
-    while let Some(due) = context.flusher.next_round() {
+struct Rounds {
+    context: Arc<Context>,
+    plan: Option<FlushPlan>,
+}
+
+impl Routine for Rounds {
+    fn round(&mut self) -> Rest {
+        let context = &self.context;
+        let due = {
+            let mut queue = context.flusher.lock();
+            if queue.due.is_empty() {
+                if !queue.is_stopping {
+                    return Rest::UntilRung;
+                }
+                queue.plan = self.plan.take();
+                return Rest::Over;
+            }
+            std::mem::take(&mut queue.due)
+        };
+        let plan = self.plan.as_mut().expect("it is given up at the end alone");
         let started = context.clock.now();
-        flush_together(&mut plan, due, |effects| context.deliver(&effects.released));
+        flush_together(plan, due, |effects| context.deliver(&effects.released));
         context.metrics.flush_round(context.clock.now().since(started));
+        Rest::None
     }
-    plan
 }

@@ -1,7 +1,7 @@
 //! Retention by size of a topic or share of the disk: divides the limits over the partitions here,
 //! again and again, and has what is too much deleted.
 //!
-//! While nobody has set a limit, this thread does next to nothing. With one, it counts what is
+//! While nobody has set a limit, this sleeps until metadata change. With one, it counts what is
 //! appended, and looks as soon as that could matter; so usage stays below a limit even when
 //! producers write at full speed. The rule of division: docs/internals/retention.md.
 
@@ -12,13 +12,13 @@ use crate::housekeeping::{retain, store_checkpoints};
 use crate::published::Published;
 use jocko_config::ByteSize;
 use jocko_config::kafka::TopicConfig;
+use jocko_net::ports::{Bell, Manner, Rest, Routine, RoutineHandle, Spawn};
 use jocko_partition::{Durability, LimitSource, Partition, Share, TopicHolding, divide};
 use jocko_types::TopicId;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) mod applies;
@@ -28,53 +28,48 @@ use rooms::{Held, Left, Rooms};
 
 /// How often appended bytes are counted where there is a limit.
 const COUNT_EVERY: Duration = Duration::from_millis(50);
-/// How often it is asked whether there is one, which is soon answered while nothing has changed.
-/// What is written between a limit and the next look is in one segment, and so goes as one.
-const IDLE_EVERY: Duration = Duration::from_millis(100);
 /// Counts after which the limits are divided anew even if nothing much was appended: topics come
 /// and go, and disks are resized.
 const LOOK_EVERY: u32 = 20;
 /// A limit is looked after when this part of it was appended.
 const GROWTH: u64 = 64;
 
-/// Stops the thread.
+const MANNER: Manner = Manner { name: "jocko-limits", niceness: 0 };
+
+/// Stops the looks, and calls for them.
 #[derive(Debug, Default)]
 pub(crate) struct LimitKeeper {
-    is_stopping: Mutex<bool>,
-    wake: Condvar,
+    is_stopping: AtomicBool,
+    bell: Bell,
     /// What producers may append before the next look.
     pub(crate) rooms: Rooms,
 }
 
 impl LimitKeeper {
-    /// Ends the thread.
-    pub(crate) fn stop(&self) {
-        *self.is_stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.wake.notify_all();
+    /// Is to be looked at when `bell` rings: whenever metadata were published.
+    pub(crate) fn woken_by(bell: Bell) -> Self {
+        Self { bell, ..Self::default() }
     }
 
-    /// Waits; `false` when it is time to stop.
-    fn wait(&self, time: Duration) -> bool {
-        let stopping = self.is_stopping.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(stopping, time, |stopping| !*stopping);
-        let (stopping, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !*stopping
+    /// Ends the looks.
+    pub(crate) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
+        self.bell.ring();
     }
 }
 
-/// Starts the thread.
+/// Starts looking. Producers wait for the first look.
 ///
 /// # Errors
-/// When the thread cannot be started.
-pub(crate) fn start(context: Arc<Context>, data_dir: SharedDataDir) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name("jocko-limits".to_owned()).spawn(move || {
-        let mut looks = Looks { context, data_dir, limits: None, appended: 0, counts: 0 };
-        // Producers wait for the first look.
-        let mut wait = looks.look();
-        while looks.context.limits.wait(wait) {
-            wait = looks.look();
-        }
-    })
+/// When no thread can be started.
+pub(crate) fn start(
+    context: Arc<Context>,
+    data_dir: SharedDataDir,
+    spawn: &dyn Spawn,
+) -> io::Result<RoutineHandle> {
+    let bell = context.limits.bell.clone();
+    let looks = Looks { context, data_dir, limits: None, appended: 0, counts: 0 };
+    spawn.routine(MANNER, bell, Box::new(looks))
 }
 
 /// What is remembered between looks.
@@ -108,16 +103,25 @@ struct Hosted {
     holding: TopicHolding,
 }
 
+impl Routine for Looks {
+    fn round(&mut self) -> Rest {
+        if self.context.limits.is_stopping.load(Ordering::Acquire) {
+            return Rest::Over;
+        }
+        self.look()
+    }
+}
+
 impl Looks {
     /// Counts, and divides if it is time. How long to wait until the next count.
-    fn look(&mut self) -> Duration {
+    fn look(&mut self) -> Rest {
         let published = self.context.published.load_full();
         let is_new =
             self.limits.as_ref().is_none_or(|known| !Arc::ptr_eq(&known.published, &published));
         if is_new {
             self.limits = Some(Limits::of(&self.context, published));
         }
-        let Some(limits) = &self.limits else { return IDLE_EVERY };
+        let Some(limits) = &self.limits else { return Rest::UntilRung };
         if !limits.are_there() {
             if is_new {
                 for partition in limits.published.partitions.values() {
@@ -125,7 +129,7 @@ impl Looks {
                 }
                 self.context.limits.rooms.set(None);
             }
-            return IDLE_EVERY;
+            return Rest::UntilRung;
         }
         self.counts += 1;
         let disk_bytes = self.context.guard.space().map(|space| space.total);
@@ -140,7 +144,7 @@ impl Looks {
             self.context.limits.rooms.close();
             self.context.limits.rooms.set(Some(limits.left(disk_bytes)));
         }
-        COUNT_EVERY
+        Rest::For(COUNT_EVERY)
     }
 }
 

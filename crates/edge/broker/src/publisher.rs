@@ -12,6 +12,7 @@ use jocko_disk::DiskRef;
 use jocko_metadata::{
     ClusterDelta, ClusterImage, ConfigResource, PartitionState, Topic, decode_entry, encode_entry,
 };
+use jocko_net::ports::Bell;
 use jocko_net::{Mailboxes, Ticket};
 use jocko_partition::{Assignment, Effects, Home, Partition};
 use jocko_types::{
@@ -41,6 +42,8 @@ pub(crate) struct Hosting {
     pub(crate) started: Timestamp,
     pub(crate) settings: Arc<LoadedSettings>,
     pub(crate) mailboxes: Mailboxes,
+    /// Rung after each change.
+    pub(crate) bell: Bell,
 }
 
 impl Publisher {
@@ -101,6 +104,7 @@ impl StateMachine for Publisher {
         let image = self.image.clone();
         self.published.store(Arc::new(Published { index, image, settings, partitions }));
         self.hosting.deliver(&effects);
+        self.hosting.bell.ring();
     }
 
     fn snapshot(&self) -> Vec<u8> {

@@ -14,9 +14,10 @@ mod tcp;
 pub use clock::{Clock, ClockRef, SystemClock, VirtualClock};
 pub use memory::MemoryNet;
 pub use net::{
-    BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, SocketOptions, Stream,
+    BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, Resolve, SocketOptions,
+    Stream,
 };
-pub use routine::{Bell, Manner, Rest, Routine, Running};
+pub use routine::{Bell, Manner, Rest, Routine, RoutineHandle};
 pub use spawn::{InlineSpawn, Job, Refused, Spawn, SpawnRef, TaskSpawn, Workers, run_on};
 pub use tcp::TcpNet;
 

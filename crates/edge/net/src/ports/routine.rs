@@ -115,11 +115,11 @@ impl Bell {
 
 /// A routine that was started.
 #[derive(Debug)]
-pub struct Running {
+pub struct RoutineHandle {
     ended: oneshot::Receiver<()>,
 }
 
-impl Running {
+impl RoutineHandle {
     /// Waits until it is over; `false` if it panicked.
     pub async fn ended(self) -> bool {
         self.ended.await.is_ok()
@@ -131,7 +131,7 @@ pub(super) fn on_thread(
     manner: Manner,
     bell: Bell,
     mut routine: Box<dyn Routine>,
-) -> io::Result<Running> {
+) -> io::Result<RoutineHandle> {
     let (over, ended) = oneshot::channel();
     let run = move || {
         if manner.niceness != 0 {
@@ -155,11 +155,11 @@ pub(super) fn on_thread(
         }
     };
     std::thread::Builder::new().name(manner.name.to_owned()).spawn(run)?;
-    Ok(Running { ended })
+    Ok(RoutineHandle { ended })
 }
 
 /// Makes a routine a task of the current runtime.
-pub(super) fn on_task(bell: Bell, mut routine: Box<dyn Routine>) -> Running {
+pub(super) fn on_task(bell: Bell, mut routine: Box<dyn Routine>) -> RoutineHandle {
     let (over, ended) = oneshot::channel();
     tokio::spawn(async move {
         loop {
@@ -174,7 +174,7 @@ pub(super) fn on_task(bell: Bell, mut routine: Box<dyn Routine>) -> Running {
         // Nobody need wait for it.
         let _ = over.send(());
     });
-    Running { ended }
+    RoutineHandle { ended }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::routine::{Bell, Manner, Routine, Running, on_task, on_thread};
+use super::routine::{Bell, Manner, Routine, RoutineHandle, on_task, on_thread};
 
 /// A shared spawner.
 pub type SpawnRef = Arc<dyn Spawn>;
@@ -54,7 +54,7 @@ pub trait Spawn: Debug + Send + Sync + 'static {
         manner: Manner,
         bell: Bell,
         routine: Box<dyn Routine>,
-    ) -> io::Result<Running> {
+    ) -> io::Result<RoutineHandle> {
         on_thread(manner, bell, routine)
     }
 }
@@ -115,7 +115,7 @@ impl Spawn for TaskSpawn {
         _manner: Manner,
         bell: Bell,
         routine: Box<dyn Routine>,
-    ) -> io::Result<Running> {
+    ) -> io::Result<RoutineHandle> {
         Ok(on_task(bell, routine))
     }
 }
