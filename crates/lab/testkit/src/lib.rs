@@ -5,6 +5,7 @@
 //! The oracles ([`History`], [`TopicHistory`]) are pure: events in, faults out. They know no
 //! broker, so that their own tests can plant each violation and see it reported.
 
+mod checker;
 mod history;
 mod payload;
 mod process;
@@ -12,6 +13,7 @@ mod produce;
 mod raw;
 mod topics;
 
+pub use checker::{Anomaly, Checker, Event, Found, HistoryError, Outcome, Run, Verdict, value_of};
 pub use history::{Fault, History, Log, Tally};
 pub use payload::{Id, id_of, payload};
 pub use process::{BrokerProcess, Options, Usage, free_ports, tail, wait_until};
