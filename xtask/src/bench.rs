@@ -7,6 +7,7 @@ mod footprint;
 mod groups;
 mod process;
 mod raw;
+mod replicated;
 mod speed;
 mod topics;
 
@@ -21,10 +22,12 @@ const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [-
   produce    Kafka's load generator, page cache against page cache
   consume    the same records read back
   durable    produce, on disk before the answer
-  groups     joins, commits, members at rest, a coordinator that loads";
+  groups     joins, commits, members at rest, a coordinator that loads
+  replicated three brokers each: start, produce with three copies, latency at a pace, a leader killed";
 
 /// What can be measured apart from the rest.
-const PARTS: [&str; 6] = ["footprint", "topics", "produce", "consume", "durable", "groups"];
+const PARTS: [&str; 7] =
+    ["footprint", "topics", "produce", "consume", "durable", "groups", "replicated"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -111,6 +114,13 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
             groups::run(root, &folder.join(format!("groups-{durability}")), durability)?;
         }
     }
+    if wants("replicated") {
+        for durability in ["relaxed", "fsync"] {
+            say(&format!("== three brokers, jocko {durability}, Kafka as it comes"));
+            let folder = folder.join(format!("replicated-{durability}"));
+            replicated::run(root, &folder, options.records, durability)?;
+        }
+    }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -130,10 +140,14 @@ struct Plan {
     kind: Kind,
     root: PathBuf,
     data_dir: PathBuf,
+    /// For clients; a free one each time if none is given.
+    port: Option<u16>,
     /// Of jocko.
     arguments: Vec<String>,
     /// Of Kafka.
     overrides: Vec<(String, String)>,
+    /// Of Kafka, if it is one of several.
+    member: Option<kafka::Member>,
 }
 
 impl Plan {
@@ -143,8 +157,10 @@ impl Plan {
             kind,
             root: root.to_owned(),
             data_dir: folder.join(kind.name()),
+            port: None,
             arguments: Vec::new(),
             overrides: Vec::new(),
+            member: None,
         }
     }
 
@@ -153,12 +169,15 @@ impl Plan {
         match self.kind {
             Kind::Jocko => {
                 let mut options = jocko::Options::new(&self.data_dir);
+                options.port = self.port;
                 options.arguments.clone_from(&self.arguments);
                 jocko::Jocko::start(&self.root, &options).map(Side::Jocko)
             }
             Kind::Kafka => {
                 let mut options = kafka::Options::new(&self.data_dir);
+                options.port = self.port;
                 options.overrides.clone_from(&self.overrides);
+                options.member.clone_from(&self.member);
                 kafka::Kafka::start(&self.root, &options).map(Side::Kafka)
             }
         }

@@ -30,12 +30,31 @@ pub(crate) struct Options {
     pub(crate) heap_mib: u32,
     /// Further lines of server.properties, which win over ours.
     pub(crate) overrides: Vec<(String, String)>,
+    /// Its place among several, if it is not alone.
+    pub(crate) member: Option<Member>,
+}
+
+/// The place of a broker among several that are all controllers as well.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// From 1 on.
+    pub(crate) node_id: usize,
+    /// Where the controllers listen, in the order of their node ids.
+    pub(crate) controller_ports: Vec<u16>,
+    /// The same for all of them.
+    pub(crate) cluster_id: String,
 }
 
 impl Options {
     /// A broker with its files in `data_dir`, on a free port, with a heap of 1 GiB.
     pub(crate) fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), port: None, heap_mib: 1024, overrides: Vec::new() }
+        Self {
+            data_dir: data_dir.into(),
+            port: None,
+            heap_mib: 1024,
+            overrides: Vec::new(),
+            member: None,
+        }
     }
 }
 
@@ -58,9 +77,13 @@ impl Kafka {
         fs::create_dir_all(&options.data_dir)?;
         let port = options.port.map_or_else(free_port, Ok)?;
         let properties = options.data_dir.join("server.properties");
-        fs::write(&properties, server_properties(options, port, free_port()?))?;
+        let member = match &options.member {
+            Some(member) => member.clone(),
+            None => Member::alone(&jars)?,
+        };
+        fs::write(&properties, server_properties(options, port, &member))?;
         if !options.data_dir.join("log/meta.properties").exists() {
-            format_storage(&jars, &properties)?;
+            format_storage(&jars, &properties, &member.cluster_id)?;
         }
         let log = options.data_dir.join("server.log");
         let log_file = fs::File::create(&log)?;
@@ -174,12 +197,39 @@ pub(crate) fn jars(root: &Path, pom: &Path, name: &str) -> Result<String> {
     Ok(format!("{}/*", libs.display()))
 }
 
-fn server_properties(options: &Options, port: u16, controller_port: u16) -> String {
+impl Member {
+    fn alone(jars: &str) -> Result<Self> {
+        let cluster_id = random_cluster_id(jars)?;
+        Ok(Self { node_id: 1, controller_ports: vec![free_port()?], cluster_id })
+    }
+
+    /// The places of so many brokers of one new cluster.
+    ///
+    /// # Errors
+    ///
+    /// Where Maven or Java fail, or no port is free.
+    pub(crate) fn of_cluster(root: &Path, count: usize) -> Result<Vec<Self>> {
+        let cluster_id = random_cluster_id(&class_path(root)?)?;
+        let controller_ports: Vec<u16> = (0..count).map(|_| free_port()).collect::<Result<_>>()?;
+        let place = |node_id| Self {
+            node_id,
+            controller_ports: controller_ports.clone(),
+            cluster_id: cluster_id.clone(),
+        };
+        Ok((1..=count).map(place).collect())
+    }
+}
+
+fn server_properties(options: &Options, port: u16, member: &Member) -> String {
     let log_dir = options.data_dir.join("log");
+    let ids = member.controller_ports.iter().zip(1..);
+    let voters: Vec<String> = ids.map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
+    let (voters, node_id) = (voters.join(","), member.node_id);
+    let controller_port = member.controller_ports[node_id - 1];
     let mut lines = format!(
         "process.roles=broker,controller\n\
-         node.id=1\n\
-         controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
+         node.id={node_id}\n\
+         controller.quorum.voters={voters}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
          controller.listener.names=CONTROLLER\n\
@@ -200,14 +250,17 @@ fn server_properties(options: &Options, port: u16, controller_port: u16) -> Stri
     lines
 }
 
-fn format_storage(jars: &str, properties: &Path) -> Result<()> {
+fn random_cluster_id(jars: &str) -> Result<String> {
     let id = Command::new("java")
         .args(["-cp", jars, "kafka.tools.StorageTool", "random-uuid"])
         .output()
         .context("cannot start java")?;
-    let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+    Ok(String::from_utf8_lossy(&id.stdout).trim().to_owned())
+}
+
+fn format_storage(jars: &str, properties: &Path, cluster_id: &str) -> Result<()> {
     let done = Command::new("java")
-        .args(["-cp", jars, "kafka.tools.StorageTool", "format", "-t", &id, "-c"])
+        .args(["-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"])
         .arg(properties)
         .output()
         .context("cannot start java")?;

@@ -3,6 +3,7 @@
 //! code must compile without it.
 
 use anyhow::{Context, Result, ensure};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -11,6 +12,29 @@ const ANSWER_MAX: Duration = Duration::from_secs(120);
 const CREATE_TOPICS: (i16, i16) = (19, 2);
 const DELETE_TOPICS: (i16, i16) = (20, 1);
 const METADATA: (i16, i16) = (3, 1);
+
+/// How many partitions a topic has, and how many copies of each there are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    pub(super) partitions: i32,
+    pub(super) copies: i16,
+}
+
+/// What a broker says of all topics.
+#[derive(Debug, Default)]
+pub(super) struct Cluster {
+    /// Where each broker takes clients.
+    pub(super) ports: BTreeMap<i32, u16>,
+    pub(super) topics: BTreeMap<String, Vec<Placed>>,
+}
+
+/// Where a partition is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) leader: Option<i32>,
+    /// Whether all its replicas are in sync.
+    pub(super) is_whole: bool,
+}
 
 /// A connection to one broker.
 pub(super) struct Client(TcpStream);
@@ -29,11 +53,22 @@ impl Client {
         names: &[String],
         configs: &[(&str, &str)],
     ) -> Result<()> {
+        self.create_topics_of(names, Shape { partitions: 1, copies: 1 }, configs)
+    }
+
+    /// Creates topics of this shape in one request, with these settings.
+    pub(super) fn create_topics_of(
+        &mut self,
+        names: &[String],
+        shape: Shape,
+        configs: &[(&str, &str)],
+    ) -> Result<()> {
         let mut request = Writer::new(CREATE_TOPICS);
         request.i32(count(names.len())?);
         for name in names {
-            // One partition, one replica, no assignment.
-            request.text(name)?.i32(1).i16(1).i32(0).i32(count(configs.len())?);
+            // No assignment.
+            request.text(name)?.i32(shape.partitions).i16(shape.copies).i32(0);
+            request.i32(count(configs.len())?);
             for (key, value) in configs {
                 request.text(key)?.text(value)?;
             }
@@ -65,32 +100,39 @@ impl Client {
 
     /// How many topics there are whose partitions all have a leader.
     pub(super) fn topics_with_leader(&mut self) -> Result<usize> {
+        let cluster = self.cluster()?;
+        let is_led = |partitions: &&Vec<Placed>| partitions.iter().all(|one| one.leader.is_some());
+        Ok(cluster.topics.values().filter(is_led).count())
+    }
+
+    /// What this broker knows of all topics.
+    pub(super) fn cluster(&mut self) -> Result<Cluster> {
         let mut request = Writer::new(METADATA);
         // All topics.
         request.i32(-1);
         let answer = self.ask(request)?;
         let mut answer = Reader(&answer);
+        let mut cluster = Cluster::default();
         for _ in 0..answer.i32()? {
             // A broker: id, host, port, rack.
-            let _ = (answer.i32()?, answer.text()?, answer.i32()?, answer.text()?);
+            let (id, _, port, _) = (answer.i32()?, answer.text()?, answer.i32()?, answer.text()?);
+            cluster.ports.insert(id, u16::try_from(port)?);
         }
         answer.i32()?;
-        let mut led = 0;
         for _ in 0..answer.i32()? {
-            let mut is_led = answer.i16()? == 0;
-            let _name_and_whether_internal = (answer.text()?, answer.i8()?);
+            let code = answer.i16()?;
+            let (name, _is_internal) = (answer.text()?, answer.i8()?);
+            let mut partitions = Vec::new();
             for _ in 0..answer.i32()? {
-                let (code, _, leader) = (answer.i16()?, answer.i32()?, answer.i32()?);
-                is_led &= code == 0 && leader >= 0;
-                for _ in 0..2 {
-                    for _ in 0..answer.i32()? {
-                        answer.i32()?;
-                    }
-                }
+                let (failure, _, leader) = (answer.i16()?, answer.i32()?, answer.i32()?);
+                let leader = Some(leader).filter(|id| code == 0 && failure == 0 && *id >= 0);
+                let replicas = answer.numbers()?;
+                let in_sync = answer.numbers()?;
+                partitions.push(Placed { leader, is_whole: in_sync.len() == replicas.len() });
             }
-            led += usize::from(is_led);
+            cluster.topics.insert(name, partitions);
         }
-        Ok(led)
+        Ok(cluster)
     }
 
     fn ask(&mut self, request: Writer) -> Result<Vec<u8>> {
@@ -162,6 +204,10 @@ impl Reader<'_> {
 
     fn i32(&mut self) -> Result<i32> {
         Ok(i32::from_be_bytes(self.take()?))
+    }
+
+    fn numbers(&mut self) -> Result<Vec<i32>> {
+        (0..self.i32()?).map(|_| self.i32()).collect()
     }
 
     /// Empty where it is null.

@@ -105,26 +105,51 @@ fn measure(side: &Side, bytes: u64, work: impl FnOnce() -> Result<Option<f64>>) 
 
 /// Kafka's own load generator; what it says of its steady state, in records a second.
 fn produce(root: &Path, side: &Side, topic: &str, records: u64) -> Result<f64> {
+    let told = generate(root, side.name(), &side.address(), topic, records, None)?;
+    Ok(told.records_per_second)
+}
+
+/// What the load generator says of its steady state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Told {
+    pub(super) records_per_second: f64,
+    /// Within which 99 of 100 records were acknowledged.
+    pub(super) p99_millis: f64,
+}
+
+/// Kafka's load generator with acks=all, at this pace in records a second or as fast as it goes.
+pub(super) fn generate(
+    root: &Path,
+    who: &str,
+    addresses: &str,
+    topic: &str,
+    records: u64,
+    pace: Option<u64>,
+) -> Result<Told> {
+    let pace = pace.map_or_else(|| "-1".to_owned(), |pace| pace.to_string());
     let output = kafka::tool(root, "org.apache.kafka.tools.ProducerPerformance")?
-        .args(["--bootstrap-server", &side.address(), "--topic", topic])
-        .args(["--num-records", &records.to_string(), "--throughput", "-1"])
+        .args(["--bootstrap-server", addresses, "--topic", topic])
+        .args(["--num-records", &records.to_string(), "--throughput", &pace])
         .args(["--record-size", &RECORD_BYTES.to_string()])
         .args(["--warmup-records", &(records / 4).to_string()])
         .args(["--command-property", "acks=all", "linger.ms=5", "batch.size=16384"])
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let told = text.lines().rev().find_map(records_per_second);
+    let told = text.lines().rev().find_map(told);
     let summary = text.lines().last().unwrap_or_default();
-    say(&format!("    {} {summary}", side.name()));
+    say(&format!("    {who} {summary}"));
     told.filter(|_| output.status.success()).with_context(|| {
         format!("ProducerPerformance: {text}{}", String::from_utf8_lossy(&output.stderr))
     })
 }
 
-/// Of a line such as `750000 records sent, 150000.0 records/sec (146.48 MB/sec), ...`.
-fn records_per_second(line: &str) -> Option<f64> {
-    let (before, _) = line.split_once(" records/sec")?;
-    before.rsplit(' ').next()?.parse().ok()
+/// Of a line such as `750000 records sent, 150000.0 records/sec (146.48 MB/sec), ... 9 ms 99th, ...`.
+fn told(line: &str) -> Option<Told> {
+    let before = |text: &str| -> Option<f64> {
+        let (before, _) = line.split_once(text)?;
+        before.rsplit(' ').next()?.parse().ok()
+    };
+    Some(Told { records_per_second: before(" records/sec")?, p99_millis: before(" ms 99th")? })
 }
 
 fn consume(side: &Side, topic: &str, records: u64) -> Result<()> {
@@ -161,8 +186,10 @@ mod tests {
 
     #[test]
     fn the_tools_figure_is_found() {
-        let line = "750000 records sent, 150375.9 records/sec (146.85 MB/sec), 1.2 ms avg latency";
-        assert_eq!(records_per_second(line), Some(150_375.9));
-        assert_eq!(records_per_second("nothing of the kind"), None);
+        let line = "750000 records sent, 150375.9 records/sec (146.85 MB/sec), 1.2 ms avg latency, \
+                    97.00 ms max latency, 1 ms 50th, 5 ms 95th, 9 ms 99th, 40 ms 99.9th.";
+        let found = Told { records_per_second: 150_375.9, p99_millis: 9.0 };
+        assert_eq!(told(line), Some(found));
+        assert_eq!(told("nothing of the kind"), None);
     }
 }

@@ -1,0 +1,237 @@
+//! Three brokers beside three of Kafka's: how soon they serve, what three copies of each record
+//! cost, how long an acknowledgement takes at a pace both can hold, and how soon somebody else
+//! leads when a leader is killed. One cluster works at a time.
+
+use super::process::{cpu_time, resident_megabytes};
+use super::raw::{Client, Shape};
+use super::speed::{Told, generate};
+use super::{BOTH, Kind, Plan, Side, median, millis, tell};
+use crate::kafka::{Member, free_port};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const BROKERS: usize = 3;
+const ROUNDS: usize = 3;
+const KILLS: usize = 3;
+const RECORD_BYTES: f64 = 1_024.0;
+/// Records a second that both can hold on two cores which they share with the client.
+const PACE: u64 = 5_000;
+const SHAPE: Shape = Shape { partitions: 6, copies: 3 };
+const SETTINGS: [(&str, &str); 2] =
+    [("min.insync.replicas", "2"), ("file.delete.delay.ms", "1000")];
+/// A JVM that recovers may take long; Kafka fences a dead broker after nine seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Three brokers of a kind.
+struct Trio {
+    kind: Kind,
+    plans: Vec<Plan>,
+    /// None where one was killed.
+    sides: Vec<Option<Side>>,
+    /// From the first process to a topic of three copies whose partitions are led.
+    ready_in: Duration,
+}
+
+pub(super) fn run(root: &Path, folder: &Path, records: u64, durability: &str) -> Result<()> {
+    // One after the other, so that neither's start costs the other time.
+    let mut trios = Vec::new();
+    for kind in BOTH {
+        trios.push(Trio::start(kind, root, folder, durability)?);
+    }
+    tell("start to the first topic that is led", "ms", both(&trios, |trio| millis(trio.ready_in)));
+    let mut costs = [Vec::new(), Vec::new()];
+    let mut paced = [Vec::new(), Vec::new()];
+    for round in 0..=ROUNDS {
+        // The first round warms all up.
+        for at in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            let (cost, told) = trios[at].one_round(root, &format!("round-{round}"), records)?;
+            if round > 0 {
+                costs[at].push(cost);
+                paced[at].push(told.p99_millis);
+            }
+        }
+    }
+    let figure =
+        |figure: fn(&Cost) -> f64| costs.each_ref().map(|all| median(all.iter().map(figure)));
+    tell("produce, records/s, as the tool tells", "", figure(|cost| cost.records_per_second));
+    tell("produce, CPU of all three, s/GB", "", figure(|cost| cost.cpu_seconds_per_gigabyte));
+    tell(&format!("p99 at {PACE} records/s"), "ms", paced.map(median));
+    tell("memory of all three", "MB", both(&trios, Trio::resident_megabytes));
+    let mut failovers = [0.0; 2];
+    for (at, trio) in trios.iter_mut().enumerate() {
+        let times: Result<Vec<f64>> =
+            (0..KILLS).map(|_| trio.kill_a_leader().map(millis)).collect();
+        failovers[at] = median(times?);
+    }
+    tell("leader killed to another one shown", "ms", failovers);
+    Ok(())
+}
+
+/// What three copies cost in one round.
+#[derive(Debug, Clone, Copy)]
+struct Cost {
+    records_per_second: f64,
+    cpu_seconds_per_gigabyte: f64,
+}
+
+fn both(trios: &[Trio], figure: impl Fn(&Trio) -> f64) -> [f64; 2] {
+    [figure(&trios[0]), figure(&trios[1])]
+}
+
+impl Trio {
+    fn start(kind: Kind, root: &Path, folder: &Path, durability: &str) -> Result<Self> {
+        let plans = plans(kind, root, folder, durability)?;
+        let started = Instant::now();
+        // None of them serves before there are enough of them.
+        let sides: Result<Vec<Option<Side>>> = std::thread::scope(|scope| {
+            let starting: Vec<_> = plans.iter().map(|plan| scope.spawn(|| plan.start())).collect();
+            let started = starting.into_iter().map(|one| match one.join() {
+                Ok(side) => side.map(Some),
+                Err(_) => bail!("a start panicked"),
+            });
+            started.collect()
+        });
+        let mut trio = Self { kind, plans, sides: sides?, ready_in: Duration::ZERO };
+        trio.create("first")?;
+        trio.ready_in = started.elapsed();
+        Ok(trio)
+    }
+
+    fn live(&self) -> impl Iterator<Item = &Side> {
+        self.sides.iter().flatten()
+    }
+
+    fn addresses(&self) -> String {
+        self.live().map(Side::address).collect::<Vec<_>>().join(",")
+    }
+
+    fn client(&self) -> Result<Client> {
+        let side = self.live().next().context("all are dead")?;
+        Client::open(&side.address())
+    }
+
+    /// Creates a topic; brokers that have not all met refuse it at first.
+    fn create(&self, topic: &str) -> Result<()> {
+        let names = [topic.to_owned()];
+        self.wait("the topic can be created", || {
+            self.client()?.create_topics_of(&names, SHAPE, &SETTINGS)
+        })?;
+        self.wait_until_whole(topic)
+    }
+
+    fn wait_until_whole(&self, topic: &str) -> Result<()> {
+        self.wait("every partition is led and in sync", || {
+            let cluster = self.client()?.cluster()?;
+            let partitions = cluster.topics.get(topic).context("no such topic")?;
+            let is_whole = partitions.iter().all(|one| one.leader.is_some() && one.is_whole);
+            ensure!(is_whole, "{partitions:?}");
+            Ok(())
+        })
+    }
+
+    fn wait(&self, what: &str, attempt: impl Fn() -> Result<()>) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match attempt() {
+                Ok(()) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(
+                        error.context(format!("{}: in vain waited until {what}", self.kind.name()))
+                    );
+                }
+                Err(_) => std::thread::park_timeout(LOOK_EVERY),
+            }
+        }
+    }
+
+    fn cpu_time(&self) -> Result<Duration> {
+        self.live().map(|side| cpu_time(side.pid())).sum()
+    }
+
+    fn resident_megabytes(&self) -> f64 {
+        self.live().filter_map(|side| resident_megabytes(side.pid()).ok()).sum()
+    }
+
+    fn one_round(&self, root: &Path, topic: &str, records: u64) -> Result<(Cost, Told)> {
+        self.create(topic)?;
+        let before = self.cpu_time()?;
+        let told = generate(root, self.kind.name(), &self.addresses(), topic, records, None)?;
+        let cpu = self.cpu_time()? - before;
+        let cost = Cost {
+            records_per_second: told.records_per_second,
+            cpu_seconds_per_gigabyte: cpu.as_secs_f64() / (records as f64 * RECORD_BYTES / 1e9),
+        };
+        let paced =
+            generate(root, self.kind.name(), &self.addresses(), topic, PACE * 10, Some(PACE))?;
+        self.client()?.delete_topic(topic)?;
+        Ok((cost, paced))
+    }
+
+    /// Kills whoever leads the first topic's first partition, as kill -9 does, and waits until a
+    /// survivor shows another leader; then brings the dead one back. The time to that leader.
+    fn kill_a_leader(&mut self) -> Result<Duration> {
+        const TOPIC: &str = "first";
+        self.wait_until_whole(TOPIC)?;
+        let cluster = self.client()?.cluster()?;
+        let leader = cluster.topics[TOPIC][0].leader.context("it is led")?;
+        let port = cluster.ports.get(&leader).context("a leader without an address")?;
+        let suffix = format!(":{port}");
+        let is_it = |side: &Option<Side>| {
+            side.as_ref().is_some_and(|side| side.address().ends_with(&suffix))
+        };
+        let at = self.sides.iter().position(is_it).context("the leader is not one of ours")?;
+        let started = Instant::now();
+        // Dropping it kills it.
+        self.sides[at] = None;
+        self.wait("another one leads", || {
+            let cluster = self.client()?.cluster()?;
+            let now = cluster.topics.get(TOPIC).and_then(|all| all[0].leader);
+            ensure!(now.is_some_and(|now| now != leader), "led by {now:?}");
+            Ok(())
+        })?;
+        let took = started.elapsed();
+        self.sides[at] = Some(self.plans[at].start()?);
+        Ok(took)
+    }
+}
+
+/// How to start each of three.
+fn plans(kind: Kind, root: &Path, folder: &Path, durability: &str) -> Result<Vec<Plan>> {
+    let mut plans: Vec<Plan> =
+        (1..=BROKERS).map(|at| Plan::new(kind, root, &folder.join(at.to_string()))).collect();
+    let kafka_ports: Vec<u16> = (0..BROKERS).map(|_| free_port()).collect::<Result<_>>()?;
+    match kind {
+        Kind::Kafka => {
+            for (plan, member) in plans.iter_mut().zip(Member::of_cluster(root, BROKERS)?) {
+                plan.member = Some(member);
+                plan.overrides = [("offsets.topic.replication.factor", "3")]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into();
+            }
+        }
+        Kind::Jocko => {
+            let ports: Vec<(u16, u16)> =
+                (0..BROKERS).map(|_| Ok((free_port()?, free_port()?))).collect::<Result<_>>()?;
+            let join: Vec<String> =
+                ports.iter().map(|(_, gossip)| format!("127.0.0.1:{gossip}")).collect();
+            for (plan, (cluster, gossip)) in plans.iter_mut().zip(&ports) {
+                plan.arguments = [
+                    ("--storage-durability", durability.to_owned()),
+                    ("--cluster-expect", BROKERS.to_string()),
+                    ("--cluster-join", join.join(",")),
+                    ("--listen-cluster", format!("127.0.0.1:{cluster}")),
+                    ("--listen-gossip", format!("127.0.0.1:{gossip}")),
+                ]
+                .into_iter()
+                .flat_map(|(flag, value)| [flag.to_owned(), value])
+                .collect();
+            }
+        }
+    }
+    for (plan, port) in plans.iter_mut().zip(kafka_ports) {
+        plan.port = Some(port);
+    }
+    Ok(plans)
+}
