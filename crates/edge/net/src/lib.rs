@@ -21,6 +21,7 @@ mod frames;
 mod mailbox;
 mod metrics;
 mod output;
+pub mod peers;
 pub mod ports;
 mod reactor;
 mod server;

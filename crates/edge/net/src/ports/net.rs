@@ -18,6 +18,8 @@ pub type BoxListener = Box<dyn Listener>;
 pub type BoxStream = Box<dyn Stream>;
 /// What [`Net::connect`] returns.
 pub type Connect = BoxFuture<'static, io::Result<BoxStream>>;
+/// What [`Net::resolve`] returns.
+pub type Resolve = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// A network: sockets in production, memory in simulation.
 pub trait Net: Debug + Send + Sync + 'static {
@@ -30,6 +32,13 @@ pub trait Net: Debug + Send + Sync + 'static {
 
     /// Connects to `address`. The future must run on the thread that will use the stream.
     fn connect(&self, address: SocketAddr, options: &SocketOptions) -> Connect;
+
+    /// The addresses behind `host:port`, in the order in which they are to be tried. A network
+    /// without names knows only literal addresses.
+    fn resolve(&self, address: &str) -> Resolve {
+        let parsed = address.parse().map(|address| vec![address]);
+        Box::pin(async { parsed.map_err(|e| io::Error::new(io::ErrorKind::NotFound, e)) })
+    }
 }
 
 /// Takes connections.

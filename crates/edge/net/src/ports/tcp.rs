@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::net::{
-    BoxListener, BoxStream, Congestion, Connect, Listener, Net, SocketOptions, Stream,
+    BoxListener, BoxStream, Congestion, Connect, Listener, Net, Resolve, SocketOptions, Stream,
 };
 use crate::sys;
 
@@ -41,6 +41,11 @@ impl Net for TcpNet {
             stream.set_nodelay(true)?;
             Ok(Box::new(TcpStream::Joined(Joined::Tokio(stream))) as BoxStream)
         })
+    }
+
+    fn resolve(&self, address: &str) -> Resolve {
+        let address = address.to_owned();
+        Box::pin(async move { Ok(tokio::net::lookup_host(address).await?.collect()) })
     }
 }
 

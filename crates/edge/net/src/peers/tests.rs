@@ -1,0 +1,4 @@
+//! Peers over a network in memory and over sockets.
+
+mod calls;
+mod world;
