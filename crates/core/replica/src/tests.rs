@@ -1,11 +1,14 @@
 //! Plays (`testdata/*.txt`) and random histories.
 
 use crate::{
-    Acks, Assignment, Durability, Input, LogEnds, Outcome, Output, Policy, Refusal, Replica, Ticket,
+    Acks, Answer, Assignment, Caller, Durability, EpochEnd, Following, Found, Input, IsrMember,
+    LogEnds, Outcome, Output, Peer, Policy, ProposalOutcome, Refusal, Replica, Role, Ticket,
+    agreement,
 };
-use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionEpoch};
+use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Now, Offset, PartitionEpoch};
 use proptest::prelude::*;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 const SELF: BrokerId = BrokerId::new(1);
 
@@ -14,8 +17,7 @@ fn ends(start: i64, end: i64, durable: i64) -> LogEnds {
 }
 
 fn fresh() -> Replica {
-    let policy = Policy { min_insync_replicas: 1, durability: Durability::Fsync };
-    Replica::new(SELF, policy, ends(0, 0, 0), Offset::ZERO)
+    Replica::new(SELF, Policy::default(), ends(0, 0, 0), Offset::ZERO)
 }
 
 fn broker_list(text: &str) -> Vec<BrokerId> {
@@ -29,17 +31,105 @@ where
     text.parse().unwrap_or_else(|error| panic!("{text:?} is not a number: {error:?}"))
 }
 
+/// The value of a `key=value` word.
+fn value<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// An epoch and its end, as `EPOCH:END`.
+fn epoch_end(text: &str) -> EpochEnd {
+    let (epoch, end) = text.split_once(':').expect("epoch:end");
+    EpochEnd { epoch: LeaderEpoch::new(number(epoch)), end: Offset::new(number(end)) }
+}
+
+/// All replicas are registered at epoch 1 and may join, unless `peers=2@5,3@6!` says otherwise; a
+/// `!` marks one that may not.
+fn assignment([leader, epoch, replicas, isr]: [&str; 4], words: &[&str]) -> Assignment {
+    let replicas = broker_list(replicas);
+    let peer = |text: &str| {
+        let may_join = !text.ends_with('!');
+        let (broker, epoch) = text.trim_end_matches('!').split_once('@').expect("broker@epoch");
+        let (broker, broker_epoch) = (BrokerId::new(number(broker)), number(epoch));
+        Peer { broker, broker_epoch: BrokerEpoch::new(broker_epoch), may_join }
+    };
+    let fresh = |broker: &BrokerId| Peer {
+        broker: *broker,
+        broker_epoch: BrokerEpoch::new(1),
+        may_join: true,
+    };
+    Assignment {
+        leader: leader.parse().ok().map(BrokerId::new),
+        leader_epoch: LeaderEpoch::new(number(epoch)),
+        partition_epoch: PartitionEpoch::new(number(value(words, "change").unwrap_or(epoch))),
+        isr: broker_list(isr),
+        peers: match value(words, "peers") {
+            Some(list) => list.split(',').map(peer).collect(),
+            None => replicas.iter().map(fresh).collect(),
+        },
+        replicas,
+        is_fenced: words.contains(&"fenced"),
+    }
+}
+
 /// Runs one line of a play and returns what can be seen of it.
 fn perform(replica: &mut Replica, line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let input = match words.as_slice() {
-        ["assign", leader, epoch, replicas, isr] => Input::Assigned(Assignment {
-            leader: leader.parse().ok().map(BrokerId::new),
-            leader_epoch: LeaderEpoch::new(number(epoch)),
-            partition_epoch: PartitionEpoch::new(number(epoch)),
-            replicas: broker_list(replicas),
-            isr: broker_list(isr),
-        }),
+    if let Some(text) = question(replica, &words) {
+        return text;
+    }
+    let input = from_follower(replica, &words).unwrap_or_else(|| local(&words));
+    let output = replica.step(input);
+    replica.check_invariants();
+    seen(replica, &output)
+}
+
+/// What followers, the leader, the controller and time do.
+fn from_follower(replica: &Replica, words: &[&str]) -> Option<Input> {
+    let offset = |text: &str| Offset::new(number(text));
+    let seconds = |text: &str| Now::from_start(Duration::from_secs(number(text)));
+    let now = value(words, "at").map_or(Now::default(), seconds);
+    let caller = |broker: &str| Caller {
+        broker: BrokerId::new(number(broker)),
+        broker_epoch: BrokerEpoch::new(value(words, "broker").map_or(1, number)),
+        leader_epoch: value(words, "epoch")
+            .map_or(replica.leader_epoch(), |epoch| LeaderEpoch::new(number(epoch))),
+    };
+    let answered =
+        |attempt: &str, outcome| Input::Answered { number: number(attempt), outcome, now };
+    Some(match words {
+        ["fetch", follower, from, ..] => {
+            Input::Fetched { caller: caller(follower), offset: offset(from), now }
+        }
+        ["progress", follower, end, ..] => {
+            Input::Progress { caller: caller(follower), end: offset(end), now }
+        }
+        ["accepted", attempt, change, isr, ..] => {
+            let partition_epoch = PartitionEpoch::new(number(change));
+            let isr = broker_list(isr);
+            answered(attempt, ProposalOutcome::Accepted { partition_epoch, isr })
+        }
+        ["ineligible", attempt, ..] => {
+            answered(attempt, ProposalOutcome::Refused(ErrorCode::IneligibleReplica))
+        }
+        ["unknown", attempt, ..] => answered(attempt, ProposalOutcome::Unknown),
+        ["replicated", end, high_watermark] => {
+            Input::Replicated { end: offset(end), high_watermark: offset(high_watermark) }
+        }
+        ["truncated", start, end, durable] => {
+            Input::Truncated { ends: ends(number(start), number(end), number(durable)) }
+        }
+        ["tick", at] => Input::Ticked { now: seconds(at) },
+        _ => return None,
+    })
+}
+
+/// What happens to the log, the settings and those who wait.
+fn local(words: &[&str]) -> Input {
+    let offset = |text: &str| Offset::new(number(text));
+    match words {
+        ["assign", leader, epoch, replicas, isr, ..] => {
+            Input::Assigned(assignment([leader, epoch, replicas, isr], words))
+        }
         ["govern", min, durability] => Input::Governed(Policy {
             min_insync_replicas: number(min),
             durability: match *durability {
@@ -47,19 +137,37 @@ fn perform(replica: &mut Replica, line: &str) -> String {
                 "relaxed" => Durability::Relaxed,
                 other => panic!("durability {other}"),
             },
+            ..Policy::default()
         }),
-        ["append", end] => Input::Appended { end: Offset::new(number(end)) },
-        ["durable", end] => Input::Durable { end: Offset::new(number(end)) },
-        ["trim", start] => Input::Trimmed { start: Offset::new(number(start)) },
-        ["progress", follower, end] => Input::Progress {
-            follower: BrokerId::new(number(follower)),
-            end: Offset::new(number(end)),
-        },
+        ["append", end] => Input::Appended { end: offset(end) },
+        ["durable", end] => Input::Durable { end: offset(end) },
+        ["trim", start] => Input::Trimmed { start: offset(start) },
         ["fail"] => Input::Ended { error: ErrorCode::KafkaStorageError },
-        ["park", ticket, offset] => {
-            Input::Parked { ticket: Ticket(number(ticket)), offset: Offset::new(number(offset)) }
+        ["park", ticket, at] => {
+            Input::Parked { ticket: Ticket(number(ticket)), offset: offset(at) }
         }
+        ["park-reader", ticket, at] => {
+            Input::ParkedReader { ticket: Ticket(number(ticket)), offset: offset(at) }
+        }
+        ["park-fetch", ticket, end, high_watermark] => Input::ParkedFetch {
+            ticket: Ticket(number(ticket)),
+            end: offset(end),
+            high_watermark: offset(high_watermark),
+        },
         ["forget", ticket] => Input::Forgotten { ticket: Ticket(number(ticket)) },
+        other => panic!("unknown line {other:?}"),
+    }
+}
+
+/// Lines that end in a question mark change nothing.
+fn question(replica: &Replica, words: &[&str]) -> Option<String> {
+    let admitted = |answer: Result<(), Refusal>| match answer {
+        Ok(()) => "admitted".to_owned(),
+        Err(Refusal(error)) => format!("refused: {error}"),
+    };
+    let known = |text: &str| text.parse().ok().map(LeaderEpoch::new);
+    let offset = |text: &str| Offset::new(number(text));
+    Some(match words {
         ["produce?", acks] => {
             let acks = match *acks {
                 "all" => Acks::All,
@@ -67,22 +175,57 @@ fn perform(replica: &mut Replica, line: &str) -> String {
                 "0" => Acks::None,
                 other => panic!("acks {other}"),
             };
-            return match replica.admit_produce(acks) {
+            match replica.admit_produce(acks) {
                 Ok(epoch) => format!("admitted in epoch {epoch}"),
                 Err(Refusal(error)) => format!("refused: {error}"),
-            };
+            }
         }
-        ["read?", epoch] => {
-            return match replica.admit_read(epoch.parse().ok().map(LeaderEpoch::new)) {
-                Ok(()) => "admitted".into(),
-                Err(Refusal(error)) => format!("refused: {error}"),
-            };
+        ["read?", epoch] => admitted(replica.admit_read(known(epoch))),
+        ["reader?", epoch] => admitted(replica.admit_reader(known(epoch))),
+        ["latest?"] => admitted(replica.admit_latest(None)),
+        ["fetch?", follower, epoch, broker_epoch] => admitted(replica.admit_follower(&Caller {
+            broker: BrokerId::new(number(follower)),
+            broker_epoch: BrokerEpoch::new(number(broker_epoch)),
+            leader_epoch: LeaderEpoch::new(number(epoch)),
+        })),
+        // The follower's question, what the leader's cache says, the leader's log.
+        ["agree?", from, "empty", start, end] => {
+            format!("{:?}", agreement(offset(from), None, (offset(start), offset(end))))
         }
-        other => panic!("unknown line {other:?}"),
-    };
-    let output = replica.step(input);
-    replica.check_invariants();
-    seen(replica, &output)
+        ["agree?", from, asked, own, start, end] => {
+            let last = (LeaderEpoch::new(number(asked)), epoch_end(own));
+            format!("{:?}", agreement(offset(from), Some(last), (offset(start), offset(end))))
+        }
+        ["following?"] => match replica.following() {
+            Some(Following { leader, leader_epoch, offset }) => {
+                format!("{leader} in epoch {leader_epoch} from {offset}")
+            }
+            None => "nobody".to_owned(),
+        },
+        ["plan?", leader, epoch, from, found @ ..] => {
+            let asked = Following {
+                leader: BrokerId::new(number(leader)),
+                leader_epoch: LeaderEpoch::new(number(epoch)),
+                offset: offset(from),
+            };
+            let found = match found {
+                ["agrees"] => Found::Agreement,
+                ["parts", leader, own] => {
+                    Found::Divergence { leader: epoch_end(leader), own: epoch_end(own) }
+                }
+                ["outside", start, end] => {
+                    Found::OutOfRange { log_start: offset(start), log_end: offset(end) }
+                }
+                other => panic!("found {other:?}"),
+            };
+            format!("{:?}", replica.plan(&Answer { asked, found }))
+        }
+        ["deadline?"] => match replica.next_deadline() {
+            Some(at) => format!("at {:?}", at.since_start()),
+            None => "none".to_owned(),
+        },
+        _ => return None,
+    })
 }
 
 fn seen(replica: &Replica, output: &Output) -> String {
@@ -104,6 +247,19 @@ fn seen(replica: &Replica, output: &Output) -> String {
             Outcome::Refused(error) => error.to_string(),
         };
         write!(text, " [{}: {outcome}]", released.ticket.0).expect("a String takes all");
+    }
+    if let Some(proposal) = &output.proposal {
+        let member = |member: &IsrMember| match member.broker_epoch {
+            Some(epoch) => format!("{}@{epoch}", member.broker),
+            None => member.broker.to_string(),
+        };
+        let isr: Vec<String> = proposal.isr.iter().map(member).collect();
+        let (number, change) = (proposal.number, proposal.partition_epoch);
+        write!(text, " propose {number}: isr {} on change {change}", isr.join(","))
+            .expect("a String takes all");
+    }
+    if let Some(claim) = &output.claim {
+        write!(text, " tell {}: durable {}", claim.leader, claim.end).expect("a String takes all");
     }
     text
 }
@@ -137,67 +293,125 @@ fn plays() {
     }
 }
 
+fn any_assignment() -> impl Strategy<Value = Assignment> {
+    let peer = (1_i32..4, 0_i64..4, any::<bool>()).prop_map(|(broker, epoch, may_join)| Peer {
+        broker: BrokerId::new(broker),
+        broker_epoch: BrokerEpoch::new(epoch),
+        may_join,
+    });
+    (
+        proptest::option::of(1_i32..4),
+        (0_i32..5, 0_i32..9),
+        proptest::sample::subsequence(vec![1, 2, 3], 0..=3),
+        proptest::collection::vec(peer, 0..4),
+        proptest::bool::weighted(0.1),
+    )
+        .prop_map(|(leader, (epoch, change), isr, peers, is_fenced)| {
+            let leader = leader.map(BrokerId::new);
+            let mut isr: Vec<_> = isr.into_iter().map(BrokerId::new).collect();
+            isr.extend(leader.filter(|id| !isr.contains(id)));
+            Assignment {
+                leader,
+                leader_epoch: LeaderEpoch::new(epoch),
+                partition_epoch: PartitionEpoch::new(change),
+                replicas: (1..4).map(BrokerId::new).collect(),
+                isr,
+                peers,
+                is_fenced,
+            }
+        })
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
-    let offset = (0_i64..50).prop_map(Offset::new);
-    let ticket = (0_u64..8).prop_map(Ticket);
-    let broker = (1_i32..4).prop_map(BrokerId::new);
+    let offset = || (0_i64..50).prop_map(Offset::new);
+    let ticket = || (0_u64..8).prop_map(Ticket);
+    let now = || (0_u64..60).prop_map(|at| Now::from_start(Duration::from_secs(at)));
+    let caller = || {
+        (1_i32..5, 0_i64..4, 0_i32..5).prop_map(|(broker, broker_epoch, leader_epoch)| Caller {
+            broker: BrokerId::new(broker),
+            broker_epoch: BrokerEpoch::new(broker_epoch),
+            leader_epoch: LeaderEpoch::new(leader_epoch),
+        })
+    };
+    let outcome = prop_oneof![
+        Just(ProposalOutcome::Unknown),
+        Just(ProposalOutcome::Refused(ErrorCode::IneligibleReplica)),
+        (0_i32..9).prop_map(|change| ProposalOutcome::Accepted {
+            partition_epoch: PartitionEpoch::new(change),
+            isr: vec![SELF, BrokerId::new(2)],
+        }),
+    ];
     prop_oneof![
-        (
-            proptest::option::of(broker.clone()),
-            0_i32..5,
-            proptest::sample::subsequence(vec![1, 2, 3], 0..=3)
-        )
-            .prop_map(|(leader, epoch, isr)| {
-                let mut isr: Vec<_> = isr.into_iter().map(BrokerId::new).collect();
-                isr.extend(leader.filter(|id| !isr.contains(id)));
-                Input::Assigned(Assignment {
-                    leader,
-                    leader_epoch: LeaderEpoch::new(epoch),
-                    partition_epoch: PartitionEpoch::new(epoch),
-                    replicas: (1..4).map(BrokerId::new).collect(),
-                    isr,
-                })
-            }),
+        any_assignment().prop_map(Input::Assigned),
         (1_usize..4, any::<bool>()).prop_map(|(min, fsync)| Input::Governed(Policy {
             min_insync_replicas: min,
             durability: if fsync { Durability::Fsync } else { Durability::Relaxed },
+            ..Policy::default()
         })),
-        offset.clone().prop_map(|end| Input::Appended { end }),
-        offset.clone().prop_map(|end| Input::Durable { end }),
-        offset.clone().prop_map(|start| Input::Trimmed { start }),
-        (broker, offset.clone()).prop_map(|(follower, end)| Input::Progress { follower, end }),
-        (ticket.clone(), offset).prop_map(|(ticket, offset)| Input::Parked { ticket, offset }),
-        ticket.prop_map(|ticket| Input::Forgotten { ticket }),
+        offset().prop_map(|end| Input::Appended { end }),
+        offset().prop_map(|end| Input::Durable { end }),
+        offset().prop_map(|start| Input::Trimmed { start }),
+        (caller(), offset(), now()).prop_map(|(caller, offset, now)| Input::Fetched {
+            caller,
+            offset,
+            now
+        }),
+        (caller(), offset(), now()).prop_map(|(caller, end, now)| Input::Progress {
+            caller,
+            end,
+            now
+        }),
+        (0_u64..4, outcome, now()).prop_map(|(number, outcome, now)| Input::Answered {
+            number,
+            outcome,
+            now
+        }),
+        (offset(), offset())
+            .prop_map(|(end, high_watermark)| Input::Replicated { end, high_watermark }),
+        (0_i64..50, 0_i64..50, 0_i64..50)
+            .prop_map(|(start, end, durable)| Input::Truncated { ends: ends(start, end, durable) }),
+        now().prop_map(|now| Input::Ticked { now }),
+        (ticket(), offset()).prop_map(|(ticket, offset)| Input::Parked { ticket, offset }),
+        (ticket(), offset()).prop_map(|(ticket, offset)| Input::ParkedReader { ticket, offset }),
+        (ticket(), offset(), offset()).prop_map(|(ticket, end, high_watermark)| {
+            Input::ParkedFetch { ticket, end, high_watermark }
+        }),
+        ticket().prop_map(|ticket| Input::Forgotten { ticket }),
         Just(Input::Ended { error: ErrorCode::KafkaStorageError }),
     ]
 }
 
 proptest! {
-    /// Whatever happens in whatever order: the ends stay ordered, the high watermark and the
-    /// leader epoch never fall, nothing un-flushed is committed in fsync mode, and a ticket is
-    /// answered at most once per parking.
+    /// Whatever happens in whatever order: the ends stay ordered, the high watermark never falls but
+    /// where a follower cuts, the leader epoch never falls, nothing un-flushed is committed by a
+    /// leader in fsync mode, and a ticket is answered at most once per parking.
     #[test]
     fn invariants_hold_in_any_history(history in proptest::collection::vec(any_input(), 1..80)) {
         let mut replica = fresh();
         let mut parked = std::collections::BTreeSet::new();
         for input in history {
             let (hw, epoch) = (replica.high_watermark(), replica.leader_epoch());
-            let trimmed = matches!(input, Input::Trimmed { .. });
-            let relaxed = matches!(replica.policy_for_tests().durability, Durability::Relaxed);
-            if let Input::Parked { ticket, .. } = &input {
-                parked.insert(*ticket);
-            } else if let Input::Forgotten { ticket } = &input {
-                parked.remove(ticket);
+            let cuts = matches!(input, Input::Truncated { .. });
+            let moves = cuts || matches!(input, Input::Trimmed { .. } | Input::Replicated { .. });
+            match &input {
+                Input::Parked { ticket, .. }
+                | Input::ParkedReader { ticket, .. }
+                | Input::ParkedFetch { ticket, .. } => {
+                    parked.insert(*ticket);
+                }
+                Input::Forgotten { ticket } => {
+                    parked.remove(ticket);
+                }
+                _ => {}
             }
+            let led = replica.role() == Role::Leader;
             let output = replica.step(input);
             replica.check_invariants();
-            prop_assert!(replica.high_watermark() >= hw);
+            prop_assert!(replica.high_watermark() >= hw || (cuts && !led));
             prop_assert!(replica.leader_epoch() >= epoch);
-            if !relaxed && !trimmed && replica.high_watermark() > hw {
-                let policy = replica.policy_for_tests();
-                if policy.durability == Durability::Fsync {
-                    prop_assert!(replica.high_watermark() <= replica.ends().durable);
-                }
+            let is_fsync = replica.policy_for_tests().durability == Durability::Fsync;
+            if is_fsync && !moves && replica.high_watermark() > hw {
+                prop_assert!(replica.high_watermark() <= replica.ends().durable);
             }
             for released in output.released {
                 prop_assert!(parked.remove(&released.ticket), "released twice or never parked");

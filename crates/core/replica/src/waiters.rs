@@ -1,4 +1,5 @@
-//! Requests that wait for the high watermark, kept in the order in which it will release them.
+//! Requests that wait for the high watermark, kept in the order in which it will release them, and
+//! the few of followers that wait for records too.
 
 use jocko_types::{ErrorCode, Offset};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub struct Released {
 pub(crate) struct Waiters {
     by_offset: BTreeSet<(Offset, Ticket)>,
     offsets: BTreeMap<Ticket, Offset>,
+    /// Fetches of followers by the log end and high watermark they know: one for each follower.
+    fetches: BTreeMap<Ticket, (Offset, Offset)>,
 }
 
 impl Waiters {
@@ -41,11 +44,19 @@ impl Waiters {
         self.offsets.insert(ticket, offset);
     }
 
+    /// Parks a follower's fetch until the log has records past `end`, or the high watermark is above
+    /// the one given.
+    pub(crate) fn park_fetch(&mut self, ticket: Ticket, end: Offset, high_watermark: Offset) {
+        self.forget(ticket);
+        self.fetches.insert(ticket, (end, high_watermark));
+    }
+
     /// Drops a ticket whose request timed out or went away; fine if it is not parked.
     pub(crate) fn forget(&mut self, ticket: Ticket) {
         if let Some(offset) = self.offsets.remove(&ticket) {
             self.by_offset.remove(&(offset, ticket));
         }
+        self.fetches.remove(&ticket);
     }
 
     /// Frees all that waited for a high watermark of at most `reached`, lowest first.
@@ -60,9 +71,26 @@ impl Waiters {
         }
     }
 
+    /// Frees the fetches of followers that know less than this.
+    pub(crate) fn release_fetches(
+        &mut self,
+        end: Offset,
+        high_watermark: Offset,
+        into: &mut Vec<Released>,
+    ) {
+        self.fetches.retain(|&ticket, &mut (known_end, known)| {
+            let waits = end <= known_end && high_watermark <= known;
+            if !waits {
+                into.push(Released { ticket, outcome: Outcome::Reached });
+            }
+            waits
+        });
+    }
+
     /// Frees everybody with an error.
     pub(crate) fn refuse_all(&mut self, error: ErrorCode, into: &mut Vec<Released>) {
-        for (ticket, _) in std::mem::take(&mut self.offsets) {
+        let offsets = std::mem::take(&mut self.offsets).into_keys();
+        for ticket in offsets.chain(std::mem::take(&mut self.fetches).into_keys()) {
             into.push(Released { ticket, outcome: Outcome::Refused(error) });
         }
         self.by_offset.clear();
@@ -70,6 +98,6 @@ impl Waiters {
 
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
-        self.offsets.len()
+        self.offsets.len() + self.fetches.len()
     }
 }

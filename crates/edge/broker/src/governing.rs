@@ -72,6 +72,7 @@ pub(crate) fn govern(config: &TopicConfig, settings: &Settings, jitter: f64) -> 
             ConfiguredDurability::Fsync => Durability::Fsync,
             ConfiguredDurability::Relaxed => Durability::Relaxed,
         },
+        ..Policy::default()
     };
     let max_message_bytes = usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX);
     let rules = AppendRules {

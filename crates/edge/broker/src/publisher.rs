@@ -221,5 +221,6 @@ fn assignment(state: &PartitionState) -> Assignment {
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.clone(),
         isr: state.isr.clone(),
+        ..Assignment::default()
     }
 }

@@ -47,7 +47,7 @@ impl Partition {
     /// The answer for the client.
     pub fn latest(&self, known: Option<LeaderEpoch>) -> Result<Listed, ErrorCode> {
         self.with_open(|open| {
-            open.replica.admit_read(known).map_err(|Refusal(error)| error)?;
+            open.replica.admit_latest(known).map_err(|Refusal(error)| error)?;
             Ok(Listed {
                 offset: Some(open.replica.high_watermark()),
                 timestamp: None,

@@ -372,7 +372,9 @@ impl Partition {
         }
         log.set_share(of_log(self.share()));
         let ends = ends_of(&log);
-        let replica = Replica::new(self.home.broker, governed.policy, ends, ends.durable);
+        // What is known to be committed: no more than the start, until a leader says more or this one
+        // has heard all in sync. A lone replica knows at once, by what its disk holds.
+        let replica = Replica::new(self.home.broker, governed.policy, ends, ends.start);
         let mut open = Open {
             log,
             replica,

@@ -55,7 +55,7 @@ fn governed(durability: Durability) -> Governed {
             file_delete_delay: Duration::from_millis(100),
             ..LogConfig::default()
         },
-        policy: Policy { min_insync_replicas: 1, durability },
+        policy: Policy { min_insync_replicas: 1, durability, ..Policy::default() },
         rules,
         flush_records: i64::MAX,
         flush_ms: i64::MAX,
@@ -69,6 +69,7 @@ fn assignment(leader: Option<BrokerId>, epoch: LeaderEpoch, partition_epoch: i32
         partition_epoch: PartitionEpoch::new(partition_epoch),
         replicas: vec![BROKER],
         isr: vec![BROKER],
+        ..Assignment::default()
     }
 }
 
