@@ -131,6 +131,11 @@ pub trait File: Debug + Send + Sync + 'static {
     /// Reserves blocks for the first `size` bytes without changing the file's size.
     /// [`FaultKind::Unsupported`] where the file system cannot; room is then taken by writes only.
     fn reserve(&self, size: u64) -> Result<()>;
+    /// Has the device begin with `len` bytes from `position` on, without waiting for it, so that a
+    /// sync soon after has less to do. Promises nothing: what goes wrong is told by that sync.
+    fn begin_writeback(&self, position: u64, len: u64) {
+        let _ = (position, len);
+    }
     /// Makes contents and size durable (`fdatasync`).
     fn sync_data(&self) -> Result<()>;
     /// The descriptor, for `sendfile`; `None` where there is none.

@@ -218,6 +218,10 @@ impl File for RealFile {
         system::reserve(&self.file, size).map_err(self.fault("reserve"))
     }
 
+    fn begin_writeback(&self, position: u64, len: u64) {
+        system::begin_writeback(&self.file, position, len);
+    }
+
     fn sync_data(&self) -> Result<()> {
         self.file.sync_data().map_err(self.fault("sync"))
     }

@@ -32,7 +32,8 @@ pub(super) struct Copy<'a> {
     last: Option<(Offset, u32)>,
 }
 
-/// A copy on disk, synced, under names that end in `.cleaned`.
+/// A copy on disk, under names that end in `.cleaned`. It is synced by [`Cleaned::sync`], so that
+/// several are written out together.
 #[derive(Debug)]
 pub(crate) struct Cleaned {
     pub(crate) base: Offset,
@@ -45,7 +46,19 @@ pub(crate) struct Cleaned {
     pub(crate) last_batch: Option<(Offset, u32)>,
     /// The log and both indexes, open.
     pub(crate) files: [FileRef; 3],
+    /// The list of aborted transactions, if there is one.
+    txn_index: Option<FileRef>,
     pub(crate) sources: Vec<Source>,
+}
+
+impl Cleaned {
+    /// Makes it durable but for its names.
+    pub(super) fn sync(&self) -> Result<()> {
+        for file in self.files.iter().chain(&self.txn_index) {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
 }
 
 fn path(dir: &Path, base: Offset, kind: Kind) -> PathBuf {
@@ -145,13 +158,16 @@ impl<'a> Copy<'a> {
                 self.file.insert(create(self.disk, &path(self.dir, base, Kind::Log))?)
             }
         };
+        let len = self.buffer.len() as u64;
         file.write_at(&[IoSlice::new(&self.buffer)], self.written)?;
-        self.written += self.buffer.len() as u64;
+        file.begin_writeback(self.written, len);
+        self.written += len;
         self.buffer.clear();
         Ok(())
     }
 
-    /// Writes what is left and the indexes, and syncs all of it.
+    /// Writes what is left and the indexes, and has the device begin with all of it: syncs that
+    /// follow then share one commit of the file system's journal.
     pub(super) fn finish(mut self, sources: Vec<Source>, next: Offset) -> Result<Cleaned> {
         self.store()?;
         let log = self.file.take().expect("it was stored just now");
@@ -166,10 +182,7 @@ impl<'a> Copy<'a> {
         let index_sizes = (index.len() as u64, times.len() as u64);
         let files =
             [log, self.write_whole(Kind::Index, index)?, self.write_whole(Kind::TimeIndex, times)?];
-        self.join_txn_indexes(&sources)?;
-        for file in &files {
-            file.sync_data()?;
-        }
+        let txn_index = self.join_txn_indexes(&sources)?;
         Ok(Cleaned {
             base,
             next,
@@ -179,6 +192,7 @@ impl<'a> Copy<'a> {
             first_timestamp: self.segment.known_first_timestamp(),
             last_batch: self.last,
             files,
+            txn_index,
             sources,
         })
     }
@@ -186,12 +200,13 @@ impl<'a> Copy<'a> {
     fn write_whole(&self, kind: Kind, bytes: &[u8]) -> Result<FileRef> {
         let file = create(self.disk, &path(self.dir, self.segment.base, kind))?;
         file.write_at(&[IoSlice::new(bytes)], 0)?;
+        file.begin_writeback(0, bytes.len() as u64);
         Ok(file)
     }
 
     /// Kafka's lists of aborted transactions are joined as they are: every batch of an aborted
     /// transaction that is still there is still in them.
-    fn join_txn_indexes(&self, sources: &[Source]) -> Result<()> {
+    fn join_txn_indexes(&self, sources: &[Source]) -> Result<Option<FileRef>> {
         let mut joined: Option<(FileRef, u64)> = None;
         for source in sources {
             let from = names::path(self.dir, source.base, Kind::TxnIndex);
@@ -219,10 +234,10 @@ impl<'a> Copy<'a> {
                 *at += read as u64;
             }
         }
-        if let Some((file, _)) = &joined {
-            file.sync_data()?;
-        }
-        Ok(())
+        Ok(joined.map(|(file, bytes)| {
+            file.begin_writeback(0, bytes);
+            file
+        }))
     }
 }
 

@@ -1,16 +1,22 @@
 //! Groups of segments, each copied into one: which batches and records stay.
 
 use super::copy::{self, Cleaned, Copy};
+use super::mark::{self, Mark};
 use super::pass::{Go, Pass, is_judged, is_too_large, with};
 use super::source::{Batches, Placed, Source, damage};
 use crate::config::LogConfig;
-use crate::fault::Result;
+use crate::fault::{LogFault, Result};
+use crate::log::Log;
 use jocko_records::{BATCH_HEADER_BYTES, BatchHeader, BatchView, RecordView, Retained};
 use jocko_records::{RetainScratch, emptied_batch};
 use jocko_types::{Offset, Timestamp};
 
 /// Segments joined into one at most: each is renamed under the log's lock.
 const GROUP_MAX: usize = 64;
+/// Copies are put in place once they hold so many bytes: until then their room is wanted twice.
+const SWAP_BYTES: u64 = 16 << 20;
+/// Or once they replace so many segments.
+const SWAP_SOURCES: usize = GROUP_MAX / 2;
 
 /// Cuts sources into groups that fit into one segment each, as Kafka does.
 pub(super) struct Groups<'a> {
@@ -62,33 +68,58 @@ enum Fate<'a> {
 }
 
 impl Pass<'_> {
-    /// Writes the copy of a group and puts it in place, if it differs from what there is.
+    /// Writes the copy of a group, if it differs from what there is, and puts what has gathered in
+    /// place once it is much.
     pub(super) fn clean(&mut self, group: &[Source]) -> Result<Go> {
-        let (disk, dir) = (self.plan.disk.as_ref(), self.plan.dir.as_path());
-        let Some(base) = group.first().map(|first| first.base) else { return Ok(Go::On) };
+        if self.copies.is_empty() && self.sync_names()? == Go::Stop {
+            return Ok(Go::Stop);
+        }
         let cleaned = match self.copy(group) {
             Ok(Copied::Written(cleaned)) => cleaned,
             Ok(Copied::Same) => return Ok(Go::On),
             Ok(Copied::Stopped) => {
-                copy::discard(disk, dir, base)?;
+                self.discard(group)?;
                 return Ok(Go::Stop);
             }
-            Err(fault) => {
-                let void = self.unless_void(fault, group);
-                // Where room was wanting it is wanted back. What stays is overwritten or removed
-                // by the next pass or start.
-                copy::discard(disk, dir, base)?;
-                return void;
-            }
+            Err(fault) => return self.copy_failed(fault, group),
         };
-        if self.put_in_place(&cleaned)? == Go::Stop {
+        self.copies.push(cleaned);
+        let bytes: u64 = self.copies.iter().map(|copy| copy.size).sum();
+        let sources: usize = self.copies.iter().map(|copy| copy.sources.len()).sum();
+        if bytes < SWAP_BYTES && sources < SWAP_SOURCES {
+            return Ok(Go::On);
+        }
+        self.put_in_place(self.mark_of_part())
+    }
+
+    /// The mark for as long as not all is done.
+    fn mark_of_part(&self) -> Mark {
+        self.mark_to(self.plan.mark.map_or(Offset::ZERO, |mark| mark.cleaned_to))
+    }
+
+    fn copy_failed(&mut self, fault: LogFault, group: &[Source]) -> Result<Go> {
+        let copies = std::mem::take(&mut self.copies);
+        // Where room was wanting it is wanted back. What stays is overwritten or removed by the
+        // next pass or start.
+        self.discard(group)?;
+        self.copies = copies;
+        if self.is_void(group) {
+            self.discard(&[])?;
             return Ok(Go::Stop);
         }
-        self.done.bytes_before += group.iter().map(|source| source.size).sum::<u64>();
-        self.done.bytes_after += cleaned.size;
-        self.done.segments_before += group.len() as u64;
-        self.done.segments_after += 1;
-        Ok(Go::On)
+        // What replaces more than it takes makes room for the next pass.
+        if !self.copies.is_empty() && self.put_in_place(self.mark_of_part())? == Go::Stop {
+            return Ok(Go::Stop);
+        }
+        Err(fault)
+    }
+
+    /// Removes the copies that are not in place, and what there is of this group's.
+    fn discard(&mut self, group: &[Source]) -> Result<()> {
+        let (disk, dir) = (self.plan.disk.as_ref(), self.plan.dir.as_path());
+        let copies = self.copies.drain(..).map(|copy| copy.base);
+        let begun = group.first().map(|first| first.base);
+        copies.chain(begun).try_for_each(|base| copy::discard(disk, dir, base))
     }
 
     fn copy(&mut self, group: &[Source]) -> Result<Copied> {
@@ -219,15 +250,25 @@ impl Pass<'_> {
             && self.plan.producers.get(&header.producer_id) == Some(&header.last_offset())
     }
 
-    /// The three steps of a swap, each durable before the next.
-    fn put_in_place(&mut self, cleaned: &Cleaned) -> Result<Go> {
+    /// The three steps of a swap of all copies that have gathered, each durable before the next.
+    pub(super) fn put_in_place(&mut self, mark: Mark) -> Result<Go> {
         let (access, cuts, now) = (self.access, self.plan.cuts, self.request.now);
-        let (disk, dir) = (self.plan.disk.as_ref(), self.plan.dir.as_path());
-        match with(access, |log| log.begin_swap(cleaned, cuts)) {
+        let mark = Some(mark).filter(|mark| self.marked.or(self.plan.mark) != Some(*mark));
+        if let Err(fault) = self.sync_copies(mark) {
+            let sources: Vec<&[Source]> =
+                self.copies.iter().map(|copy| copy.sources.as_slice()).collect();
+            let is_void = sources.into_iter().any(|sources| self.is_void(sources));
+            self.discard(&[])?;
+            return if is_void { Ok(Go::Stop) } else { Err(fault) };
+        }
+        let copies = std::mem::take(&mut self.copies);
+        match with(access, |log| log.begin_swap(&copies, cuts)) {
             Some(Ok(true)) => {}
             Some(Err(fault)) => return Err(fault),
             Some(Ok(false)) | None => {
-                copy::discard(disk, dir, cleaned.base)?;
+                self.copies = copies;
+                self.discard(&[])?;
+                self.discard_mark()?;
                 return Ok(Go::Stop);
             }
         }
@@ -235,16 +276,60 @@ impl Pass<'_> {
             return Ok(Go::Stop);
         }
         // Whoever takes the swap away from here on sees to the files.
-        if !with(access, |log| log.install_swap(cleaned, now)).transpose()?.unwrap_or(false) {
+        let installed = with(access, |log| log.install_swap(&copies, mark, now)).transpose()?;
+        if !installed.unwrap_or(false) {
+            self.discard_mark()?;
             return Ok(Go::Stop);
         }
+        self.marked = mark.or(self.marked);
         if self.sync_folder()? == Go::Stop {
             return Ok(Go::Stop);
         }
-        if !with(access, |log| log.end_swap(cleaned.base)).transpose()?.unwrap_or(false) {
+        if !with(access, Log::end_swap).transpose()?.unwrap_or(false) {
             return Ok(Go::Stop);
         }
-        self.sync_folder()
+        for copy in &copies {
+            self.done.bytes_before += copy.sources.iter().map(|source| source.size).sum::<u64>();
+            self.done.bytes_after += copy.size;
+            self.done.segments_before += copy.sources.len() as u64;
+            self.done.segments_after += 1;
+        }
+        Ok(Go::On)
+    }
+
+    /// Makes the copies and the mark that goes with them durable under the names they have. All of
+    /// it is on its way to the device already, so that the first sync does the work of the others.
+    fn sync_copies(&self, mark: Option<Mark>) -> Result<()> {
+        let (disk, dir) = (self.plan.disk.as_ref(), self.plan.dir.as_path());
+        let mark = mark.map(|mark| mark.prepare(disk, dir)).transpose()?;
+        self.copies.iter().try_for_each(Cleaned::sync)?;
+        if let Some(mark) = mark {
+            mark.sync_data()?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the names the last swap gave are durable: beside a new `.cleaned` they would
+    /// mean something else.
+    fn sync_names(&mut self) -> Result<Go> {
+        let idle = match with(self.access, |log| log.flushing.idle_names()) {
+            None => return Ok(Go::Stop),
+            Some(None) => return Ok(Go::On),
+            Some(idle) => idle,
+        };
+        if self.sync_folder()? == Go::Stop {
+            return Ok(Go::Stop);
+        }
+        let synced = |log: &mut Log| {
+            if log.flushing.idle_names() == idle {
+                log.flushing.idle_names_synced();
+            }
+        };
+        Ok(with(self.access, synced).map_or(Go::Stop, |()| Go::On))
+    }
+
+    fn discard_mark(&self) -> Result<()> {
+        mark::discard(self.plan.disk.as_ref(), &self.plan.dir)
     }
 }
 

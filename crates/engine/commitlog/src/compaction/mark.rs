@@ -1,11 +1,12 @@
 //! The file `jocko-compacted`: that a log was compacted, and up to where. It makes gaps between
-//! offsets lawful there, whatever the topic's policy is by now, and is durable before the first of
-//! them is. Above, a gap is still lost data. Byte table in docs/internals/compaction.md.
+//! offsets lawful there, whatever the topic's policy is by now. It comes into force together with the
+//! copy that has the first of them; where a crash parts the two, the copy's name tells that it is a
+//! copy. Above, a gap is still lost data. Byte table in docs/internals/compaction.md.
 
 use crate::fault::Result;
 use crate::log::Log;
 use crate::retention::remove;
-use jocko_disk::{Disk, Open, read_small, write_atomically};
+use jocko_disk::{Disk, FileRef, Open, read_small, write_atomically};
 use jocko_records::crc32c;
 use jocko_types::Offset;
 use std::io::IoSlice;
@@ -58,17 +59,24 @@ impl Mark {
         Ok(bytes.map(|bytes| decode(&bytes).unwrap_or(Self::UNKNOWN)))
     }
 
-    /// Writes it beside the one in force, durably; no lock is needed.
-    pub(super) fn prepare(self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+    /// Writes it beside the one in force; no lock is needed. The file is to be synced next.
+    pub(super) fn prepare(self, disk: &dyn Disk, dir: &Path) -> Result<FileRef> {
         let file = disk.open(&dir.join(NEXT), Open::Create)?;
         file.set_size(0)?;
         file.write_at(&[IoSlice::new(&encode(self))], 0)?;
-        Ok(file.sync_data()?)
+        file.begin_writeback(0, BYTES as u64);
+        Ok(file)
     }
 
-    /// Puts what was prepared in force. The folder is to be synced next.
+    /// Puts what was prepared, and synced, in force. The folder is to be synced next.
     pub(super) fn publish(self, disk: &dyn Disk, dir: &Path) -> Result<()> {
         Ok(disk.rename(&dir.join(NEXT), &dir.join(NAME))?)
+    }
+
+    /// What makes a gap lawful that ends before `end`, beside what was lawful already.
+    pub(super) fn with_gaps_to(before: Option<Self>, end: Offset) -> Self {
+        let before = before.unwrap_or(Self { cleaned_to: Offset::ZERO, gaps_to: Offset::ZERO });
+        Self { gaps_to: before.gaps_to.max(end), ..before }
     }
 
     /// Writes it, durably.

@@ -1,5 +1,6 @@
 //! One pass over a log: map the dirty part, copy all of it group by group, put the copies in place.
 
+use super::copy::Cleaned;
 use super::dirt::Scope;
 use super::group::Groups;
 use super::key_map::KeyMap;
@@ -48,6 +49,8 @@ pub fn compact(
         mapped_to: first_dirty,
         plan: &plan,
         done: Compacted { cleaned_to: first_dirty, ..Compacted::default() },
+        copies: Vec::new(),
+        marked: None,
         scratch: RetainScratch::default(),
         unpacked: Vec::new(),
     };
@@ -141,13 +144,17 @@ pub(super) struct Pass<'a> {
     /// The map holds every key from the first dirty offset to here.
     pub(super) mapped_to: Offset,
     pub(super) done: Compacted,
+    /// Copies that are written and not yet in place.
+    pub(super) copies: Vec<Cleaned>,
+    /// The mark that came into force with those that are.
+    pub(super) marked: Option<Mark>,
     pub(super) scratch: RetainScratch,
     unpacked: Vec<u8>,
 }
 
 impl Pass<'_> {
     fn run(&mut self) -> Result<Go> {
-        if self.map_keys()? == Go::Stop || self.mark_first()? == Go::Stop {
+        if self.map_keys()? == Go::Stop {
             return Ok(Go::Stop);
         }
         self.done.keys = self.map.len() as u64;
@@ -162,7 +169,9 @@ impl Pass<'_> {
                 return Ok(Go::Stop);
             }
         }
-        self.mark_last()
+        self.done.cleaned_to = self.mapped_to;
+        let mark = self.mark_to(self.mapped_to);
+        if self.copies.is_empty() { self.mark(mark) } else { self.put_in_place(mark) }
     }
 
     pub(super) fn paced(&mut self, read: u64, written: u64) -> Go {
@@ -258,30 +267,17 @@ impl Pass<'_> {
         if self.is_void(sources) { Ok(Go::Stop) } else { Err(fault) }
     }
 
-    /// Makes gaps lawful before there are any.
-    fn mark_first(&mut self) -> Result<Go> {
-        let before = self.plan.mark;
-        let mark = self.marked(before.map_or(Offset::ZERO, |mark| mark.cleaned_to));
-        if before == Some(mark) { Ok(Go::On) } else { self.mark(mark) }
+    /// The mark of a log that this pass has cleaned up to there.
+    pub(super) fn mark_to(&self, cleaned_to: Offset) -> Mark {
+        let end = self.plan.scope.sources.last().map_or(Offset::ZERO, |last| last.next);
+        Mark { cleaned_to, ..Mark::with_gaps_to(self.plan.mark, end) }
     }
 
-    /// Notes how far the log is clean.
-    fn mark_last(&mut self) -> Result<Go> {
-        self.done.cleaned_to = self.mapped_to;
-        let mark = self.marked(self.mapped_to);
-        self.mark(mark)
-    }
-
-    fn marked(&self, cleaned_to: Offset) -> Mark {
-        let before = self.plan.mark.map_or(Offset::ZERO, |mark| mark.gaps_to);
-        let end = self.plan.scope.sources.last().map_or(before, |last| last.next);
-        Mark { cleaned_to, gaps_to: before.max(end) }
-    }
-
+    /// Notes how far the log is clean where nothing had to be copied.
     fn mark(&mut self, mark: Mark) -> Result<Go> {
         let plan = self.plan;
         let (disk, dir) = (plan.disk.as_ref(), plan.dir.as_path());
-        if let Err(fault) = mark.prepare(disk, dir) {
+        if let Err(fault) = mark.prepare(disk, dir).and_then(|file| Ok(file.sync_data()?)) {
             return match with(self.access, |log| log.cleaning.cuts == plan.cuts) {
                 Some(true) => Err(fault),
                 Some(false) | None => Ok(Go::Stop),

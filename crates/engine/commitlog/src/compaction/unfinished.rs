@@ -5,6 +5,7 @@
 //! goes, unless a `.cleaned` of the same or a smaller base says that it was not complete.
 
 use super::copy::FILES;
+use super::mark::Mark;
 use crate::fault::{LogFault, Result};
 use crate::names::{self, Kind, Stage};
 use crate::read::{Miss, Patience, Walk};
@@ -45,9 +46,7 @@ pub(crate) fn finish_swaps(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> Re
     for (base, kind) in cleaned {
         remove(disk, &names::staged(dir, base, kind, Stage::Cleaned))?;
     }
-    for (base, _) in valid.iter().filter(|(_, kind)| *kind == Kind::Log) {
-        remove_sources(disk, dir, *base, entries)?;
-    }
+    finish_logs(disk, dir, &valid, entries)?;
     disk.sync_dir(dir)?;
     for wanted in FILES {
         for (base, kind) in valid.iter().filter(|(_, kind)| *kind == wanted) {
@@ -65,10 +64,33 @@ pub(crate) fn finish_swaps(disk: &dyn Disk, dir: &Path, entries: &[Entry]) -> Re
     Ok(disk.sync_dir(dir)?)
 }
 
+/// Makes the gaps of copies lawful, then removes what they were made from.
+fn finish_logs(
+    disk: &dyn Disk,
+    dir: &Path,
+    valid: &[(Offset, Kind)],
+    entries: &[Entry],
+) -> Result<()> {
+    let logs = valid.iter().filter(|(_, kind)| *kind == Kind::Log);
+    let ends: Vec<(Offset, Offset)> =
+        logs.map(|(base, _)| Ok((*base, end_of(disk, dir, *base)?))).collect::<Result<_>>()?;
+    let Some(end) = ends.iter().map(|(_, end)| *end).max() else { return Ok(()) };
+    let before = Mark::load(disk, dir)?;
+    let mark = Mark::with_gaps_to(before, end);
+    if before != Some(mark) {
+        mark.store(disk, dir)?;
+    }
+    ends.into_iter().try_for_each(|range| remove_sources(disk, dir, range, entries))
+}
+
 /// Removes the segments that a copy was made from: all that begin within it. The names of its own
 /// log and list of aborted transactions are taken by renames later; that list may be there already.
-fn remove_sources(disk: &dyn Disk, dir: &Path, base: Offset, entries: &[Entry]) -> Result<()> {
-    let end = end_of(disk, dir, base)?;
+fn remove_sources(
+    disk: &dyn Disk,
+    dir: &Path,
+    (base, end): (Offset, Offset),
+    entries: &[Entry],
+) -> Result<()> {
     for entry in entries.iter().filter(|entry| !entry.is_dir) {
         let Some((at, kind)) = names::parse(&entry.name) else { continue };
         let goes = match kind {

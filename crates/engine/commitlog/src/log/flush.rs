@@ -113,6 +113,8 @@ pub(crate) struct Flushing {
     changes: u64,
     names_changed: u64,
     folder_changed: u64,
+    /// Names that nobody's data depends on, and the change they were.
+    names_idle: Option<u64>,
     /// Recovery rewrote the indexes of the active segment, too.
     recovered: u64,
     changes_synced: u64,
@@ -136,6 +138,7 @@ impl Flushing {
             changes: 0,
             names_changed: 0,
             folder_changed: 0,
+            names_idle: None,
             recovered: 0,
             changes_synced: 0,
             state_files: Vec::new(),
@@ -171,6 +174,23 @@ impl Flushing {
     pub(crate) const fn note_names(&mut self) {
         self.changes += 1;
         self.names_changed = self.changes;
+    }
+
+    /// Names changed that mean the same as those before: the next sync of the folder, whoever wants
+    /// it, is soon enough.
+    pub(crate) const fn note_idle_names(&mut self) {
+        self.changes += 1;
+        self.names_idle = Some(self.changes);
+    }
+
+    /// Which of those still wait for a sync.
+    pub(crate) const fn idle_names(&self) -> Option<u64> {
+        self.names_idle
+    }
+
+    /// The folder was synced since the last of those.
+    pub(crate) const fn idle_names_synced(&mut self) {
+        self.names_idle = None;
     }
 
     /// The folder itself is new.
@@ -334,6 +354,9 @@ impl Log {
         if self.latched.is_some() {
             return flushing.durable;
         }
+        if !job.dirs.is_empty() {
+            flushing.names_idle = flushing.names_idle.filter(|change| *change > job.changes);
+        }
         flushing.durable = flushing.durable.max(job.end.min(clamp));
         if clamp == Offset::new(i64::MAX) {
             flushing.changes_synced = flushing.changes_synced.max(job.changes);
@@ -391,6 +414,9 @@ impl Log {
         self.check_latch()?;
         if !self.folder_exists {
             return Ok(None);
+        }
+        if self.flushing.idle_names().is_some() {
+            self.flushing.note_names();
         }
         let Some((segment, at)) = self.active() else { return self.take_flush() };
         let sealed = segment.seal(at).and_then(|()| segment.load_first_timestamp(at));

@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 /// Reads only what is in memory; `None` if the device would have to be asked, or if the file
@@ -35,6 +36,12 @@ pub(super) fn reserve(file: &File, size: u64) -> io::Result<()> {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Err(io::ErrorKind::Unsupported.into()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Begins to write a range out: what Linux does first when it is told that the pages are not needed
+/// soon. They stay in memory for as long as that takes.
+pub(super) fn begin_writeback(file: &File, position: u64, len: u64) {
+    let _ = rustix::fs::fadvise(file, position, NonZeroU64::new(len), Advice::DontNeed);
 }
 
 /// Syncs the file system that holds `dir`, where that reports write errors.

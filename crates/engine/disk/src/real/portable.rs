@@ -23,6 +23,9 @@ pub(super) fn reserve(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// No portable call begins a sync without waiting for it.
+pub(super) fn begin_writeback(_: &File, _: u64, _: u64) {}
+
 /// No portable call syncs a file system and reports errors.
 pub(super) fn sync_filesystem(_: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -21,6 +21,8 @@ enum Step {
     /// Seal and flush.
     Seal,
     Compact,
+    /// The same with a lower bound.
+    CompactBelow(i64),
     /// Drop everything before the offset, checkpoint and remove.
     Trim(i64),
     /// Remove the files whose delay is over.
@@ -70,6 +72,14 @@ fn run(
                 let end = clean_with(&mut log, &request)?;
                 assert!(matches!(end, CompactionEnd::Done(_)), "{end:?}");
             }
+            Step::CompactBelow(upper) => {
+                let request = CompactionRequest { upper: offset(upper), ..request(&log, now) };
+                let end = clean_with(&mut log, &request)?;
+                assert!(
+                    matches!(end, CompactionEnd::Done(done) if done.segments_after > 0),
+                    "{end:?}"
+                );
+            }
             Step::Trim(at) => {
                 log.advance_log_start(offset(at))?;
                 promised.log_start = offset(at);
@@ -116,6 +126,7 @@ fn check(disk: &DiskRef, config: &LogConfig, promised: &Promised, goes_on: bool)
         .unwrap_or_else(|fault| panic!("{fault}; promised {promised:?}"));
     log.check_invariants();
     let (start, end) = (log.log_start().get(), log.log_end().get());
+    assert_eq!(start, promised.log_start.get(), "the head is there; {report:?}");
     assert!(end >= promised.floor, "{end} of {}, {report:?}", promised.floor);
     let live = |log: &mut Log| {
         let found = seen(log);
@@ -165,6 +176,8 @@ fn enumerate(steps: &[Step], segment_bytes_max: u32) {
                     |again, ()| check(&again.disk(), &config, promised, false),
                 );
             }
+            // What was compacted stays lawful whatever the topic's policy says by then.
+            let config = LogConfig { compacts: after.point % 3 != 0, ..config.clone() };
             check(&after.disk(), &config, promised, after.point % 5 == 0 || wanted.is_some());
         },
     );
@@ -269,5 +282,47 @@ fn cuts_of_a_compacted_log_survive_power_cuts() {
             Compact,
         ],
         400,
+    );
+}
+
+#[test]
+fn several_copies_put_in_place_at_once_survive_power_cuts() {
+    use Step::*;
+    // Three groups of one segment each, then of two, with a flush of the folder between the passes
+    // and without one.
+    enumerate(
+        &[
+            Put(&[(1, 1), (2, 1), (3, 1)]),
+            Seal,
+            Put(&[(1, 2), (4, 1), (5, 1)]),
+            Seal,
+            Put(&[(2, 2), (4, 0), (6, 1)]),
+            Seal,
+            Compact,
+            Put(&[(1, 3), (5, 0), (6, 2)]),
+            Seal,
+            Compact,
+            Tidy,
+        ],
+        300,
+    );
+}
+
+#[test]
+fn names_that_wait_for_the_next_copy_survive_power_cuts() {
+    use Step::*;
+    // The second pass follows the first without a sync of the folder by anybody else.
+    enumerate(
+        &[
+            Put(&[(1, 1), (2, 1)]),
+            Put(&[(1, 2), (2, 2)]),
+            Seal,
+            Put(&[(3, 1), (4, 1)]),
+            Put(&[(3, 2), (1, 0)]),
+            Seal,
+            CompactBelow(4),
+            Compact,
+        ],
+        300,
     );
 }
