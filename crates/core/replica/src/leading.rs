@@ -316,23 +316,19 @@ impl Leading {
         Proposal { number: self.proposals, leader_epoch, partition_epoch, isr }
     }
 
-    /// What became of a proposal; the new partition epoch if that moved on.
+    /// What became of a proposal based on the partition epoch known here, or on one before it.
     pub(crate) fn answered(
         &mut self,
-        own: BrokerId,
         number: u64,
         outcome: &ProposalOutcome,
         known: PartitionEpoch,
-    ) -> Option<PartitionEpoch> {
+    ) {
         if self.in_flight != Some(number) {
-            return None;
+            return;
         }
         match outcome {
-            ProposalOutcome::Accepted { partition_epoch, isr } if *partition_epoch > known => {
-                self.set_isr(isr.iter().copied().filter(|id| *id != own).collect());
-                return Some(*partition_epoch);
-            }
-            // The image has said so already, or says more.
+            // Until the image shows it nothing else can be proposed.
+            ProposalOutcome::Accepted { partition_epoch } if *partition_epoch > known => {}
             ProposalOutcome::Accepted { .. } => self.in_flight = None,
             ProposalOutcome::Refused(_) | ProposalOutcome::Unknown => {
                 self.in_flight = None;
@@ -341,7 +337,6 @@ impl Leading {
                     *outcome == ProposalOutcome::Refused(ErrorCode::IneligibleReplica);
             }
         }
-        None
     }
 
     /// When time alone changes something: an in-sync follower has lagged for too long, or a failed

@@ -328,11 +328,8 @@ impl Replica {
 
     fn answered(&mut self, number: u64, outcome: &ProposalOutcome, now: Now) {
         self.stamp(None, now);
-        if let Some(leading) = &mut self.leading
-            && let Some(partition_epoch) =
-                leading.answered(self.broker, number, outcome, self.partition_epoch)
-        {
-            self.partition_epoch = partition_epoch;
+        if let Some(leading) = &mut self.leading {
+            leading.answered(number, outcome, self.partition_epoch);
         }
     }
 

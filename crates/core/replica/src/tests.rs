@@ -103,10 +103,9 @@ fn from_follower(replica: &Replica, words: &[&str]) -> Option<Input> {
         ["progress", follower, end, ..] => {
             Input::Progress { caller: caller(follower), end: offset(end), now }
         }
-        ["accepted", attempt, change, isr, ..] => {
+        ["accepted", attempt, change, ..] => {
             let partition_epoch = PartitionEpoch::new(number(change));
-            let isr = broker_list(isr);
-            answered(attempt, ProposalOutcome::Accepted { partition_epoch, isr })
+            answered(attempt, ProposalOutcome::Accepted { partition_epoch })
         }
         ["ineligible", attempt, ..] => {
             answered(attempt, ProposalOutcome::Refused(ErrorCode::IneligibleReplica))
@@ -338,7 +337,6 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(ProposalOutcome::Refused(ErrorCode::IneligibleReplica)),
         (0_i32..9).prop_map(|change| ProposalOutcome::Accepted {
             partition_epoch: PartitionEpoch::new(change),
-            isr: vec![SELF, BrokerId::new(2)],
         }),
     ];
     prop_oneof![

@@ -264,12 +264,11 @@ pub struct IsrMember {
 /// What became of a [`Proposal`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProposalOutcome {
-    /// It is committed.
+    /// It is committed. The set comes into force with the image that shows it, since settings that
+    /// were committed before it must be in force too: `min.insync.replicas` above all.
     Accepted {
         /// The state's new epoch.
         partition_epoch: PartitionEpoch,
-        /// The in-sync set now.
-        isr: Vec<BrokerId>,
     },
     /// The controller refused.
     Refused(ErrorCode),
