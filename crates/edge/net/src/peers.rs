@@ -24,6 +24,7 @@ mod wire;
 mod tests;
 
 pub use chance::Chance;
+pub(crate) use chance::split_mix;
 pub use error::{PeerError, PeerRefusal};
 pub use outgoing::{PeerBody, Peers};
 pub use secret::Secret;

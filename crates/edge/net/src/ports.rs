@@ -12,7 +12,7 @@ mod spawn;
 mod tcp;
 
 pub use clock::{Clock, ClockRef, SystemClock, VirtualClock};
-pub use memory::MemoryNet;
+pub use memory::{LinkQuality, MemoryNet, MemoryNode, Passing};
 pub use net::{
     BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, Resolve, SocketOptions,
     Stream,

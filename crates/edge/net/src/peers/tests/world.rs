@@ -115,7 +115,6 @@ pub(super) fn settings(node: u8) -> PeerSettings {
 
 /// One server and one pool.
 pub(super) struct World {
-    pub(super) net: NetRef,
     pub(super) script: Arc<Script>,
     pub(super) server: PeerServer,
     pub(super) peers: Peers,
@@ -130,7 +129,7 @@ impl World {
         let server = PeerServer::start(&net, address, server, service).unwrap();
         let peers = Peers::start(&net, caller);
         let address = server.address().to_string();
-        Self { net, script, server, peers, address }
+        Self { script, server, peers, address }
     }
 
     pub(super) fn simulated(server: PeerSettings, caller: PeerSettings) -> Self {

@@ -1,66 +1,74 @@
-//! A connection in memory: a pipe each way, and what a socket's kernel knows beside its bytes.
+//! One end of a connection in memory.
 
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::connection::{Connection, Found};
+use super::{Fabric, MemoryNet, Passing};
 use crate::ports::net::Stream;
 
 /// One end of a connection.
 #[derive(Debug)]
 pub(super) struct MemoryStream {
-    pipe: DuplexStream,
-    incoming: Arc<Lane>,
-    outgoing: Arc<Lane>,
-}
-
-/// One direction of a connection.
-#[derive(Debug, Default)]
-struct Lane(Mutex<LaneState>);
-
-#[derive(Debug, Default)]
-struct LaneState {
-    /// Bytes written and not read.
-    unread: usize,
-    /// The writing end sends no more.
-    ended: bool,
-    /// Who wants to know when it does.
-    watcher: Option<Waker>,
-}
-
-impl Lane {
-    fn lock(&self) -> MutexGuard<'_, LaneState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self) {
-        let watcher = {
-            let mut lane = self.lock();
-            lane.ended = true;
-            lane.watcher.take()
-        };
-        if let Some(watcher) = watcher {
-            watcher.wake();
-        }
-    }
+    net: MemoryNet,
+    connection: u64,
+    /// 0 at the dialler, 1 at the acceptor.
+    side: usize,
+    own: SocketAddr,
+    /// Wakes the reader when bytes arrive that are under way.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl MemoryStream {
-    /// Both ends of a new connection that holds `buffer_bytes` per direction.
-    pub(super) fn pair(buffer_bytes: usize) -> (Self, Self) {
-        let (near, far) = tokio::io::duplex(buffer_bytes);
-        let (there, back) = (Arc::<Lane>::default(), Arc::<Lane>::default());
-        let near = Self { pipe: near, incoming: Arc::clone(&back), outgoing: Arc::clone(&there) };
-        (near, Self { pipe: far, incoming: there, outgoing: back })
+    pub(super) fn new(net: MemoryNet, connection: u64, side: usize, own: SocketAddr) -> Self {
+        Self { net, connection, side, own, timer: None }
+    }
+
+    /// Works on the connection, which is there as long as one of its ends is.
+    fn on<T>(&self, act: impl FnOnce(&mut Fabric, &mut Connection) -> T) -> io::Result<T> {
+        let mut fabric = self.net.lock();
+        let connection = fabric.connections.remove(&self.connection);
+        let mut connection = connection.ok_or(io::ErrorKind::NotConnected)?;
+        let done = act(&mut fabric, &mut connection);
+        fabric.connections.insert(self.connection, connection);
+        Ok(done)
+    }
+
+    /// Whether the own way out and the way in are cut.
+    fn cuts(&self, fabric: &Fabric, connection: &Connection) -> [bool; 2] {
+        let [there, back] = fabric.cuts_of(connection.ends);
+        if self.side == 0 { [there, back] } else { [back, there] }
+    }
+
+    /// Waits for `at`; pending, unless it has come already.
+    fn poll_until(&mut self, at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
 impl Drop for MemoryStream {
     fn drop(&mut self) {
-        self.outgoing.end();
+        let side = self.side;
+        // An error says that the connection has gone already.
+        let was_last = self.on(|fabric, connection| {
+            let [is_cut, _] = self.cuts(fabric, connection);
+            connection.drop_side(side, is_cut, &mut fabric.weather)
+        });
+        if was_last.unwrap_or(false) {
+            self.net.lock().connections.remove(&self.connection);
+        }
     }
 }
 
@@ -71,12 +79,29 @@ impl AsyncRead for MemoryStream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Locked meanwhile, so that the count and the pipe never disagree.
-        let mut lane = this.incoming.lock();
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.pipe).poll_read(cx, buf);
-        lane.unread -= buf.filled().len() - before;
-        read
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        // A stream that is always ready must let others run now and then, as sockets do.
+        let turn = ready!(poll_proceed(cx));
+        loop {
+            let found = this.on(|fabric, connection| {
+                // What is read is acknowledged on the own way out.
+                let [is_ack_cut, _] = this.cuts(fabric, connection);
+                connection.read(this.side, buf, is_ack_cut, cx.waker())
+            })??;
+            match found {
+                Found::Bytes(_) | Found::End => {
+                    turn.made_progress();
+                    return Poll::Ready(Ok(()));
+                }
+                Found::NothingUntil(at) => {
+                    if this.poll_until(at, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -86,75 +111,53 @@ impl AsyncWrite for MemoryStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let mut lane = this.outgoing.lock();
-        let written = Pin::new(&mut this.pipe).poll_write(cx, bytes);
-        if let Poll::Ready(Ok(count)) = &written {
-            lane.unread += count;
-        }
-        written
+        let turn = ready!(poll_proceed(cx));
+        let written = self.on(|fabric, connection| {
+            let cuts = self.cuts(fabric, connection);
+            let Fabric { weather, tap, .. } = fabric;
+            let written = connection.write(self.side, bytes, cuts, weather, cx.waker());
+            if let (Ok(Some(count)), Some(tap)) = (&written, tap) {
+                let [from, to] = [connection.ends[self.side], connection.ends[1 - self.side]];
+                tap(Passing { from, to, bytes: bytes.get(..*count).unwrap_or_default() });
+            }
+            written
+        })??;
+        let Some(count) = written else { return Poll::Pending };
+        turn.made_progress();
+        Poll::Ready(Ok(count))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().pipe).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let shut = Pin::new(&mut this.pipe).poll_shutdown(cx);
-        if shut.is_ready() {
-            this.outgoing.end();
-        }
-        shut
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.on(|fabric, connection| {
+            let [is_cut, _] = self.cuts(fabric, connection);
+            connection.shut(self.side, is_cut, &mut fabric.weather);
+        })?;
+        Poll::Ready(Ok(()))
     }
 }
 
 impl Stream for MemoryStream {
     fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut lane = self.incoming.lock();
-        if lane.ended {
-            return Poll::Ready(Ok(lane.unread));
-        }
-        lane.watcher = Some(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    async fn hang_up(stream: &mut MemoryStream) -> io::Result<usize> {
-        std::future::poll_fn(|cx| stream.poll_hang_up(cx)).await
-    }
-
-    #[tokio::test]
-    async fn a_hang_up_shows_behind_unread_bytes() {
-        for leave in [true, false] {
-            let (mut near, mut far) = MemoryStream::pair(100);
-            near.write_all(&[7; 50]).await.unwrap();
-            let noticed = std::future::poll_fn(|cx| Poll::Ready(far.poll_hang_up(cx).is_ready()));
-            assert!(!noticed.await);
-            if leave {
-                drop(near);
-            } else {
-                near.shutdown().await.unwrap();
+        loop {
+            let side = self.side;
+            let found = self.on(|_, connection| connection.hang_up(side, cx.waker()))??;
+            match found {
+                Found::Bytes(unread) => return Poll::Ready(Ok(unread)),
+                Found::End => return Poll::Ready(Ok(0)),
+                Found::NothingUntil(at) => {
+                    if self.poll_until(at, cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
             }
-            assert_eq!(hang_up(&mut far).await.unwrap(), 50);
-            let mut some = [0; 20];
-            far.read_exact(&mut some).await.unwrap();
-            assert_eq!(hang_up(&mut far).await.unwrap(), 30);
-            assert_eq!(far.read_to_end(&mut Vec::new()).await.unwrap(), 30);
         }
     }
 
-    #[tokio::test]
-    async fn whoever_watches_is_woken() {
-        let (near, mut far) = MemoryStream::pair(100);
-        let watch = tokio::spawn(async move { hang_up(&mut far).await });
-        tokio::task::yield_now().await;
-        drop(near);
-        assert_eq!(watch.await.unwrap().unwrap(), 0);
+    fn local_address(&self) -> Option<SocketAddr> {
+        Some(self.own)
     }
 }
