@@ -139,7 +139,8 @@ impl Log {
     /// recovery point was durable: where somebody else compacted it, a gap there is theirs.
     pub(crate) fn gaps_allowed_to(&self, recovery_point: Offset) -> Offset {
         let marked = self.cleaning.mark.map_or(Offset::ZERO, |mark| mark.gaps_to);
-        if self.config.compacts { marked.max(recovery_point) } else { marked }
+        let lawful = marked.max(self.followed_to);
+        if self.config.compacts { lawful.max(recovery_point) } else { lawful }
     }
 
     /// Everything below was compacted; `None` if nothing ever was.

@@ -32,6 +32,7 @@ mod config;
 mod entries;
 mod epochs;
 mod fault;
+mod followed;
 mod index;
 mod log;
 mod names;

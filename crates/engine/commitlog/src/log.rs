@@ -61,6 +61,8 @@ pub struct Log {
     /// Counts what takes records or files away: a search without the lock is void after it.
     pub(crate) shape: u64,
     pub(crate) cleaning: Cleaning,
+    /// Gaps below are lawful: the leader that was followed had them.
+    pub(crate) followed_to: Offset,
     pub(crate) share: Share,
 }
 
@@ -93,6 +95,7 @@ impl Log {
             snapshots_due: true,
             shape: 0,
             cleaning: Cleaning::default(),
+            followed_to: Offset::ZERO,
             share: Share::default(),
         }
     }

@@ -15,6 +15,7 @@ pub(crate) use state::{reload_producers, snapshot_files};
 use crate::compaction::{self, Mark};
 use crate::config::LogConfig;
 use crate::fault::{LogFault, Result};
+use crate::followed;
 use crate::log::Log;
 use crate::names::{self, Kind};
 use crate::retention::remove;
@@ -92,6 +93,8 @@ struct Folder {
     was_flushed: bool,
     /// It was compacted.
     has_mark: bool,
+    /// It was copied from a log with gaps.
+    has_followed: bool,
 }
 
 impl Folder {
@@ -114,6 +117,8 @@ impl Folder {
                 folder.has_bound = true;
             } else if name == compaction::MARK {
                 folder.has_mark = true;
+            } else if name == followed::NAME {
+                folder.has_followed = true;
             } else if name == names::EPOCHS || name == names::METADATA {
                 folder.was_flushed = true;
             } else if let Some((base, kind)) = names::parse(name) {
@@ -183,6 +188,9 @@ impl Log {
         log.folder_exists = true;
         if folder.has_mark {
             log.cleaning.mark = Mark::load(log.disk.as_ref(), dir)?;
+        }
+        if folder.has_followed {
+            log.followed_to = followed::load(log.disk.as_ref(), dir)?;
         }
         check_topic(log.disk.as_ref(), dir, context)?;
         let bound = match folder.has_bound {
@@ -311,6 +319,8 @@ impl Log {
         }
         remove(disk.as_ref(), &dir.join(names::EPOCHS))?;
         self.remove_mark()?;
+        // The log begins anew, without a gap.
+        self.limit_followed(offset)?;
         self.segments.clear();
         self.log_start = offset;
         self.next = offset;
@@ -329,6 +339,7 @@ impl Log {
             disk.sync_dir(&dir)?;
         }
         self.flushing.start_over_at(offset);
+        self.note_limited_followed();
         self.note_metadata();
         Ok(())
     }

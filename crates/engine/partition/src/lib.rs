@@ -15,6 +15,8 @@
 
 mod administer;
 mod compaction;
+mod follow;
+mod lead;
 mod offsets;
 mod partition;
 mod produce;
@@ -24,11 +26,16 @@ mod together;
 mod upkeep;
 
 pub use compaction::CompactionBudget;
+pub use follow::{Answered, Follow, Followed, Misfit};
 pub use jocko_commitlog::{
     Cold, Compacted, CompactionConfig, CompactionEnd, Dirt, EpochEnd, FlushJob, LogConfig,
     LogFault, LogSlice, OpenContext, ProducerState, TimestampFound,
 };
-pub use jocko_replica::{Acks, Assignment, Durability, Policy};
+pub use jocko_replica::{
+    Acks, Assignment, Caller, Claim, Durability, EpochEnd as ReplicaEpochEnd, FollowerStanding,
+    Following, IsrMember, Peer, Policy, Proposal, ProposalOutcome,
+};
+pub use lead::{FollowerFetch, FollowerRead, FollowerView};
 pub use offsets::Listed;
 pub use partition::{Effects, Governed, Home, Partition, Standing, Traffic};
 pub use produce::{Appended, Progress, Refused};

@@ -7,9 +7,12 @@ use jocko_commitlog::{Log, LogConfig, LogFault, OpenContext};
 use jocko_disk::DiskRef;
 use jocko_records::AppendRules;
 use jocko_replica::{
-    Assignment, Durability, Input, LogEnds, Policy, Released, Replica, Role, Ticket,
+    Assignment, Claim, Durability, Input, LogEnds, Policy, Proposal, Released, Replica, Role,
+    Ticket,
 };
-use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicPartition};
+use jocko_types::{
+    BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicIdPartition, TopicPartition,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -52,6 +55,11 @@ pub struct Effects {
     pub flush_due: bool,
     /// Bytes of a batch that found the disk full.
     pub no_room_for: Option<u64>,
+    /// What leaders are to be told of this disk.
+    pub claims: Vec<(TopicIdPartition, Claim)>,
+    /// In-sync sets to have decided. What becomes of each comes back
+    /// ([`Partition::proposal_answered`]), always.
+    pub proposals: Vec<(TopicIdPartition, Proposal)>,
 }
 
 /// Where a partition stands, for requests that only describe.
@@ -118,6 +126,7 @@ pub(crate) struct Gone {
 
 #[derive(Debug)]
 pub(crate) struct Open {
+    key: TopicIdPartition,
     pub(crate) log: Log,
     pub(crate) replica: Replica,
     durability: Durability,
@@ -161,6 +170,12 @@ impl Partition {
     #[must_use]
     pub fn topic_id(&self) -> TopicId {
         self.topic_id
+    }
+
+    /// Its topic's id and its number.
+    #[must_use]
+    pub fn key(&self) -> TopicIdPartition {
+        TopicIdPartition { topic_id: self.topic_id, partition: self.name.partition }
     }
 
     /// Where it lives.
@@ -376,6 +391,7 @@ impl Partition {
         // has heard all in sync. A lone replica knows at once, by what its disk holds.
         let replica = Replica::new(self.home.broker, governed.policy, ends, ends.start);
         let mut open = Open {
+            key: self.key(),
             log,
             replica,
             durability: governed.policy.durability,
@@ -416,14 +432,18 @@ impl Open {
                 && self.durability == Durability::Fsync
                 && self.log.latched().is_none(),
             no_room_for: None,
+            claims: output.claim.map(|claim| (self.key, claim)).into_iter().collect(),
+            proposals: output.proposal.map(|proposal| (self.key, proposal)).into_iter().collect(),
         }
     }
 
     fn assign(&mut self, assignment: Assignment) -> Effects {
         let leader_epoch = assignment.leader_epoch;
+        let was_leader = self.replica.role() == Role::Leader;
         let was = self.replica.leader_epoch();
         let effects = self.step(Input::Assigned(assignment));
-        if self.replica.role() == Role::Leader && self.replica.leader_epoch() > was {
+        let is_new = !was_leader || self.replica.leader_epoch() > was;
+        if self.replica.role() == Role::Leader && is_new {
             let end = self.log.log_end();
             if let Err(fault) = self.log.assign_epoch(leader_epoch, end) {
                 tracing::error!(%fault, "leader epoch cannot be noted");
@@ -452,10 +472,10 @@ impl Effects {
     /// Both one after the other.
     pub fn and(mut self, mut later: Self) -> Self {
         self.released.append(&mut later.released);
-        Self {
-            released: self.released,
-            flush_due: self.flush_due || later.flush_due,
-            no_room_for: self.no_room_for.max(later.no_room_for),
-        }
+        self.claims.append(&mut later.claims);
+        self.proposals.append(&mut later.proposals);
+        self.flush_due |= later.flush_due;
+        self.no_room_for = self.no_room_for.max(later.no_room_for);
+        self
     }
 }

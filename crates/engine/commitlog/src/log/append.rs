@@ -209,6 +209,9 @@ impl Log {
                 return Ok(refusal);
             }
             let header = *batch.header();
+            if header.base_offset > self.next {
+                self.note_gap(header.base_offset);
+            }
             let assigned = Assigned { header, pieces: [batch.bytes(), &[]] };
             if let Room::None = self.write(&assigned, now)? {
                 return Ok(AssignedOutcome::NoSpace);
@@ -234,7 +237,11 @@ impl Log {
         if header.leader_epoch < latest {
             return Some(AssignedOutcome::OldEpoch { latest, got: header.leader_epoch });
         }
-        let segment_bytes_max = self.config.segment_bytes_max;
+        // What a leader has taken its followers take, whatever the limit is by now.
+        let segment_bytes_max = match gaps {
+            Gaps::Allowed => i32::MAX.unsigned_abs(),
+            Gaps::Refused => self.config.segment_bytes_max,
+        };
         (header.size_bytes() as u64 > u64::from(segment_bytes_max))
             .then_some(AssignedOutcome::TooLarge { segment_bytes_max })
     }

@@ -19,7 +19,8 @@ pub struct FlushJob {
     pub files: Vec<FileRef>,
     /// Folders to sync.
     pub dirs: Vec<PathBuf>,
-    /// Small files to write atomically. They do not gate durability, only the recovery point.
+    /// Small files to write atomically. But for gaps that a leader had they do not gate durability,
+    /// only the recovery point.
     pub state_files: Vec<StateFile>,
     /// Everything below this will be durable, unless the log is truncated meanwhile.
     pub end: Offset,
@@ -40,6 +41,8 @@ pub struct StateFile {
     change: u64,
     /// Whether recovery above the recovery point cannot do without it.
     gates_recovery_point: bool,
+    /// Whether what was appended before it was noted is no good without it.
+    gates_durability: bool,
 }
 
 impl FlushJob {
@@ -213,15 +216,30 @@ impl Flushing {
 
     /// A small file is due; it replaces an older version that was not written yet.
     pub(crate) fn note_state(&mut self, path: PathBuf, bytes: Vec<u8>, gates_recovery_point: bool) {
-        self.changes += 1;
-        self.state_files.retain(|state| state.path != path);
-        let change = self.changes;
-        self.state_files.push(StateFile {
+        self.queue_state(StateFile {
             path,
             bytes: bytes.into(),
-            change,
+            change: 0,
             gates_recovery_point,
+            gates_durability: false,
         });
+    }
+
+    /// As [`Flushing::note_state`], for one without which nothing appended so far counts as durable.
+    pub(crate) fn note_gating_state(&mut self, path: PathBuf, bytes: Vec<u8>) {
+        self.queue_state(StateFile {
+            path,
+            bytes: bytes.into(),
+            change: 0,
+            gates_recovery_point: true,
+            gates_durability: true,
+        });
+    }
+
+    fn queue_state(&mut self, state: StateFile) {
+        self.changes += 1;
+        self.state_files.retain(|queued| queued.path != state.path);
+        self.state_files.push(StateFile { change: self.changes, ..state });
     }
 
     /// Forgets small files that are due, by path.
@@ -357,7 +375,10 @@ impl Log {
         if !job.dirs.is_empty() {
             flushing.names_idle = flushing.names_idle.filter(|change| *change > job.changes);
         }
-        flushing.durable = flushing.durable.max(job.end.min(clamp));
+        let is_held = !job.state_stored && job.state_files.iter().any(|at| at.gates_durability);
+        if !is_held {
+            flushing.durable = flushing.durable.max(job.end.min(clamp));
+        }
         if clamp == Offset::new(i64::MAX) {
             flushing.changes_synced = flushing.changes_synced.max(job.changes);
         }

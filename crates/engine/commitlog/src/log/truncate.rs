@@ -27,7 +27,8 @@ pub enum StartOutcome {
 impl Log {
     /// Cuts every record from `offset` on: those of a leader that others did not follow, or of a
     /// Raft term that lost. A batch that `offset` splits is cut whole. Epochs, producers and
-    /// indexes go back as well. Returns the new end. Durable when this returns: were the cut of one
+    /// indexes go back as well, epochs also where the log ends at `offset` already. Returns the new
+    /// end. Durable when this returns: were the cut of one
     /// file lost and a later write to the next one kept, old and new records would mix.
     ///
     /// # Errors
@@ -35,6 +36,10 @@ impl Log {
     pub fn truncate_to(&mut self, offset: Offset, now: Timestamp) -> Result<Offset> {
         self.check_latch()?;
         if offset >= self.next {
+            // Leaders that were announced and have written nothing.
+            if self.epochs.truncate_end(self.next) {
+                self.note_epochs();
+            }
             return Ok(self.next);
         }
         let truncated = self.cut_from(offset, now);
@@ -55,6 +60,7 @@ impl Log {
             return Ok(end);
         }
         self.limit_mark(end)?;
+        self.limit_followed(end)?;
         let had_producers = !self.producers.is_empty();
         self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
