@@ -90,6 +90,12 @@ impl Follower {
         }
     }
 
+    /// Whether it had all there was, too long ago. Its log may still reach the high watermark, which
+    /// waits for it: to let it in for that would be to have it leave and join without end.
+    fn is_late(&self, now: Now, policy: &Policy) -> bool {
+        self.caught_up != CaughtUp::Never && self.lags(now, policy)
+    }
+
     /// Whether the image lets the process that was heard join the ISR.
     fn may_join(&self) -> bool {
         self.peer.is_some_and(|peer| peer.may_join && self.heard == Some(peer.broker_epoch))
@@ -282,7 +288,8 @@ impl Leading {
             if self.isr.contains(id) {
                 held >= end || !follower.lags(self.now, policy)
             } else {
-                held >= needed && follower.may_join() && !self.is_shunning
+                let keeps_up = held >= end || !follower.is_late(self.now, policy);
+                held >= needed && keeps_up && follower.may_join() && !self.is_shunning
             }
         };
         let is_same = self.followers.iter().all(|one| belongs(one) == self.isr.contains(one.0));

@@ -221,44 +221,59 @@ impl Open {
         (leader_start, high_watermark): (Offset, Offset),
         now: Timestamp,
     ) -> (Followed, Effects) {
+        let own_start = self.log.log_start();
+        let rebased = match overlap(bytes, self.log.log_end()) {
+            None => Effects::default(),
+            Some(base) if own_start == self.log.log_end() => {
+                // A log may start within a batch. An empty one that is to start there, as its
+                // leader's does, takes the whole batch.
+                let (begun, effects) = self.restart(base, now);
+                if !matches!(begun, Followed::Restarted { .. }) {
+                    return (begun, effects);
+                }
+                effects
+            }
+            // The logs part here, and epochs do not tell: the leader's have moved with its start.
+            Some(base) if base < self.replica.high_watermark() => {
+                let high_watermark = self.replica.high_watermark();
+                let followed = Followed::LosesCommitted { to: base, high_watermark };
+                return (followed, Effects::default());
+            }
+            Some(base) => return self.cut(base, now),
+        };
         let before = self.log.log_end();
         let outcome = match self.log.append_as_follower(bytes, now) {
             Ok(outcome) => outcome,
             Err(fault) => return self.follow_failed(&fault),
         };
         let end = self.log.log_end();
-        let misfit = match outcome {
-            AssignedOutcome::Appended { .. } => {
-                let mut effects = self.step(Input::Replicated { end, high_watermark });
-                effects = effects.and(self.follow_start(leader_start));
-                return (Followed::Appended { end, bytes: bytes.len() }, effects);
-            }
-            AssignedOutcome::NoSpace => None,
+        let followed = match outcome {
+            AssignedOutcome::Appended { .. } => Followed::Appended { end, bytes: bytes.len() },
+            AssignedOutcome::NoSpace => Followed::NoRoom { end },
             AssignedOutcome::OutOfPlace { expected, got } => {
-                Some(Misfit::OutOfPlace { expected, got })
+                Followed::Misfit(Misfit::OutOfPlace { expected, got })
             }
-            AssignedOutcome::OldEpoch { latest, got } => Some(Misfit::OldEpoch { latest, got }),
-            AssignedOutcome::Refused(error) => Some(Misfit::Damaged(error)),
-            AssignedOutcome::TooLarge { .. } => Some(Misfit::TooLarge),
+            AssignedOutcome::OldEpoch { latest, got } => {
+                Followed::Misfit(Misfit::OldEpoch { latest, got })
+            }
+            AssignedOutcome::Refused(error) => Followed::Misfit(Misfit::Damaged(error)),
+            AssignedOutcome::TooLarge { .. } => Followed::Misfit(Misfit::TooLarge),
         };
-        // Batches before the one in question were whole and in place: they count.
-        let mut effects = Effects::default();
-        if end > before {
-            effects = self.step(Input::Replicated { end, high_watermark });
+        let mut effects = rebased;
+        // Batches before one that does not fit were whole and in place: they count.
+        if end > before || matches!(followed, Followed::Appended { .. }) {
+            effects = effects.and(self.step(Input::Replicated { end, high_watermark }));
+            let committed = leader_start.min(self.replica.high_watermark());
+            effects = effects.and(self.follow_start(own_start.max(committed)));
         }
-        let followed = match misfit {
-            Some(misfit) => Followed::Misfit(misfit),
-            None => {
-                effects.no_room_for = Some(bytes.len() as u64);
-                Followed::NoRoom { end }
-            }
-        };
+        if matches!(followed, Followed::NoRoom { .. }) {
+            effects.no_room_for = Some(bytes.len() as u64);
+        }
         (followed, effects)
     }
 
-    /// What the leader dropped goes here, too, as far as it was committed.
-    fn follow_start(&mut self, leader_start: Offset) -> Effects {
-        let start = leader_start.min(self.replica.high_watermark());
+    /// What the leader dropped, as far as it was committed, goes here, too.
+    fn follow_start(&mut self, start: Offset) -> Effects {
         if start <= self.log.log_start() || self.log.advance_log_start(start).is_err() {
             return Effects::default();
         }
@@ -270,6 +285,13 @@ impl Open {
         let error = ErrorCode::KafkaStorageError;
         (Followed::Failed(error), self.step(Input::Ended { error }))
     }
+}
+
+/// The base of the first batch, if that begins before `end` and reaches over it.
+fn overlap(bytes: &[u8], end: Offset) -> Option<Offset> {
+    let first = jocko_records::strict_batches(bytes).next()?.ok()?;
+    let header = first.header();
+    (header.base_offset < end && header.last_offset() >= end).then_some(header.base_offset)
 }
 
 pub(crate) fn epoch_end(end: jocko_commitlog::EpochEnd) -> EpochEnd {

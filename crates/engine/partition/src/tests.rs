@@ -8,6 +8,7 @@ mod compacting;
 mod crash;
 mod faults;
 mod reading;
+mod replicas;
 mod retention;
 mod together;
 mod unlocked;
