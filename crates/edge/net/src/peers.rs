@@ -12,6 +12,8 @@ mod chance;
 mod conversation;
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod handshake;
 mod link;
 mod outgoing;
@@ -26,7 +28,7 @@ mod tests;
 pub use chance::Chance;
 pub(crate) use chance::split_mix;
 pub use error::{PeerError, PeerRefusal};
-pub use outgoing::{PeerBody, Peers};
+pub use outgoing::{PeerBody, PeerTarget, Peers};
 pub use secret::Secret;
 pub use server::{PeerServer, PeerService, PeerTotals};
 pub use settings::{Lane, OwnIdentity, PeerIdentity, PeerSettings};

@@ -8,6 +8,7 @@ use std::io;
 
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Duration, timeout};
 
 use super::error::{clip, legible};
 use super::frame::{Decoder, Encoder, Seal};
@@ -26,6 +27,8 @@ const PREAMBLE_BYTES: usize = 12;
 /// The largest message of a handshake.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1024;
 const NONCE_BYTES: usize = 32;
+/// How long a peer may take to read why it was refused.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// What a handshake message is: the first byte behind the preamble.
 mod message {
@@ -320,11 +323,17 @@ async fn refuse<T>(stream: &mut BoxStream, words: String) -> HandshakeResult<T> 
     Err(HandshakeError::Unwelcome(words))
 }
 
-/// Says why not and lets the words arrive: a close on unread input would destroy them.
+/// Says why not, and stays for a moment: a close on unread input would destroy the words.
 pub(super) async fn refuse_words(stream: &mut BoxStream, words: &str) -> io::Result<()> {
     Message::refusal(words).send(stream).await?;
     stream.shutdown().await?;
-    // The peer has at most one message under way; what it sends beyond is not waited for.
+    // Whether the peer has read them or is just slow, it has been told.
+    let _ = timeout(LINGER, read_off(stream)).await;
+    Ok(())
+}
+
+/// Reads until the peer leaves, or has sent more than a message.
+async fn read_off(stream: &mut BoxStream) -> io::Result<()> {
     let mut rest = [0; MESSAGE_BYTES_MAX];
     let mut left = MESSAGE_BYTES_MAX;
     while let Some(space) = rest.get_mut(..left).filter(|space| !space.is_empty()) {

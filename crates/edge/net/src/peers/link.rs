@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jocko_types::Uuid;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 
@@ -61,8 +62,8 @@ struct Waiting {
 
 #[derive(Debug)]
 enum Outgoing {
-    Call { id: u64, kind: u16, body: PeerBody },
-    Tell { kind: u16, body: PeerBody },
+    Call { id: u64, node: Option<Uuid>, kind: u16, body: PeerBody },
+    Tell { node: Option<Uuid>, kind: u16, body: PeerBody },
     Forget { id: u64 },
 }
 
@@ -110,7 +111,7 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn submit_call(&self, kind: u16, body: PeerBody) -> Submitted {
+    pub(super) fn submit_call(&self, node: Option<Uuid>, kind: u16, body: PeerBody) -> Submitted {
         let (sender, answer) = oneshot::channel();
         let (id, driver) = {
             let mut state = self.lock();
@@ -120,7 +121,7 @@ impl Link {
             state.last_id += 1;
             let id = state.last_id;
             state.calls.insert(id, Waiting { answer: sender, is_sent: false });
-            state.queue.push_back(Outgoing::Call { id, kind, body });
+            state.queue.push_back(Outgoing::Call { id, node, kind, body });
             (id, state.take_driver())
         };
         wake(driver);
@@ -130,6 +131,7 @@ impl Link {
     /// Whether the tell was taken on; the body comes back if the link has ended.
     pub(super) fn submit_tell(
         &self,
+        node: Option<Uuid>,
         kind: u16,
         body: PeerBody,
         settings: &PeerSettings,
@@ -148,7 +150,7 @@ impl Link {
             }
             state.tells += 1;
             state.tell_bytes = bytes;
-            state.queue.push_back(Outgoing::Tell { kind, body });
+            state.queue.push_back(Outgoing::Tell { node, kind, body });
             state.take_driver()
         };
         wake(driver);
@@ -249,6 +251,13 @@ impl Link {
         }
         state.ended.get_or_insert("idle");
         true
+    }
+
+    /// Goes on unless the link has ended; wakes when it does.
+    fn poll_open(&self, cx: &Context<'_>) -> Result<(), WireError> {
+        let mut state = self.lock();
+        state.driver = Some(cx.waker().clone());
+        if state.ended.is_some() { Err(WireError::Closed) } else { Ok(()) }
     }
 
     /// Ready when something is to be sent, or the link has ended.
@@ -436,6 +445,7 @@ impl Talk<'_> {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
+        self.link.poll_open(cx)?;
         loop {
             self.take_queued(cx);
             let is_flushed = self.wire.poll_flush(cx)?.is_ready();
@@ -464,34 +474,46 @@ impl Talk<'_> {
             let Some((header, body)) = self.next_queued(cx) else { return };
             self.wire.push(header, &body.0);
         }
-        self.link.lock().driver = Some(cx.waker().clone());
     }
 
     fn next_queued(&self, cx: &Context<'_>) -> Option<(Header, PeerBody)> {
         let mut state = self.link.lock();
         let state = &mut *state;
+        let peer = self.wire.peer.node;
         loop {
             let Some(next) = state.queue.pop_front() else {
                 state.driver = Some(cx.waker().clone());
                 return None;
             };
             match next {
-                Outgoing::Call { id, kind, body } => {
-                    if let Some(call) = state.calls.get_mut(&id) {
+                Outgoing::Call { id, node, kind, body } => {
+                    if let Some(wanted) = node.filter(|node| *node != peer) {
+                        self.refuse_other_node(state.calls.remove(&id), wanted);
+                    } else if let Some(call) = state.calls.get_mut(&id) {
                         call.is_sent = true;
                         return Some((Header::new(FrameKind::Call, kind, id), body));
                     }
                 }
-                Outgoing::Tell { kind, body } => {
+                Outgoing::Tell { node, kind, body } => {
                     state.tells = state.tells.saturating_sub(1);
                     state.tell_bytes = state.tell_bytes.saturating_sub(body.len());
-                    return Some((Header::new(FrameKind::Tell, kind, 0), body));
+                    if node.is_none_or(|node| node == peer) {
+                        return Some((Header::new(FrameKind::Tell, kind, 0), body));
+                    }
                 }
                 Outgoing::Forget { id } => {
                     return Some((Header::new(FrameKind::Forget, 0, id), PeerBody::default()));
                 }
             }
         }
+    }
+
+    fn refuse_other_node(&self, call: Option<Waiting>, wanted: Uuid) {
+        let Some(call) = call else { return };
+        let (address, found) = (&self.link.address, self.wire.peer.node);
+        let words = format!("at {address} is node {found} and not node {wanted} any more");
+        // Whoever has stopped waiting needs no answer.
+        let _ = call.answer.send(Err(PeerError::Unwelcome(words)));
     }
 
     fn handle(&mut self, frame: Frame) -> Result<(), WireError> {

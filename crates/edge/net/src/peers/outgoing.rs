@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use jocko_types::Uuid;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
@@ -64,6 +65,36 @@ impl From<&'static [u8]> for PeerBody {
     }
 }
 
+/// Who is called: whoever answers at an address, or a certain node there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerTarget<'a> {
+    /// `host:port`, resolved for each connection.
+    pub address: &'a str,
+    /// Whose data directory it must be; another's is not spoken to.
+    pub node: Option<Uuid>,
+}
+
+impl<'a> PeerTarget<'a> {
+    /// A certain node. Whoever else has taken its address, be it the same machine with a new
+    /// disk, gets nothing that was meant for it.
+    #[must_use]
+    pub fn node(node: Uuid, address: &'a str) -> Self {
+        Self { address, node: Some(node) }
+    }
+}
+
+impl<'a> From<&'a str> for PeerTarget<'a> {
+    fn from(address: &'a str) -> Self {
+        Self { address, node: None }
+    }
+}
+
+impl<'a> From<&'a String> for PeerTarget<'a> {
+    fn from(address: &'a String) -> Self {
+        Self { address, node: None }
+    }
+}
+
 /// Connections to peers. Clones share them; the last one to go closes them.
 #[derive(Clone)]
 pub struct Peers {
@@ -104,8 +135,7 @@ impl Peers {
         Self { pool: Arc::new(Pool { net, settings, runtime, links }) }
     }
 
-    /// Calls the peer at `address` (`host:port`, resolved for each connection) and waits for its
-    /// answer, `timeout` at most. Many calls may be under way on one lane; they reach the peer in
+    /// Calls a peer and waits for its answer, `timeout` at most. Many calls may be under way on one lane; they reach the peer in
     /// some order and answers come as they are ready. Dropping the future gives the call up, here
     /// and over there.
     ///
@@ -113,19 +143,20 @@ impl Peers {
     /// As [`PeerError`] says; [`PeerError::is_unsent`] tells whether the peer may have acted.
     pub async fn call(
         &self,
-        address: &str,
+        target: impl Into<PeerTarget<'_>>,
         lane: Lane,
         kind: u16,
         body: impl Into<PeerBody>,
         timeout: Duration,
     ) -> Result<Bytes, PeerError> {
         let deadline = Instant::now() + timeout;
+        let target = target.into();
         let mut body = self.checked(body.into())?;
         for _ in 0..LINKS_TRIED_MAX {
-            let link = self.link(address, lane)?;
+            let link = self.link(target.address, lane)?;
             let turn = timeout_at(deadline, link.turns.acquire()).await;
             let Ok(Ok(_turn)) = turn else { return Err(link.unsent()) };
-            let call = match link.submit_call(kind, body) {
+            let call = match link.submit_call(target.node, kind, body) {
                 Submitted::Call(call) => call,
                 // The connection ended for idleness as this call came; the next is made anew.
                 Submitted::Ended(back) => {
@@ -150,11 +181,18 @@ impl Peers {
     /// Sends a one-way message, in order with the others of its lane to that peer. It is dropped
     /// when too many wait, or when the connection breaks or cannot be made; the return value says
     /// only whether it was taken on.
-    pub fn tell(&self, address: &str, lane: Lane, kind: u16, body: impl Into<PeerBody>) -> bool {
+    pub fn tell<'a>(
+        &self,
+        target: impl Into<PeerTarget<'a>>,
+        lane: Lane,
+        kind: u16,
+        body: impl Into<PeerBody>,
+    ) -> bool {
+        let target = target.into();
         let Ok(mut body) = self.checked(body.into()) else { return false };
         for _ in 0..LINKS_TRIED_MAX {
-            let Ok(link) = self.link(address, lane) else { return false };
-            match link.submit_tell(kind, body, &self.pool.settings) {
+            let Ok(link) = self.link(target.address, lane) else { return false };
+            match link.submit_tell(target.node, kind, body, &self.pool.settings) {
                 Ok(taken) => return taken,
                 Err(back) => body = back,
             }

@@ -1,4 +1,8 @@
 //! Peers over a network in memory and over sockets.
 
 mod calls;
+mod hostile;
+mod limits;
+mod liveness;
+mod properties;
 mod world;

@@ -33,6 +33,8 @@ pub(super) enum WireError {
     Dead(Duration),
     #[error("idle")]
     Idle,
+    #[error("closed on this side")]
+    Closed,
     #[error("the peer sent what its side may not send")]
     Unexpected,
     #[error("{0}")]
