@@ -215,7 +215,7 @@ impl Cluster {
             (0..count).map(|number| format!("{}.{number}", self.written)).collect();
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         // Every other batch is of an idempotent producer, whose state travels with it.
-        let bytes = if self.written % 2 == 0 {
+        let bytes = if self.written.is_multiple_of(2) {
             batch_of(i64::from(self.written), 0, 0, &values)
         } else {
             batch(&values)
