@@ -281,7 +281,7 @@ impl Life {
             let joining = join::Joining {
                 gossip: &gossip,
                 join: &self.settings.join,
-                own: self.place.told,
+                own: self.place,
                 has_secret: self.settings.secret.is_some(),
                 list: self.roster.changed(),
             };
@@ -294,8 +294,11 @@ impl Life {
             }
         };
         if let Some(done) = order {
-            // Whoever left tells; whoever just stops is found out about.
-            let _ = timeout(FAREWELL_MAX, gossip.leave()).await;
+            // What the farewell stirs up must not stop it: events are drained meanwhile.
+            tokio::select! {
+                _ = timeout(FAREWELL_MAX, gossip.leave()) => {}
+                () = events.drain() => {}
+            }
             shut_down(&gossip).await;
             self.roster.forget_all();
             let _ = done.send(());

@@ -47,9 +47,17 @@ struct State {
     brokers: BTreeMap<Uuid, Broker>,
     /// Directions in which nothing passes.
     cuts: BTreeSet<(Uuid, Uuid)>,
-    /// Who looks at whom, and when. The count keeps equal times apart.
-    looks: BTreeMap<(Instant, u64), (Uuid, Uuid)>,
+    /// When somebody looks at somebody. The count keeps equal times apart.
+    looks: BTreeMap<(Instant, u64), Look>,
     looks_made: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    watcher: Uuid,
+    watched: Uuid,
+    /// Whether it was silent long enough to be given up.
+    is_last: bool,
 }
 
 #[derive(Debug)]
@@ -164,13 +172,15 @@ impl Shared {
             if due > now {
                 return Some(due);
             }
-            let (watcher, watched) = entry.remove();
+            let Look { watcher, watched, is_last } = entry.remove();
             let millis = i64::try_from(due.duration_since(self.began).as_millis());
             let at = Timestamp::from_millis(millis.unwrap_or(i64::MAX));
             let Some(broker) = state.brokers.get(&watcher) else { continue };
             let roster = Arc::clone(&broker.roster);
             match state.seen(watcher, watched) {
                 Ok(member) => roster.heard(at, member),
+                // News that cannot be had say nothing of how long it has been silent.
+                Err(EventKind::Failed) if !is_last => {}
                 Err(kind) => roster.lost(at, watched, kind, ""),
             }
         }
@@ -194,15 +204,15 @@ impl State {
             let known = broker.roster.changed().borrow().clone();
             for &watched in all.iter().filter(|watched| **watched != watcher) {
                 let before = known.iter().find(|member| member.node == watched);
-                let (is_news, delay) = match self.seen(watcher, watched) {
-                    Ok(member) => (before != Some(&member), self.news_ms.clone()),
-                    Err(EventKind::Left) => (before.is_some(), self.news_ms.clone()),
-                    Err(_) => (before.is_some(), self.silence_ms.clone()),
-                };
+                let seen = self.seen(watcher, watched);
+                let is_last = seen == Err(EventKind::Failed);
+                let is_news = seen.as_ref().ok() != before;
                 if is_news {
-                    let due = now + Duration::from_millis(self.rng.u64(delay));
+                    let delay = if is_last { &self.silence_ms } else { &self.news_ms };
+                    let due = now + Duration::from_millis(self.rng.u64(delay.clone()));
                     self.looks_made += 1;
-                    self.looks.insert((due, self.looks_made), (watcher, watched));
+                    let look = Look { watcher, watched, is_last };
+                    self.looks.insert((due, self.looks_made), look);
                 }
             }
         }
@@ -245,21 +255,20 @@ pub struct MemoryDiscovery {
 }
 
 impl MemoryDiscovery {
-    /// Ends the life of this place, unless it ended or the broker has restarted since.
-    fn end(&self, life: Life) {
-        let is_mine = |broker: &Broker| Arc::ptr_eq(&broker.roster, &self.roster);
-        let is_over = {
-            let state = self.shared.lock();
-            !state.brokers.get(&self.node).is_some_and(|b| is_mine(b) && b.life == Life::Alive)
+    /// Changes this place, unless it ended or the broker has restarted since.
+    fn change(&self, change: impl FnOnce(&mut Broker)) {
+        let is_mine = |broker: &Broker| {
+            Arc::ptr_eq(&broker.roster, &self.roster) && broker.life == Life::Alive
         };
-        if is_over {
-            return;
-        }
         self.shared.change(|state| {
-            if let Some(broker) = state.brokers.get_mut(&self.node) {
-                broker.life = life;
+            if let Some(broker) = state.brokers.get_mut(&self.node).filter(|it| is_mine(it)) {
+                change(broker);
             }
         });
+    }
+
+    fn end(&self, life: Life) {
+        self.change(|broker| broker.life = life);
         self.roster.forget_all();
     }
 }
@@ -271,11 +280,7 @@ impl Discovery for MemoryDiscovery {
 
     fn announce(&self, me: Member) -> Result<(), MemberTooLong> {
         tags::encode(&me)?;
-        self.shared.change(|state| {
-            if let Some(broker) = state.brokers.get_mut(&self.node) {
-                broker.me = Member { node: self.node, ..me };
-            }
-        });
+        self.change(|broker| broker.me = Member { node: self.node, ..me });
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! at first, after a minute at last. That way brokers may start in any order, and a network that
 //! was split, even before they had ever met, grows together again.
 
-use super::{Gossip, place, watch_events};
+use super::{Gossip, Place, place, watch_events};
 use crate::member::Members;
 use jocko_config::HostPort;
 use serf::types::MaybeResolvedAddress;
@@ -36,8 +36,7 @@ const ADDRESSES_MAX: usize = 256;
 pub(super) struct Joining<'a> {
     pub(super) gossip: &'a Gossip,
     pub(super) join: &'a [HostPort],
-    /// The address this broker tells others.
-    pub(super) own: SocketAddr,
+    pub(super) own: Place,
     pub(super) has_secret: bool,
     pub(super) list: watch::Receiver<Members>,
 }
@@ -105,8 +104,11 @@ impl Joining<'_> {
     }
 
     fn is_own(&self, address: SocketAddr) -> bool {
-        let is_same_port = address.port() == self.own.port();
-        address == self.own || (is_same_port && place::is_of_this_machine(address.ip()))
+        let Place { bind, told } = self.own;
+        let is_anywhere = bind.ip().is_unspecified() && address.port() == bind.port();
+        address == told
+            || address == bind
+            || (is_anywhere && place::is_of_this_machine(address.ip()))
     }
 
     /// The library's words, and what they mean where that is known.

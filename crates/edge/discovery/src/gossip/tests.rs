@@ -129,6 +129,18 @@ async fn names_have_several_addresses_and_some_lead_nowhere() {
 }
 
 #[tokio::test]
+async fn brokers_on_one_port_of_several_addresses_are_told_apart() {
+    let port = free_port();
+    let listen = |host: &str| HostPort { host: host.to_owned(), port };
+    let one = start(GossipSettings { listen: listen("127.0.0.3"), ..settings(0, &[]) }, 1).await;
+    let join = vec![listen("127.0.0.2"), listen("127.0.0.3")];
+    let two = GossipSettings { listen: listen("127.0.0.2"), join, ..settings(0, &[]) };
+    let two = start(two, 2).await;
+    knows(&one, &[2]).await;
+    knows(&two, &[1]).await;
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_told() {
     let one = start(settings(0, &[]), 1).await;
     let taken = settings(one.address().port(), &[]);
@@ -154,10 +166,11 @@ async fn begun(settings: GossipSettings, number: u8) -> (Running, Arc<Roster>) {
 
 /// Tries once to join; what the trouble is.
 async fn join_once(one: &Running, settings: &GossipSettings, list: &Roster) -> Option<String> {
+    let own = *one.gossip.advertise_node().address();
     let joining = join::Joining {
         gossip: &one.gossip,
         join: &settings.join,
-        own: *one.gossip.advertise_node().address(),
+        own: Place { bind: own, told: own },
         has_secret: settings.secret.is_some(),
         list: list.changed(),
     };

@@ -78,3 +78,46 @@ async fn the_same_seed_gives_the_same_history() {
     assert_eq!(history(7).await, history(7).await);
     assert_ne!(history(7).await, history(8).await);
 }
+
+/// Chaos, then peace: whatever happened before, in the end everybody knows everybody who is there.
+#[tokio::test(start_paused = true)]
+async fn after_any_chaos_everybody_is_known() {
+    for seed in 0..100 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let network = MemoryNetwork::new(seed);
+        let mut all: BTreeMap<u8, MemoryDiscovery> =
+            (1..=5).map(|number| (number, network.enter(member(number)))).collect();
+        for _ in 0..40 {
+            let (one, other) = (rng.u8(1..=5), rng.u8(1..=5));
+            match rng.u8(0..8) {
+                0 => network.cut(node(one), node(other)),
+                1 => network.cut_one_way(node(one), node(other)),
+                2 => network.mend(node(one), node(other)),
+                3 => drop(all.remove(&one)),
+                4 => {
+                    if let Some(gone) = all.remove(&one) {
+                        gone.leave().await;
+                    }
+                }
+                5 => drop(all.insert(one, network.enter(member(one)))),
+                6 => {
+                    if let Some(it) = all.get(&one) {
+                        let expect = u32::from(rng.u8(1..));
+                        it.announce(Member { expect, ..member(one) }).expect("fits");
+                    }
+                }
+                _ => tokio::time::sleep(Duration::from_millis(rng.u64(0..5_000))).await,
+            }
+        }
+        network.mend_all();
+        for (number, one) in &all {
+            let others: Vec<u8> = all.keys().copied().filter(|other| other != number).collect();
+            knows(one, &others).await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        for (number, one) in &all {
+            let others: Vec<u8> = all.keys().copied().filter(|other| other != number).collect();
+            knows(one, &others).await;
+        }
+    }
+}
