@@ -1,6 +1,7 @@
 //! A cluster as a client sees it: who leads what, and the questions a command line asks.
 
 mod administering;
+mod cluster;
 mod committed;
 mod groups;
 mod producing;
@@ -11,6 +12,7 @@ mod writing;
 mod tests;
 
 pub use administering::Resource;
+pub use cluster::{Member, Members, Move, Outcomes, Quorum, QuorumNode, TopicPartition};
 pub use committed::{Committed, Committer};
 pub use groups::{DescribedGroup, GroupMember, ListedGroup};
 pub use producing::{Producer, Unacknowledged};

@@ -12,7 +12,8 @@ mod partitioner;
 
 pub use client::{
     Client, Committed, Committer, CreatedTopic, DescribedGroup, Fetched, GroupMember, ListedGroup,
-    NewTopic, Position, Produced, Producer, Resource, Unacknowledged,
+    Member, Members, Move, NewTopic, Outcomes, Position, Produced, Producer, Quorum, QuorumNode,
+    Resource, TopicPartition, Unacknowledged,
 };
 pub use connection::{Answer, Connection};
 pub use error::{ClientError, Result};

@@ -1,6 +1,8 @@
 //! The command line: every command, flag and help text. What the commands do is in `command/`.
 
+mod cluster;
 mod group;
+mod partition;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -32,7 +34,8 @@ pub(crate) fn command() -> Command {
         .subcommand(consume("consume", "Reads records of a topic"))
         .subcommand(consume("tail", "Reads what comes from now on (consume -o end)"))
         .subcommand(group::group())
-        .subcommand(cluster())
+        .subcommand(cluster::cluster())
+        .subcommand(partition::partition())
         .subcommand(config())
         .subcommand(
             Command::new("completion").about("Prints a completion script for a shell").arg(
@@ -304,12 +307,6 @@ fn consume(name: &'static str, about: &'static str) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("End when everything there is has been read"),
         )
-}
-
-fn cluster() -> Command {
-    Command::new("cluster")
-        .about("Shows how a cluster is")
-        .subcommand(Command::new("status").about("Brokers, controller and topics").arg(output()))
 }
 
 fn config() -> Command {

@@ -5,6 +5,8 @@ mod completion;
 mod config;
 mod consume;
 mod group;
+mod http;
+mod partition;
 mod place;
 mod produce;
 mod start;
@@ -39,6 +41,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("tail", matches)) => block_on(consume::run(matches, "end")),
         Some(("group", matches)) => block_on(group::run(matches)),
         Some(("cluster", matches)) => block_on(cluster::run(matches)),
+        Some(("partition", matches)) => block_on(partition::run(matches)),
         Some((other, _)) => Err(Failure::usage(format!("there is no command {other}"))),
     }
 }
@@ -177,7 +180,7 @@ fn confirm(matches: &ArgMatches, question: &str) -> Result<()> {
     if answer.trim().eq_ignore_ascii_case("y") {
         return Ok(());
     }
-    Err(Failure::new("nothing was deleted").cure("answer y, or use --yes"))
+    Err(Failure::new("nothing was done").cure("answer y, or use --yes"))
 }
 
 pub(crate) fn with_port(address: &str) -> String {

@@ -11,6 +11,8 @@ pub(crate) enum Kind {
     Failed,
     /// It was asked for wrongly.
     Usage,
+    /// Things are not as they were to be.
+    Unmet,
     /// Nobody answered.
     Unreachable,
     /// Whoever read the output has had enough of it, as `head` does: no failure at all.
@@ -36,6 +38,26 @@ impl Failure {
         Self { kind: Kind::Usage, what: what.into(), cure: None }
     }
 
+    pub(crate) fn unreachable(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Unreachable, ..Self::new(what) }
+    }
+
+    /// Not as it was to be, which the output has said.
+    pub(crate) fn unmet() -> Self {
+        Self::unmet_because("")
+    }
+
+    /// Not as it was to be.
+    pub(crate) fn unmet_because(what: impl Into<String>) -> Self {
+        Self { kind: Kind::Unmet, ..Self::new(what) }
+    }
+
+    /// Says first what it is about.
+    pub(crate) fn about(mut self, subject: &str) -> Self {
+        self.what = format!("{subject}: {}", self.what);
+        self
+    }
+
     /// Adds what to do about it.
     pub(crate) fn cure(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
@@ -50,7 +72,7 @@ impl Failure {
 
     /// Whether there is anything to say about it.
     pub(crate) fn is_worth_saying(&self) -> bool {
-        self.kind != Kind::Enough
+        self.kind != Kind::Enough && !self.what.is_empty()
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
@@ -58,6 +80,7 @@ impl Failure {
             Kind::Enough => 0,
             Kind::Failed => 1,
             Kind::Usage => 2,
+            Kind::Unmet => 3,
             Kind::Unreachable => 5,
         }
     }

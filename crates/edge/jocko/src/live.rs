@@ -1,4 +1,4 @@
-//! Completion of names that only a running cluster knows: topics and groups.
+//! Completion of names that only a running cluster knows: topics, groups and brokers.
 //!
 //! A shell that completes runs `jocko` again with the words so far; what it prints is offered. The
 //! brokers are those of the words so far (`-b`), of `JOCKO_BROKERS`, or on this machine. Whatever
@@ -43,10 +43,20 @@ pub(crate) fn groups() -> ArgValueCandidates {
     })
 }
 
+/// Offers the brokers there are, fenced ones too: it is they who are removed.
+pub(crate) fn brokers() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        offered(async |client| {
+            let members = client.members().await?;
+            Ok(members.brokers.into_iter().map(|broker| broker.id.to_string()).collect())
+        })
+    })
+}
+
 fn offered(ask: impl AsyncFnOnce(&mut Client) -> Result<Vec<String>>) -> Vec<CompletionCandidate> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return Vec::new() };
-    let mut client = Client::new(brokers(std::env::args()), PATIENCE);
+    let mut client = Client::new(bootstrap(std::env::args()), PATIENCE);
     let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(&mut client)).await });
     let mut names = asked.ok().and_then(Result::ok).unwrap_or_default();
     names.sort();
@@ -55,7 +65,7 @@ fn offered(ask: impl AsyncFnOnce(&mut Client) -> Result<Vec<String>>) -> Vec<Com
 }
 
 /// The brokers that the words so far name.
-fn brokers(words: impl Iterator<Item = String>) -> Vec<String> {
+fn bootstrap(words: impl Iterator<Item = String>) -> Vec<String> {
     let mut words = words;
     let mut named = None;
     while let Some(word) = words.next() {
@@ -74,7 +84,7 @@ fn brokers(words: impl Iterator<Item = String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::brokers;
+    use super::bootstrap;
 
     #[test]
     fn the_brokers_that_were_typed_are_asked() {
@@ -84,7 +94,7 @@ mod tests {
             ("jocko -b one:1 topic list --bootstrap-server two:2", "two:2"),
         ] {
             let words = words.split(' ').map(str::to_owned);
-            assert_eq!(brokers(words).join(" "), expect);
+            assert_eq!(bootstrap(words).join(" "), expect);
         }
     }
 }

@@ -1,62 +1,131 @@
-//! `jocko cluster status`.
+//! `jocko cluster status|health|quorum|members|events|drain|remove|transfer-leader`.
+//!
+//! What Kafka's protocol has words for is asked in it, so that it works against any Kafka. What
+//! only gossip knows, and who leads Raft, goes over the broker's HTTP port.
+
+mod drain;
+mod gossip;
+mod health;
+mod picture;
+mod removing;
 
 use crate::command::{choice, client};
-use crate::failure::Result;
-use crate::output::{json, say, table, wants_json};
+use crate::failure::{Failure, Result};
+use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
+use jocko_client::{Quorum, QuorumNode};
+use picture::Picture;
 use serde_json::{Value, json};
 
 pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         Some(("status", matches)) => status(matches).await,
+        Some(("health", matches)) => health::health(matches).await,
+        Some(("quorum", matches)) => quorum(matches).await,
+        Some(("members", matches)) => gossip::members(matches).await,
+        Some(("events", matches)) => gossip::events(matches).await,
+        Some(("drain", matches)) => drain::drain(matches).await,
+        Some(("remove", matches)) => removing::remove(matches).await,
+        Some(("transfer-leader", matches)) => gossip::transfer_leader(matches).await,
         _ => Err(choice("cluster")),
     }
 }
 
+/// The number on the command line.
+fn node(matches: &ArgMatches) -> i32 {
+    *matches.get_one("node").expect("is required")
+}
+
+/// Where the broker's HTTP port is.
+fn http_address(matches: &ArgMatches) -> &str {
+    matches.get_one::<String>("http").expect("has a default")
+}
+
 async fn status(matches: &ArgMatches) -> Result<()> {
-    let mut client = client(matches)?;
-    let metadata = client.metadata(None, false).await?;
-    let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
-    let leaderless = partitions().filter(|partition| partition.leader_id < 0).count();
-    let under_replicated =
-        partitions().filter(|each| each.isr_nodes.len() < each.replica_nodes.len()).count();
-    let cluster_id = metadata.cluster_id.clone().unwrap_or_default();
+    let picture = Picture::take(&mut client(matches)?).await?;
     if wants_json(matches) {
-        let brokers: Vec<Value> = metadata
-            .brokers
-            .iter()
-            .map(|broker| {
-                json!({ "id": broker.node_id, "host": broker.host, "port": broker.port, "rack": broker.rack })
-            })
-            .collect();
-        return json(&json!({
-            "clusterId": cluster_id,
-            "controller": metadata.controller_id,
-            "brokers": brokers,
-            "topics": metadata.topics.len(),
-            "partitions": partitions().count(),
-            "leaderless": leaderless,
-            "underReplicated": under_replicated,
-        }));
+        return json(&picture.json());
     }
+    let controller = picture.controller.map_or_else(|| "none".to_owned(), |id| id.to_string());
     say(format_args!(
-        "cluster {cluster_id}  controller {}  topics {}  partitions {}  leaderless {leaderless}  under-replicated {under_replicated}",
-        metadata.controller_id,
-        metadata.topics.len(),
-        partitions().count(),
+        "cluster {}  controller {controller}  topics {}  partitions {}  leaderless {}  under-replicated {}",
+        picture.cluster_id,
+        picture.topics.len(),
+        picture.partitions().count(),
+        picture.leaderless(),
+        picture.under_replicated(),
     ))?;
-    let rows: Vec<Vec<String>> = metadata
+    let rows: Vec<Vec<String>> = picture
         .brokers
         .iter()
         .map(|broker| {
-            let leads = partitions().filter(|each| each.leader_id == broker.node_id).count();
+            let state = if broker.is_fenced { "fenced" } else { "live" };
             vec![
-                broker.node_id.to_string(),
-                format!("{}:{}", broker.host, broker.port),
+                broker.id.to_string(),
+                broker.address.clone(),
                 broker.rack.clone().unwrap_or_default(),
-                leads.to_string(),
+                state.to_owned(),
+                picture.leads(broker.id).to_string(),
+                picture.replicas(broker.id).to_string(),
             ]
         })
         .collect();
-    table(&[">BROKER", "ADDRESS", "RACK", ">LEADS"], &rows)
+    table(&[">BROKER", "ADDRESS", "RACK", "STATE", ">LEADS", ">COPIES"], &rows)
+}
+
+async fn quorum(matches: &ArgMatches) -> Result<()> {
+    let quorum = client(matches)?.quorum().await?;
+    let quorum = quorum.ok_or_else(|| {
+        Failure::new("this cluster does not tell of a quorum").cure("Kafka 3.3 or newer, or jocko")
+    })?;
+    if wants_json(matches) {
+        return json(&json!({
+            "leader": quorum.leader,
+            "term": quorum.term,
+            "committed": quorum.high_watermark,
+            "voters": quorum.voters.iter().map(|node| node_json(&quorum, node)).collect::<Value>(),
+            "observers":
+                quorum.observers.iter().map(|node| node_json(&quorum, node)).collect::<Value>(),
+        }));
+    }
+    let leader = quorum.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    say(format_args!(
+        "leader {leader}  term {}  committed {}  voters {}",
+        quorum.term,
+        grouped(quorum.high_watermark),
+        quorum.voters.len(),
+    ))?;
+    let voters = quorum.voters.iter().map(|node| (node, "voter"));
+    let all = voters.chain(quorum.observers.iter().map(|node| (node, "observer")));
+    let rows: Vec<Vec<String>> = all.map(|(node, role)| row(&quorum, node, role)).collect();
+    table(&[">BROKER", "ROLE", "DISK", ">LOG-END", ">LAG"], &rows)
+}
+
+fn row(quorum: &Quorum, node: &QuorumNode, role: &str) -> Vec<String> {
+    let is_leader = quorum.leader == Some(node.id);
+    let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), grouped);
+    vec![
+        if node.id < 0 { "-".to_owned() } else { node.id.to_string() },
+        if is_leader { "leader" } else { role }.to_owned(),
+        if node.directory.is_zero() { "-".to_owned() } else { node.directory.to_string() },
+        number(node.log_end),
+        number(lag(quorum, node)),
+    ]
+}
+
+fn node_json(quorum: &Quorum, node: &QuorumNode) -> Value {
+    json!({
+        "id": node.id,
+        "disk": (!node.directory.is_zero()).then(|| node.directory.to_string()),
+        "logEnd": node.log_end,
+        "lag": lag(quorum, node),
+        "caughtUpAt": node.caught_up_at,
+    })
+}
+
+/// How far a node is behind the leader, if that is known.
+fn lag(quorum: &Quorum, node: &QuorumNode) -> Option<i64> {
+    let mut voters = quorum.voters.iter();
+    let leader = voters.find(|voter| Some(voter.id) == quorum.leader)?;
+    Some((leader.log_end? - node.log_end?).max(0))
 }

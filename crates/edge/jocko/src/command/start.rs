@@ -1,5 +1,6 @@
 //! `jocko start`, and `jocko` alone: runs a broker until it is told to stop.
 
+mod notify;
 mod refusal;
 mod signals;
 
@@ -41,7 +42,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
+    notify::ready();
     let broker = signals.wait(broker)?;
+    notify::stopping();
     signals.stop(broker)?.map_err(|reason| {
         Failure::new(format!("the stop was not clean: {reason}"))
             .cure("start it again: recovery sorts this out, and says what it did")
@@ -56,8 +59,11 @@ fn start_logging(settings: &LoadedSettings) {
         LogFormat::Auto => std::io::stderr().is_terminal(),
     };
     let level = settings.entry("log.level").map_or("info", |entry| entry.value.as_str());
-    // openraft tells of every heartbeat; what matters of it, this broker tells itself.
-    let filter = EnvFilter::new(format!("{level},openraft=warn,openraft_rt=warn"));
+    // openraft tells of every heartbeat, and the libraries of gossip of every packet that a stranger
+    // sends; what matters of it, this broker tells itself.
+    let quiet =
+        "openraft=warn,openraft_rt=warn,serf_core=off,memberlist_core=off,memberlist_net=off";
+    let filter = EnvFilter::new(format!("{level},{quiet}"));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Set once, at the start of the process.
     let _ = if as_text {

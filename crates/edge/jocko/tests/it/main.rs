@@ -6,6 +6,7 @@
 
 mod administering;
 mod asking;
+mod clusters;
 mod configuring;
 mod groups;
 mod harness;

@@ -7,8 +7,8 @@ use std::fmt::Write;
 const HEAD: &str = "# Commands\n\n\
     Follows from the command line; after a change of it, run `UPDATE_EXPECT=1 cargo test -p jocko --bin jocko the_page`.\n\n\
     Every command that asks a cluster has `-b, --brokers HOST:PORT,...` (or `JOCKO_BROKERS`; localhost:9092 without) and `--timeout TIME`\n\
-    (10s). `start` and `config` take the [settings](settings.md) as flags. Exit codes: 0 done, 1 failed, 2 asked for wrongly, 5 nobody\n\
-    answered.\n";
+    (10s). `start` and `config` take the [settings](settings.md) as flags. Exit codes: 0 done, 1 failed, 2 asked for wrongly, 3 not as\n\
+    it was to be (unhealthy), 5 nobody answered.\n";
 
 #[test]
 fn the_page_of_commands_is_current() {

@@ -1,0 +1,96 @@
+//! `jocko cluster health`: one verdict, and why.
+
+use super::http_address;
+use super::picture::Picture;
+use crate::command::{client, http, timeout};
+use crate::failure::{Failure, Result};
+use crate::output::{reader_has_gone, say, wants_json};
+use clap::ArgMatches;
+use serde_json::json;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often a cluster that is not healthy yet is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) async fn health(matches: &ArgMatches) -> Result<()> {
+    let deadline = Instant::now() + timeout(matches)?;
+    loop {
+        let (is_healthy, outcome) = look(matches).await;
+        let gives_up = !matches.get_flag("wait") || Instant::now() + ASK_EVERY > deadline;
+        if is_healthy || gives_up || reader_has_gone() {
+            return outcome.and_then(|verdict| verdict.tell(matches));
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+async fn look(matches: &ArgMatches) -> (bool, Result<Verdict>) {
+    let verdict = if matches.get_flag("this-broker") {
+        this_broker(matches).await
+    } else {
+        all(matches).await
+    };
+    (verdict.as_ref().is_ok_and(|verdict| verdict.ills.is_empty()), verdict)
+}
+
+/// How things stand.
+struct Verdict {
+    /// The line for people.
+    line: String,
+    /// The same for programs.
+    json: serde_json::Value,
+    ills: Vec<String>,
+}
+
+impl Verdict {
+    fn tell(self, matches: &ArgMatches) -> Result<()> {
+        let Self { line, mut json, ills } = self;
+        if wants_json(matches) {
+            json["healthy"] = ills.is_empty().into();
+            json["reasons"] = ills.clone().into();
+            crate::output::json(&json)?;
+        } else {
+            let healthy = if ills.is_empty() { "yes" } else { "no" };
+            say(format_args!("healthy: {healthy}   {line}"))?;
+            for ill in &ills {
+                say(format_args!("  {ill}"))?;
+            }
+        }
+        if ills.is_empty() { Ok(()) } else { Err(Failure::unmet()) }
+    }
+}
+
+async fn all(matches: &ArgMatches) -> Result<Verdict> {
+    let picture = Picture::take(&mut client(matches)?).await?;
+    let expected = matches.get_one::<u32>("expected-brokers").copied().unwrap_or(0);
+    let ills = picture.ills(usize::try_from(expected).unwrap_or(usize::MAX));
+    let controller = picture.controller.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let term = picture.quorum.as_ref().map(|quorum| format!(" (term {})", quorum.term));
+    let line = format!(
+        "brokers {}/{}   controller {controller}{}   leaderless {}   under-replicated {}   below-min-isr {}   moving {}",
+        picture.live(),
+        picture.brokers.len().max(usize::try_from(expected).unwrap_or(usize::MAX)),
+        term.unwrap_or_default(),
+        picture.leaderless(),
+        picture.under_replicated(),
+        picture.below_min_isr,
+        picture.moving,
+    );
+    Ok(Verdict { line, json: picture.json(), ills })
+}
+
+/// What the broker says of itself: a balancer in front of it asks the same.
+async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
+    let address = http_address(matches);
+    let answer = http::ask("GET", address, "/readyz", timeout(matches)?).await?;
+    let ills: Vec<String> = match answer.status {
+        200 => Vec::new(),
+        503 => answer.body.lines().map(str::to_owned).collect(),
+        status => {
+            return Err(Failure::new(format!("{address} answers {status} to /readyz"))
+                .cure("is it a jocko broker's HTTP port?"));
+        }
+    };
+    Ok(Verdict { line: format!("broker at {address}"), json: json!({ "http": address }), ills })
+}

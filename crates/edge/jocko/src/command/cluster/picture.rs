@@ -1,0 +1,238 @@
+//! A cluster at one moment, from what any Kafka tells.
+
+use crate::failure::Result;
+use jocko_client::{Client, ClientError, Member, Quorum};
+use jocko_protocol::ApiKey;
+use jocko_protocol::rpc::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
+use serde_json::{Value, json};
+
+/// What was asked, and what came back.
+pub(super) struct Picture {
+    pub(super) cluster_id: String,
+    /// Fenced ones too, where the cluster tells of them.
+    pub(super) brokers: Vec<Member>,
+    /// Whether it does.
+    pub(super) tells_of_fenced: bool,
+    /// Who decides; nothing if nobody does.
+    pub(super) controller: Option<i32>,
+    pub(super) quorum: Option<Quorum>,
+    pub(super) topics: Vec<MetadataResponseTopic>,
+    pub(super) below_min_isr: usize,
+    pub(super) moving: usize,
+}
+
+impl Picture {
+    pub(super) async fn take(client: &mut Client) -> Result<Self> {
+        let metadata = client.metadata(None, false).await?;
+        let (mut brokers, mut tells_of_fenced) = (brokers_of(&metadata), false);
+        if client.serves(ApiKey::DescribeCluster).await? {
+            let members = client.members().await?;
+            (brokers, tells_of_fenced) = (members.brokers, members.tells_of_fenced);
+        }
+        let quorum = client.quorum().await?;
+        let controller = match &quorum {
+            Some(quorum) => quorum.leader,
+            None => (metadata.controller_id >= 0).then_some(metadata.controller_id),
+        };
+        let mut picture = Self {
+            cluster_id: metadata.cluster_id.clone().unwrap_or_default(),
+            brokers,
+            tells_of_fenced,
+            controller,
+            quorum,
+            topics: metadata.topics,
+            below_min_isr: 0,
+            moving: 0,
+        };
+        picture.below_min_isr = picture.count_below_min_isr(client).await?;
+        if client.serves(ApiKey::ListPartitionReassignments).await? {
+            picture.moving = client.moves(None).await?.len();
+        }
+        Ok(picture)
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &MetadataResponsePartition> {
+        self.topics.iter().flat_map(|topic| &topic.partitions)
+    }
+
+    /// Only a partition that has lost copies can have too few, or one whose topic asks for more
+    /// copies than it has.
+    async fn count_below_min_isr(
+        &self,
+        client: &mut Client,
+    ) -> std::result::Result<usize, ClientError> {
+        let names: Vec<String> =
+            self.topics.iter().filter_map(|topic| topic.name.clone()).collect();
+        let wanted = client.min_insync_replicas(&names).await?;
+        let is_below = |topic: &MetadataResponseTopic, partition: &MetadataResponsePartition| {
+            let name = topic.name.as_deref().unwrap_or_default();
+            wanted.get(name).is_some_and(|wanted| partition.isr_nodes.len() < *wanted)
+        };
+        let of_topic = |topic: &MetadataResponseTopic| {
+            topic.partitions.iter().filter(|partition| is_below(topic, partition)).count()
+        };
+        Ok(self.topics.iter().map(of_topic).sum())
+    }
+
+    pub(super) fn leaderless(&self) -> usize {
+        self.partitions().filter(|partition| partition.leader_id < 0).count()
+    }
+
+    pub(super) fn under_replicated(&self) -> usize {
+        self.partitions().filter(|each| each.isr_nodes.len() < each.replica_nodes.len()).count()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.brokers.iter().filter(|broker| !broker.is_fenced).count()
+    }
+
+    /// Why the cluster is not healthy; empty if it is. `expected` is how many brokers there are to
+    /// be at least.
+    pub(super) fn ills(&self, expected: usize) -> Vec<String> {
+        let mut ills = Vec::new();
+        let fenced: Vec<String> = self
+            .brokers
+            .iter()
+            .filter(|broker| broker.is_fenced)
+            .map(|broker| broker.id.to_string())
+            .collect();
+        if !fenced.is_empty() {
+            ills.push(format!("not heard of: broker {}", fenced.join(", ")));
+        }
+        if self.brokers.len() < expected {
+            ills.push(format!("{} of {expected} brokers", self.brokers.len()));
+        }
+        if self.controller.is_none() {
+            ills.push("nobody leads the metadata".to_owned());
+        }
+        for (count, what) in [
+            (self.leaderless(), "without a leader: nobody can read or write them"),
+            (self.below_min_isr, "with too few copies in sync for acks=all"),
+            (self.under_replicated(), "with copies that are not in sync"),
+        ] {
+            if count > 0 {
+                let noun = if count == 1 { "partition" } else { "partitions" };
+                ills.push(format!("{count} {noun} {what}"));
+            }
+        }
+        ills
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let votes = |id: i32| {
+            let quorum = self.quorum.as_ref();
+            quorum.is_some_and(|quorum| quorum.voters.iter().any(|voter| voter.id == id))
+        };
+        let brokers = self.brokers.iter().map(|broker| {
+            let (host, port) = broker.address.rsplit_once(':').unwrap_or((&broker.address, ""));
+            json!({
+                "id": broker.id,
+                "host": host.trim_start_matches('[').trim_end_matches(']'),
+                "port": port.parse::<u16>().ok(),
+                "rack": broker.rack,
+                "fenced": broker.is_fenced,
+                "voter": votes(broker.id),
+                "leads": self.leads(broker.id),
+                "replicas": self.replicas(broker.id),
+            })
+        });
+        json!({
+            "clusterId": self.cluster_id,
+            "controller": self.controller,
+            "term": self.quorum.as_ref().map(|quorum| quorum.term),
+            "brokers": brokers.collect::<Vec<_>>(),
+            "topics": self.topics.len(),
+            "partitions": self.partitions().count(),
+            "leaderless": self.leaderless(),
+            "underReplicated": self.under_replicated(),
+            "belowMinIsr": self.below_min_isr,
+            "moving": self.moving,
+        })
+    }
+
+    /// How many partitions a broker leads.
+    pub(super) fn leads(&self, broker: i32) -> usize {
+        self.partitions().filter(|each| each.leader_id == broker).count()
+    }
+
+    /// How many copies a broker has.
+    pub(super) fn replicas(&self, broker: i32) -> usize {
+        self.partitions().filter(|each| each.replica_nodes.contains(&broker)).count()
+    }
+}
+
+/// Those that serve, as clients are told.
+fn brokers_of(metadata: &jocko_protocol::rpc::MetadataResponse) -> Vec<Member> {
+    let member = |broker: &jocko_protocol::rpc::metadata_response::MetadataResponseBroker| {
+        let address = if broker.host.contains(':') {
+            format!("[{}]:{}", broker.host, broker.port)
+        } else {
+            format!("{}:{}", broker.host, broker.port)
+        };
+        Member { id: broker.node_id, address, rack: broker.rack.clone(), is_fenced: false }
+    };
+    let mut brokers: Vec<Member> = metadata.brokers.iter().map(member).collect();
+    brokers.sort_by_key(|broker| broker.id);
+    brokers
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A cluster of brokers 1 to `brokers`, with one topic that has these partitions: leader,
+    /// replicas, in sync.
+    pub(in crate::command::cluster) fn picture(
+        brokers: i32,
+        partitions: &[(i32, &[i32], &[i32])],
+    ) -> Picture {
+        let member =
+            |id| Member { id, address: format!("h{id}:9092"), rack: None, is_fenced: false };
+        let partition = |(index, (leader, replicas, isr)): (usize, &(i32, &[i32], &[i32]))| {
+            MetadataResponsePartition {
+                partition_index: i32::try_from(index).unwrap(),
+                leader_id: *leader,
+                replica_nodes: replicas.to_vec(),
+                isr_nodes: isr.to_vec(),
+                ..Default::default()
+            }
+        };
+        let topic = MetadataResponseTopic {
+            name: Some("orders".to_owned()),
+            partitions: partitions.iter().enumerate().map(partition).collect(),
+            ..Default::default()
+        };
+        Picture {
+            cluster_id: "c".to_owned(),
+            brokers: (1..=brokers).map(member).collect(),
+            tells_of_fenced: true,
+            controller: Some(1),
+            quorum: None,
+            topics: vec![topic],
+            below_min_isr: 0,
+            moving: 0,
+        }
+    }
+
+    #[test]
+    fn every_ill_is_told_and_a_healthy_cluster_has_none() {
+        let healthy = picture(3, &[(1, &[1, 2, 3], &[1, 2, 3])]);
+        assert_eq!(healthy.ills(3), Vec::<String>::new());
+        assert_eq!(healthy.ills(4), ["3 of 4 brokers"]);
+        let mut ill = picture(3, &[(-1, &[1, 2], &[]), (2, &[1, 2], &[2]), (3, &[3, 1], &[3])]);
+        ill.brokers[0].is_fenced = true;
+        ill.controller = None;
+        ill.below_min_isr = 1;
+        assert_eq!(
+            ill.ills(0),
+            [
+                "not heard of: broker 1",
+                "nobody leads the metadata",
+                "1 partition without a leader: nobody can read or write them",
+                "1 partition with too few copies in sync for acks=all",
+                "3 partitions with copies that are not in sync",
+            ]
+        );
+        assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));
+    }
+}

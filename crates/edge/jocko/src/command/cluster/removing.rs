@@ -1,0 +1,86 @@
+//! `jocko cluster remove`: a broker that does not come back is forgotten, and its vote with it.
+
+use super::node;
+use super::picture::Picture;
+use crate::command::{client, confirm};
+use crate::failure::{Failure, Result};
+use crate::output::{json, say, wants_json};
+use clap::ArgMatches;
+use jocko_client::{Client, ClientError, QuorumNode};
+use jocko_protocol::ApiKey;
+use serde_json::json;
+
+pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
+    let id = node(matches);
+    let mut client = client(matches)?;
+    let picture = Picture::take(&mut client).await?;
+    refuse_if_needed(&picture, id)?;
+    let votes = votes_of(&picture, id);
+    let is_dry = matches.get_flag("dry-run");
+    if !is_dry {
+        confirm(matches, &format!("Forget broker {id}?"))?;
+        take_votes(&mut client, &votes).await?;
+        client.unregister_broker(id).await?;
+    }
+    if wants_json(matches) {
+        return json(&json!({ "broker": id, "votes": votes.len(), "removed": !is_dry }));
+    }
+    let verb = if is_dry { "would forget" } else { "forgot" };
+    let also = if votes.is_empty() { "" } else { "  and took its vote" };
+    say(format_args!("{verb} broker {id}{also}"))
+}
+
+/// A broker is only forgotten when nobody misses it.
+fn refuse_if_needed(picture: &Picture, id: i32) -> Result<()> {
+    let known = picture.brokers.iter().find(|broker| broker.id == id);
+    if known.is_none() && picture.tells_of_fenced {
+        return Err(ClientError::NoSuchBroker(id).into());
+    }
+    let copies = picture.replicas(id);
+    if copies > 0 {
+        let s = if copies == 1 { "" } else { "s" };
+        return Err(Failure::new(format!("broker {id} still has copies of {copies} partition{s}"))
+            .cure(format!("jocko cluster drain {id}")));
+    }
+    if known.is_some_and(|broker| !broker.is_fenced) {
+        return Err(Failure::new(format!("broker {id} is running, and would come back"))
+            .cure("stop it; once it is fenced (jocko cluster status), remove it"));
+    }
+    Ok(())
+}
+
+/// The votes that the broker's disks have.
+fn votes_of(picture: &Picture, id: i32) -> Vec<QuorumNode> {
+    let voters = picture.quorum.iter().flat_map(|quorum| &quorum.voters);
+    voters.filter(|voter| voter.id == id).cloned().collect()
+}
+
+async fn take_votes(client: &mut Client, votes: &[QuorumNode]) -> Result<()> {
+    if votes.is_empty() || !client.serves(ApiKey::RemoveRaftVoter).await? {
+        return Ok(());
+    }
+    for vote in votes {
+        client.remove_voter(vote.id, vote.directory).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::tests::picture;
+    use super::*;
+
+    #[test]
+    fn only_a_broker_that_nobody_misses_is_forgotten() {
+        let mut cluster = picture(3, &[(1, &[1, 2], &[1, 2])]);
+        let refused = refuse_if_needed(&cluster, 2).unwrap_err();
+        assert!(refused.to_string().contains("drain 2"), "{refused}");
+        let refused = refuse_if_needed(&cluster, 3).unwrap_err();
+        assert!(refused.to_string().contains("is running"), "{refused}");
+        cluster.brokers[2].is_fenced = true;
+        assert!(refuse_if_needed(&cluster, 3).is_ok());
+        assert!(refuse_if_needed(&cluster, 9).is_err(), "there is no such broker");
+        cluster.tells_of_fenced = false;
+        assert!(refuse_if_needed(&cluster, 9).is_ok(), "the cluster has the last word");
+    }
+}
