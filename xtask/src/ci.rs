@@ -23,6 +23,7 @@ const CHECK: &[Step] = &[
     cargo("tidy", &["xtask", "tidy"]),
     cargo("generated code is current", &["xtask", "codegen", "--check"]),
     cargo("reference pages are current", &["xtask", "reference", "--check"]),
+    cargo("deployment files are true", &["xtask", "deploy-check"]),
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
     cargo("tests", &["test", "--workspace", "--quiet"]),
 ];

@@ -7,6 +7,7 @@
 mod applications;
 mod clients;
 mod dump;
+mod examples;
 mod report;
 mod runner;
 mod scenarios;
@@ -26,7 +27,7 @@ use runner::Asked;
 use scenarios::{SCENARIOS, SMOKE_SCENARIOS};
 
 const USAGE: &str = "usage: cargo xtask compat [--client NAME]... [--scenario NAME]... [--against jocko|kafka] [--smoke] \
-                     [--require-all] [--list] [--binary PATH] [--tools] [--connect] [--streams]";
+                     [--require-all] [--list] [--binary PATH] [--tools] [--connect] [--streams] [--examples]";
 
 /// What the command line asked for.
 #[derive(Debug, Default)]
@@ -43,6 +44,8 @@ struct Request {
     connect: bool,
     /// Kafka Streams instead of the clients.
     streams: bool,
+    /// The programs of `examples/` instead of the clients.
+    examples: bool,
     /// A binary to run instead of the one of this tree.
     binary: Option<PathBuf>,
 }
@@ -67,15 +70,18 @@ enum Running {
 /// Where a scenario failed, a needed toolchain is absent with `--require-all`, or the broker does not start.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let request = parse(arguments)?;
+    if let Some(binary) = &request.binary {
+        jocko::use_binary(binary)?;
+    }
+    if request.examples {
+        return examples::run(root, &scratch(root, "examples-run")?, &request);
+    }
     let chosen = choose(&request)?;
     if request.list {
         for client in chosen {
             println!("{:<24} {}", client.name, client.about);
         }
         return Ok(());
-    }
-    if let Some(binary) = &request.binary {
-        jocko::use_binary(binary)?;
     }
     if request.tools {
         return tools::run(root, &scratch(root, "tools-run")?, &request);
@@ -154,6 +160,7 @@ fn parse(arguments: &[String]) -> Result<Request> {
             "--connect" => request.connect = true,
             "--streams" => request.streams = true,
             "--tools" => request.tools = true,
+            "--examples" => request.examples = true,
             "--binary" => request.binary = Some(value()?.into()),
             other => bail!("no flag named {other}\n{USAGE}"),
         }

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod compat;
+mod deploy;
 mod diff;
 mod golden;
 mod jocko;
@@ -26,6 +27,7 @@ fn main() -> Result<()> {
         "codegen" => codegen::run(rest),
         "compat" => compat::run(&root(), rest),
         "crash" => torture::crash(&root(), rest),
+        "deploy-check" => deploy::run(&root()),
         "diff" => diff::run(&root(), rest),
         "fuzz" => torture::fuzz(&root(), rest),
         "golden" => golden::run(&root(), rest),
@@ -50,6 +52,7 @@ const MENU: &str = "commands:
   ci [--require-all]  everything; absent foreign toolchains are skipped, or fail it
   codegen [--check]   write the protocol code from schema/, or only say whether it is current
   compat [--smoke]    run real clients in other languages against the broker
+  deploy-check        hold the files of deploy/ to the settings, flags and ports there are
   diff [--smoke]      the same requests to a real Kafka and to jocko, and where the answers differ
   crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
   fuzz [--seconds N]  run every fuzz target for so long

@@ -34,10 +34,10 @@ pub(super) const JAVA: &[Need] = &[
     Need("javac", "a JDK of 17 or later (Debian: apt-get install default-jdk-headless)"),
     Need("mvn", "Maven (Debian: apt-get install maven)"),
 ];
-const GO: &[Need] = &[Need("go", "Go 1.26 or later (Debian: apt-get install golang)")];
-const PYTHON: &[Need] =
+pub(super) const GO: &[Need] = &[Need("go", "Go 1.26 or later (Debian: apt-get install golang)")];
+pub(super) const PYTHON: &[Need] =
     &[Need("python3", "Python 3.10 or later with venv (Debian: apt-get install python3-venv)")];
-const NODE: &[Need] = &[
+pub(super) const NODE: &[Need] = &[
     Need("node", "Node.js 20 or later (Debian: apt-get install nodejs)"),
     Need("npm", "npm (Debian: apt-get install npm)"),
 ];
@@ -137,14 +137,9 @@ pub(super) fn prepare(
     let (mut ready, mut absent) = (Vec::new(), Vec::new());
     for client in chosen {
         install_kcat(client);
-        let missing: Vec<&str> = client
-            .needs
-            .iter()
-            .filter(|Need(program, _)| !on_path(program))
-            .map(|Need(_, how)| *how)
-            .collect();
+        let missing = missing(client.needs);
         if !missing.is_empty() {
-            println!("SKIPPED {}: needs {}", client.name, missing.join(" and "));
+            println!("SKIPPED {}: needs {missing}", client.name);
             absent.push(client.name);
             continue;
         }
@@ -157,6 +152,13 @@ pub(super) fn prepare(
         }
     }
     (ready, absent)
+}
+
+/// What is absent of these, and how to get it; empty if all is there.
+pub(super) fn missing(needs: &[Need]) -> String {
+    let absent = needs.iter().filter(|Need(program, _)| !on_path(program));
+    let words: Vec<&str> = absent.map(|Need(_, how)| *how).collect();
+    words.join(" and ")
 }
 
 /// kcat comes from the system's packages alone; where we may, we install it, else the reader is told how.
@@ -178,12 +180,12 @@ fn install_kcat(client: &Client) {
     }
 }
 
-fn home(root: &Path, name: &str) -> PathBuf {
+pub(super) fn home(root: &Path, name: &str) -> PathBuf {
     root.join("target/compat").join(name)
 }
 
 /// Runs a build step and shows its words only where it fails.
-fn step(command: &mut Command) -> Result<()> {
+pub(super) fn step(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
     let done = command
         .stdin(Stdio::null())
@@ -199,7 +201,11 @@ fn step(command: &mut Command) -> Result<()> {
 }
 
 /// Runs `build` unless the files named had the same content at the last time it went well.
-fn once(home: &Path, inputs: &[PathBuf], build: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn once(
+    home: &Path,
+    inputs: &[PathBuf],
+    build: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     fs::create_dir_all(home)?;
     let mut content = String::new();
     for file in inputs {
@@ -271,20 +277,22 @@ fn java_tools(root: &Path) -> Result<Command> {
 
 fn python(root: &Path, program: &str) -> Result<Command> {
     let source = root.join("compat/python");
-    let requirements = source.join("requirements.txt");
-    let home = home(root, "python");
-    let venv = home.join("venv");
-    once(&home, std::slice::from_ref(&requirements), || {
-        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
-        step(
-            Command::new(venv.join("bin/pip"))
-                .args(["install", "--quiet", "-r"])
-                .arg(&requirements),
-        )
-    })?;
-    let mut command = guarded(&venv.join("bin/python").display().to_string());
+    let interpreter = python_with(&home(root, "python"), &source.join("requirements.txt"))?;
+    let mut command = guarded(&interpreter.display().to_string());
     command.arg(source.join(program)).env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(command)
+}
+
+/// An interpreter with these packages, in a folder of its own.
+pub(super) fn python_with(home: &Path, requirements: &Path) -> Result<PathBuf> {
+    let venv = home.join("venv");
+    once(home, &[requirements.to_owned()], || {
+        step(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        step(
+            Command::new(venv.join("bin/pip")).args(["install", "--quiet", "-r"]).arg(requirements),
+        )
+    })?;
+    Ok(venv.join("bin/python"))
 }
 
 fn go(root: &Path, name: &str) -> Result<Command> {
