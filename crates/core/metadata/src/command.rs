@@ -4,8 +4,8 @@ use crate::record::{ConfigResource, Endpoint, MetadataRecord};
 use jocko_config::LoadedSettings;
 use jocko_config::kafka::ConfigMap;
 use jocko_types::{
-    BrokerEpoch, BrokerId, ErrorCode, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName,
-    Uuid,
+    BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId,
+    Timestamp, TopicId, TopicName, Uuid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -79,18 +79,46 @@ pub enum Command {
         broker_id: BrokerId,
         /// Its registration.
         broker_epoch: BrokerEpoch,
-        /// Whether it wants to lead nothing: it is starting, or going.
+        /// Whether it wants to lead nothing: it is starting.
         want_fence: bool,
+        /// Whether it wants to stop. It asks again until it is told that it may.
+        #[serde(default)]
+        want_shutdown: bool,
     },
     /// A broker has not been heard of.
     FenceBroker {
         /// The broker.
         broker_id: BrokerId,
+        /// The registration that was not; a newer one is left alone. `None` means any.
+        #[serde(default)]
+        broker_epoch: Option<BrokerEpoch>,
     },
     /// A broker is not coming back.
     UnregisterBroker {
         /// The broker.
         broker_id: BrokerId,
+    },
+    /// A leader wants other in-sync sets (KIP-497), each for itself.
+    AlterPartition {
+        /// The leader.
+        broker_id: BrokerId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// The partitions.
+        partitions: Vec<IsrChange>,
+    },
+    /// Move replicas, or stop moving them (KIP-455), each partition for itself.
+    AlterPartitionReassignments {
+        /// The partitions.
+        partitions: Vec<Reassignment>,
+        /// Whether a partition may get more or fewer replicas than it has (KIP-860).
+        allow_replication_factor_change: bool,
+    },
+    /// Give partitions of topics whose replication is `auto` more replicas, where there are brokers
+    /// now. To be asked again while something remains.
+    RaiseReplication {
+        /// The most partitions to change at once.
+        partitions_max: u32,
     },
 }
 
@@ -200,7 +228,7 @@ pub enum ConfigOp {
 }
 
 /// What a broker says of itself to be let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokerRegistration {
     /// The number it has or wants; `None` asks for one.
     pub broker_id: Option<BrokerId>,
@@ -216,6 +244,46 @@ pub struct BrokerRegistration {
     pub rack: Option<String>,
     /// Its release of jocko.
     pub release: String,
+    /// Whether all that its last process wrote is still there, synced or not: it stopped cleanly, or
+    /// the machine has not restarted since. Decides for topics that are not synced before they are
+    /// acknowledged.
+    #[serde(default)]
+    pub kept_page_cache: bool,
+}
+
+/// An in-sync set that a leader wants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IsrChange {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The state it is to replace.
+    pub partition_epoch: PartitionEpoch,
+    /// The set.
+    pub isr: Vec<InSyncReplica>,
+}
+
+/// A replica that is found in sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InSyncReplica {
+    /// Its broker.
+    pub broker_id: BrokerId,
+    /// The registration that was found in sync (KIP-903); must be there for one that joins.
+    pub broker_epoch: Option<BrokerEpoch>,
+}
+
+/// Where the replicas of a partition are to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reassignment {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The brokers, the preferred leader first; `None` cancels what is under way.
+    pub replicas: Option<Vec<BrokerId>>,
 }
 
 /// What was decided: facts to record, and what to say once they are committed.
@@ -273,6 +341,12 @@ pub enum Reply {
     FenceBroker(Answer<()>),
     /// To [`Command::UnregisterBroker`].
     UnregisterBroker(Answer<()>),
+    /// To [`Command::AlterPartition`]: for each change in order, or one refusal for all.
+    AlterPartition(Answer<Vec<Answer<AlteredPartition>>>),
+    /// To [`Command::AlterPartitionReassignments`].
+    AlterPartitionReassignments(Vec<(String, PartitionIndex, Answer<()>)>),
+    /// To [`Command::RaiseReplication`].
+    RaiseReplication(Answer<RaisedReplication>),
 }
 
 /// A topic that was created, or would be.
@@ -333,6 +407,31 @@ pub struct RegisteredBroker {
 pub struct HeartbeatState {
     /// Whether it is fenced.
     pub is_fenced: bool,
+    /// Whether it may stop, as it asked to: others lead what they can, and nobody waits for it.
+    #[serde(default)]
+    pub may_shut_down: bool,
+}
+
+/// A partition with the in-sync set its leader asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlteredPartition {
+    /// The leader.
+    pub leader: Option<BrokerId>,
+    /// Its epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// The epoch of the new state.
+    pub partition_epoch: PartitionEpoch,
+    /// The in-sync set now.
+    pub isr: Vec<BrokerId>,
+}
+
+/// How many partitions get another replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaisedReplication {
+    /// So many now.
+    pub partitions: u32,
+    /// Whether more could, or wait for those under way.
+    pub is_more: bool,
 }
 
 #[cfg(test)]

@@ -50,6 +50,8 @@ pub type Partition = PartitionState;
 pub struct Broker {
     /// What it said when it registered; `fenced` is as it stands now.
     pub registration: Registration,
+    /// Whether it is about to stop.
+    pub is_retiring: bool,
 }
 
 /// Whether a broker may lead.
@@ -78,6 +80,12 @@ impl Broker {
     #[must_use]
     pub fn state(&self) -> BrokerState {
         if self.registration.fenced { BrokerState::Fenced } else { BrokerState::Live }
+    }
+
+    /// Whether it may be given something: to lead, to be in sync, to keep a new replica.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.state() == BrokerState::Live && !self.is_retiring
     }
 
     /// Its address on a listener.
@@ -203,6 +211,27 @@ impl ClusterImage {
         self.broker(id).is_some_and(|broker| broker.state() == BrokerState::Live)
     }
 
+    /// Every broker that may be given something: live and not about to stop.
+    pub fn active_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values().filter(|broker| broker.is_active())
+    }
+
+    /// Whether a broker is registered and may be given something.
+    #[must_use]
+    pub fn is_active(&self, id: BrokerId) -> bool {
+        self.broker(id).is_some_and(|broker| broker.is_active())
+    }
+
+    /// Every partition whose replicas are being moved, by topic and number (KIP-455).
+    pub fn reassignments(
+        &self,
+    ) -> impl Iterator<Item = (&Arc<Topic>, PartitionIndex, &Arc<Partition>)> {
+        self.topics().flat_map(|topic| {
+            let moved = topic.partitions.iter().filter(|(_, state)| state.is_reassigned());
+            moved.map(move |(partition, state)| (topic, *partition, state))
+        })
+    }
+
     /// The configs set on a resource; empty if none are.
     #[must_use]
     pub fn configs(&self, resource: &ConfigResource) -> &ConfigMap {
@@ -281,6 +310,13 @@ impl ClusterImage {
             MetadataRecord::UnfenceBroker { broker_id, broker_epoch } => {
                 self.set_fenced(*broker_id, *broker_epoch, false);
             }
+            MetadataRecord::RetireBroker { broker_id, broker_epoch } => {
+                if let Some(broker) = self.brokers.get_mut(broker_id)
+                    && broker.epoch() == *broker_epoch
+                {
+                    Arc::make_mut(broker).is_retiring = true;
+                }
+            }
             MetadataRecord::UnregisterBroker { broker_id, broker_epoch } => {
                 if self.broker(*broker_id).is_some_and(|broker| broker.epoch() == *broker_epoch) {
                     self.brokers.remove(broker_id);
@@ -311,7 +347,7 @@ impl ClusterImage {
 
     fn register(&mut self, registration: &Registration) {
         self.last_broker_epoch = self.last_broker_epoch.max(registration.broker_epoch);
-        let broker = Broker { registration: registration.clone() };
+        let broker = Broker { registration: registration.clone(), is_retiring: false };
         self.brokers.insert(registration.broker_id, Arc::new(broker));
     }
 
@@ -411,6 +447,10 @@ impl ClusterImage {
         }
         for broker in self.brokers.values() {
             take(MetadataRecord::RegisterBroker(broker.registration.clone()));
+            if broker.is_retiring {
+                let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
+                take(MetadataRecord::RetireBroker { broker_id, broker_epoch });
+            }
         }
         for topic in self.topics() {
             take(MetadataRecord::Topic {
@@ -517,6 +557,9 @@ fn check_partition(place: &str, state: &PartitionState) -> Result<(), String> {
     let both = state.elr.iter().any(|id| state.isr.contains(id));
     if both || !within(&state.elr, &state.replicas) {
         return Err(format!("{place}: the ELR is not among the replicas out of sync"));
+    }
+    if !within(&state.adding, &state.replicas) || !within(&state.removing, &state.replicas) {
+        return Err(format!("{place}: a reassignment of brokers that keep no replica"));
     }
     Ok(())
 }

@@ -39,6 +39,7 @@
 mod command;
 mod decide;
 mod delta;
+mod heartbeats;
 mod image;
 mod placement;
 mod randomness;
@@ -46,16 +47,18 @@ mod record;
 mod wire;
 
 pub use command::{
-    AllocatedProducerIds, AlteredConfigs, Answer, BrokerRegistration, Command, ConfigChange,
-    ConfigOp, CreatedTopic, DecideContext, Decision, DeletedTopic, Election, FeatureDirection,
-    FeatureUpdate, HeartbeatState, NewPartitions, NewTopic, Refusal, RegisteredBroker,
-    ReplicaAssignment, Reply, TopicRef,
+    AllocatedProducerIds, AlteredConfigs, AlteredPartition, Answer, BrokerRegistration, Command,
+    ConfigChange, ConfigOp, CreatedTopic, DecideContext, Decision, DeletedTopic, Election,
+    FeatureDirection, FeatureUpdate, HeartbeatState, InSyncReplica, IsrChange, NewPartitions,
+    NewTopic, RaisedReplication, Reassignment, Refusal, RegisteredBroker, ReplicaAssignment, Reply,
+    TopicRef,
 };
 pub use decide::{
     FEATURES, Feature, GROUP_VERSION, PARTITIONS_PER_REQUEST_MAX, PRODUCER_ID_BLOCK,
     RECORDS_PER_REQUEST_MAX, bootstrap, decide, decide_batch,
 };
 pub use delta::{ClusterDelta, PartitionChange};
+pub use heartbeats::Heartbeats;
 pub use image::{Broker, BrokerState, ClusterImage, Partition, Topic};
 pub use randomness::Randomness;
 pub use record::{

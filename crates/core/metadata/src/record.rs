@@ -42,6 +42,13 @@ pub enum MetadataRecord {
         /// Its registration; another one is left alone.
         broker_epoch: BrokerEpoch,
     },
+    /// A broker is about to stop: it leads until somebody else can, and gets nothing new (KIP-841).
+    RetireBroker {
+        /// The broker.
+        broker_id: BrokerId,
+        /// Its registration; another one is left alone.
+        broker_epoch: BrokerEpoch,
+    },
     /// A broker is no longer a member.
     UnregisterBroker {
         /// The broker.
@@ -146,6 +153,25 @@ pub struct PartitionState {
     pub partition_epoch: PartitionEpoch,
     /// The disk of each replica, in the order of `replicas`.
     pub directories: Vec<Uuid>,
+    /// Replicas that a reassignment adds (KIP-455); all are among `replicas`.
+    pub adding: Vec<BrokerId>,
+    /// Replicas that it takes away once those it adds are in sync; all are among `replicas`.
+    pub removing: Vec<BrokerId>,
+}
+
+impl PartitionState {
+    /// The disk a replica is on; `None` if the broker keeps none.
+    #[must_use]
+    pub fn directory(&self, broker: BrokerId) -> Option<Uuid> {
+        let at = self.replicas.iter().position(|id| *id == broker)?;
+        self.directories.get(at).copied()
+    }
+
+    /// Whether its replicas are being moved.
+    #[must_use]
+    pub fn is_reassigned(&self) -> bool {
+        !self.adding.is_empty() || !self.removing.is_empty()
+    }
 }
 
 /// What a config is set on.

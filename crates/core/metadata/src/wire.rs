@@ -12,8 +12,8 @@ use jocko_protocol::RecordSchema;
 use jocko_protocol::messages::metadata::register_broker_record::BrokerListener;
 use jocko_protocol::messages::metadata::{
     ClusterRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, PartitionRecord,
-    ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, TopicRecord, UnfenceBrokerRecord,
-    UnregisterBrokerRecord,
+    ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, RetireBrokerRecord, TopicRecord,
+    UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use jocko_types::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, Timestamp,
@@ -144,6 +144,10 @@ fn write(record: &MetadataRecord, w: &mut Writer) {
             let (broker_id, broker_epoch) = (broker_id.get(), broker_epoch.get());
             frame(w, &UnfenceBrokerRecord { broker_id, broker_epoch, ..Default::default() });
         }
+        MetadataRecord::RetireBroker { broker_id, broker_epoch } => {
+            let (broker_id, broker_epoch) = (broker_id.get(), broker_epoch.get());
+            frame(w, &RetireBrokerRecord { broker_id, broker_epoch, ..Default::default() });
+        }
         MetadataRecord::UnregisterBroker { broker_id, broker_epoch } => {
             let (broker_id, broker_epoch) = (broker_id.get(), broker_epoch.get());
             frame(w, &UnregisterBrokerRecord { broker_id, broker_epoch, ..Default::default() });
@@ -208,6 +212,8 @@ fn partition_record(
         partition_epoch: state.partition_epoch.get(),
         directories: state.directories.clone(),
         elr: raw(&state.elr),
+        adding: raw(&state.adding),
+        removing: raw(&state.removing),
         ..PartitionRecord::default()
     }
 }
@@ -250,6 +256,11 @@ fn decode_frame(frame: &[u8]) -> Result<MetadataRecord, EntryError> {
             let record: UnfenceBrokerRecord = read(r, version)?;
             let (broker_id, broker_epoch) = broker(record.broker_id, record.broker_epoch);
             MetadataRecord::UnfenceBroker { broker_id, broker_epoch }
+        }
+        RetireBrokerRecord::KEY => {
+            let record: RetireBrokerRecord = read(r, version)?;
+            let (broker_id, broker_epoch) = broker(record.broker_id, record.broker_epoch);
+            MetadataRecord::RetireBroker { broker_id, broker_epoch }
         }
         UnregisterBrokerRecord::KEY => {
             let record: UnregisterBrokerRecord = read(r, version)?;
@@ -346,6 +357,8 @@ fn partition(record: PartitionRecord) -> MetadataRecord {
             leader_epoch: LeaderEpoch::new(record.leader_epoch),
             partition_epoch: PartitionEpoch::new(record.partition_epoch),
             directories: record.directories,
+            adding: ids(record.adding),
+            removing: ids(record.removing),
         },
     }
 }

@@ -358,6 +358,7 @@ async fn register(
         endpoints: endpoints.into_iter().collect(),
         rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
         release: env!("CARGO_PKG_VERSION").to_owned(),
+        ..BrokerRegistration::default()
     };
     let reply =
         controller.submit(Command::RegisterBroker(registration)).await.map_err(undecided)?;
@@ -369,6 +370,7 @@ async fn register(
         broker_id: registered.broker_id,
         broker_epoch: registered.broker_epoch,
         want_fence: false,
+        want_shutdown: false,
     };
     let reply = controller.submit(heartbeat).await.map_err(undecided)?;
     let Reply::BrokerHeartbeat(answer) = reply else {

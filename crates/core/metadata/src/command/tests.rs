@@ -86,10 +86,32 @@ fn broker_commands() -> Vec<Command> {
             }],
             rack: Some("east".to_owned()),
             release: "0.1.0".to_owned(),
+            kept_page_cache: true,
         }),
-        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence: true },
-        Command::FenceBroker { broker_id },
+        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence: true, want_shutdown: true },
+        Command::FenceBroker { broker_id, broker_epoch: Some(broker_epoch) },
         Command::UnregisterBroker { broker_id },
+    ]
+}
+
+fn replica_commands() -> Vec<Command> {
+    let (broker_id, broker_epoch) = (broker(1), BrokerEpoch::new(9));
+    let member = |broker_epoch| InSyncReplica { broker_id, broker_epoch };
+    let change = IsrChange {
+        topic_id: uuid(7),
+        partition: at(3),
+        leader_epoch: LeaderEpoch::new(4),
+        partition_epoch: PartitionEpoch::new(5),
+        isr: vec![member(None), member(Some(broker_epoch))],
+    };
+    let moved = |replicas| Reassignment { topic: "t".to_owned(), partition: at(0), replicas };
+    vec![
+        Command::AlterPartition { broker_id, broker_epoch, partitions: vec![change] },
+        Command::AlterPartitionReassignments {
+            partitions: vec![moved(Some(vec![broker_id])), moved(None)],
+            allow_replication_factor_change: true,
+        },
+        Command::RaiseReplication { partitions_max: 10 },
     ]
 }
 
@@ -97,6 +119,7 @@ fn commands() -> Vec<Command> {
     let mut all = topic_commands();
     all.extend(setting_commands());
     all.extend(broker_commands());
+    all.extend(replica_commands());
     all
 }
 
@@ -114,6 +137,18 @@ fn command_name(command: &Command) -> &'static str {
         Command::BrokerHeartbeat { .. } => "BrokerHeartbeat",
         Command::FenceBroker { .. } => "FenceBroker",
         Command::UnregisterBroker { .. } => "UnregisterBroker",
+        Command::AlterPartition { .. } => "AlterPartition",
+        Command::AlterPartitionReassignments { .. } => "AlterPartitionReassignments",
+        Command::RaiseReplication { .. } => "RaiseReplication",
+    }
+}
+
+fn altered_partition() -> AlteredPartition {
+    AlteredPartition {
+        leader: Some(broker(1)),
+        leader_epoch: LeaderEpoch::new(2),
+        partition_epoch: PartitionEpoch::new(3),
+        isr: vec![broker(1)],
     }
 }
 
@@ -146,9 +181,12 @@ fn replies() -> Vec<Reply> {
         Reply::UpdateFeatures(Ok(vec!["group.version".to_owned()])),
         Reply::AllocateProducerIds(Ok(block)),
         Reply::RegisterBroker(Ok(registered)),
-        Reply::BrokerHeartbeat(Ok(HeartbeatState { is_fenced: true })),
+        Reply::BrokerHeartbeat(Ok(HeartbeatState { is_fenced: true, may_shut_down: true })),
         Reply::FenceBroker(Ok(())),
         Reply::UnregisterBroker(refused()),
+        Reply::AlterPartition(Ok(vec![Ok(altered_partition()), refused()])),
+        Reply::AlterPartitionReassignments(vec![("t".to_owned(), at(0), Ok(()))]),
+        Reply::RaiseReplication(Ok(RaisedReplication { partitions: 3, is_more: true })),
     ]
 }
 
@@ -165,6 +203,9 @@ fn reply_name(reply: &Reply) -> &'static str {
         Reply::BrokerHeartbeat(_) => "BrokerHeartbeat",
         Reply::FenceBroker(_) => "FenceBroker",
         Reply::UnregisterBroker(_) => "UnregisterBroker",
+        Reply::AlterPartition(_) => "AlterPartition",
+        Reply::AlterPartitionReassignments(_) => "AlterPartitionReassignments",
+        Reply::RaiseReplication(_) => "RaiseReplication",
     }
 }
 
@@ -195,6 +236,20 @@ fn every_command_and_reply_survives_json() {
         assert!(names.remove(reply_name(&reply)), "a reply to no command");
     }
     assert_eq!(names.len(), 0, "commands without a reply: {names:?}");
+}
+
+#[test]
+fn what_an_older_release_does_not_say_has_a_default() {
+    let heartbeat: Command = serde_json::from_str(
+        "{\"BrokerHeartbeat\":{\"broker_id\":1,\"broker_epoch\":2,\"want_fence\":false}}",
+    )
+    .expect("as release 0.1.0 writes it");
+    let (broker_id, broker_epoch) = (broker(1), BrokerEpoch::new(2));
+    let (want_fence, want_shutdown) = (false, false);
+    assert_eq!(
+        heartbeat,
+        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence, want_shutdown }
+    );
 }
 
 #[test]

@@ -57,7 +57,7 @@ impl Decider<'_> {
         replicas: Vec<BrokerId>,
     ) -> Answer<PartitionState> {
         let isr: Vec<BrokerId> =
-            replicas.iter().copied().filter(|id| self.image.is_live(*id)).collect();
+            replicas.iter().copied().filter(|id| self.image.is_active(*id)).collect();
         let Some(&leader) = isr.first() else {
             return refuse(format!(
                 "All brokers specified in the manual partition assignment for partition \
@@ -71,10 +71,10 @@ impl Decider<'_> {
             directories: replicas.iter().map(directory).collect(),
             replicas,
             isr,
-            elr: Vec::new(),
             leader: Some(leader),
             leader_epoch: jocko_types::LeaderEpoch::new(0),
             partition_epoch: PartitionEpoch::new(0),
+            ..PartitionState::default()
         })
     }
 }

@@ -16,6 +16,13 @@ const TEXT_BYTES_MAX: usize = 1_024;
 /// The most addresses a broker may have.
 const ENDPOINTS_MAX: usize = 64;
 
+/// What a heartbeat asks for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wish {
+    pub(super) fence: bool,
+    pub(super) shutdown: bool,
+}
+
 fn check_lengths(asked: &BrokerRegistration) -> Answer<()> {
     let endpoints = asked.endpoints.iter().flat_map(|one| [&one.listener, &one.host]);
     let mut texts = endpoints.chain(&asked.rack).chain([&asked.release]);
@@ -87,7 +94,7 @@ impl Decider<'_> {
             release: asked.release,
             fenced: true,
         }));
-        self.move_away_for_restart(broker_id);
+        self.move_away_for_restart(broker_id, asked.directory, asked.kept_page_cache);
         Ok(RegisteredBroker { broker_id, broker_epoch })
     }
 
@@ -101,13 +108,17 @@ impl Decider<'_> {
         }
     }
 
-    /// The number the disk had, or one that nobody has.
+    /// The number the disk had, or one that nobody has and no partition knows: the replicas of a
+    /// broker that was unregistered are not a newcomer's.
     fn free_id(&self, asked: &BrokerRegistration) -> BrokerId {
         let same = |broker: &&Arc<Broker>| broker.registration.directory == asked.directory;
         if let Some(known) = self.image.brokers().find(same) {
             return known.id();
         }
-        let largest = self.image.brokers().map(|broker| broker.id().get()).max().unwrap_or(0);
+        let registered = self.image.brokers().map(|broker| broker.id());
+        let partitions = self.image.topics().flat_map(|topic| topic.partitions.values());
+        let replicas = partitions.flat_map(|state| state.replicas.iter().copied());
+        let largest = registered.chain(replicas).map(BrokerId::get).max().unwrap_or(0);
         BrokerId::new(largest.saturating_add(1).max(FIRST_ID))
     }
 
@@ -115,15 +126,38 @@ impl Decider<'_> {
         &mut self,
         broker_id: BrokerId,
         broker_epoch: BrokerEpoch,
-        want_fence: bool,
+        wish: Wish,
     ) -> Answer<HeartbeatState> {
         let broker = self.current_broker(broker_id, broker_epoch)?;
+        if wish.shutdown {
+            return Ok(self.shut_down(&broker));
+        }
+        // There is no way back from wanting to stop but to start again.
+        let want_fence = wish.fence || (broker.is_retiring && broker.registration.fenced);
         match (broker.state(), want_fence) {
             (BrokerState::Fenced, false) => self.unfence(&broker),
             (BrokerState::Live, true) => self.fence_known(&broker),
             (BrokerState::Fenced, true) | (BrokerState::Live, false) => {}
         }
-        Ok(HeartbeatState { is_fenced: want_fence })
+        Ok(HeartbeatState { is_fenced: want_fence, may_shut_down: false })
+    }
+
+    /// Controlled shutdown, a step a heartbeat: first others lead what they can, then it leaves the
+    /// in-sync sets; then it may go. What only it can lead it leads to the end.
+    fn shut_down(&mut self, broker: &Broker) -> HeartbeatState {
+        let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
+        if broker.state() == BrokerState::Fenced {
+            return HeartbeatState { is_fenced: true, may_shut_down: true };
+        }
+        self.hand_over(broker_id);
+        let may_shut_down = self.records.is_empty();
+        if may_shut_down {
+            self.leave_isrs(broker_id);
+        }
+        if !broker.is_retiring {
+            self.records.insert(0, MetadataRecord::RetireBroker { broker_id, broker_epoch });
+        }
+        HeartbeatState { is_fenced: false, may_shut_down }
     }
 
     fn unfence(&mut self, broker: &Broker) {
@@ -132,8 +166,15 @@ impl Decider<'_> {
         self.lead_again(broker);
     }
 
-    pub(super) fn fence(&mut self, broker_id: BrokerId) -> Answer<()> {
-        let broker = self.registered(broker_id)?;
+    pub(super) fn fence(
+        &mut self,
+        broker_id: BrokerId,
+        broker_epoch: Option<BrokerEpoch>,
+    ) -> Answer<()> {
+        let broker = match broker_epoch {
+            Some(epoch) => self.current_broker(broker_id, epoch)?,
+            None => self.registered(broker_id)?,
+        };
         if broker.state() == BrokerState::Live {
             self.fence_known(&broker);
         }

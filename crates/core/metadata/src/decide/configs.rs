@@ -3,7 +3,7 @@
 use super::topics::bad_name;
 use super::{Decider, RECORDS_PER_REQUEST_MAX, too_large_a_batch};
 use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
-use crate::record::{ConfigResource, MetadataRecord};
+use crate::record::{ConfigResource, MetadataRecord, PartitionState};
 use jocko_codec::STRING_BYTES_MAX;
 use jocko_config::kafka::{
     BrokerDefinition, ConfigMap, ConfigType, GroupDefinition, TOPIC_DEFINITIONS, TopicDefinition,
@@ -95,6 +95,7 @@ impl Decider<'_> {
             ConfigResource::Group(_) => check_group_configs(&after, &self.layers())
                 .map_err(|message| Refusal::new(ErrorCode::InvalidConfig, message))?,
         }
+        let is_min_isr_changed = before.get(MIN_ISR) != after.get(MIN_ISR);
         let set = after
             .iter()
             .filter(|(name, value)| before.get(*name) != Some(value))
@@ -107,7 +108,29 @@ impl Decider<'_> {
             value,
         });
         self.records.extend(records);
+        if is_min_isr_changed {
+            self.forget_eligible(&resource);
+        }
         Ok(resource)
+    }
+
+    /// A smaller minimum lets the high watermark move without those that were eligible beside the
+    /// in-sync set (KIP-966). A larger one makes nobody eligible who is not: forgetting too many is
+    /// safe, but for those without whom nobody could lead.
+    fn forget_eligible(&mut self, resource: &ConfigResource) {
+        self.change_partitions(|_, topic, state| {
+            let concerned = match resource {
+                ConfigResource::Topic(name) => *name == topic.name,
+                ConfigResource::Cluster => true,
+                ConfigResource::Broker(_) | ConfigResource::Group(_) => false,
+            };
+            let goes = concerned && !state.elr.is_empty() && state.leader.is_some();
+            goes.then(|| PartitionState {
+                elr: Vec::new(),
+                partition_epoch: state.partition_epoch.next(),
+                ..state.clone()
+            })
+        });
     }
 
     /// Checks what changes among the configs of one broker, or of all.

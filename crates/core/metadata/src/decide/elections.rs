@@ -1,5 +1,6 @@
 //! Choosing leaders because somebody asks for it (KIP-183, KIP-460).
 
+use super::replicas::Turn;
 use super::{Decider, RECORDS_PER_REQUEST_MAX, too_large_a_batch};
 use crate::command::{Answer, Election, Refusal};
 use crate::record::{MetadataRecord, PartitionState};
@@ -73,7 +74,9 @@ impl Decider<'_> {
             Election::Preferred if state.leader == preferred => return Err(not_needed()),
             Election::Unclean if state.leader.is_some() => return Err(not_needed()),
             Election::Preferred => {
-                let may_lead = |id: &BrokerId| state.isr.contains(id) && self.image.is_live(*id);
+                let may_lead = |id: &BrokerId| {
+                    state.isr.contains(id) && self.may_lead(*id, state, Turn::default())
+                };
                 let leader = preferred.filter(may_lead).ok_or_else(|| {
                     let message = "The preferred leader is not in sync, or not there.";
                     Refusal::new(ErrorCode::PreferredLeaderNotAvailable, message)
@@ -89,22 +92,34 @@ impl Decider<'_> {
     }
 
     /// The partition led by the first live replica: one in sync if there is one, else one that
-    /// held all that was committed, else any.
+    /// held all that was committed, else any that still has its disk, else any.
     fn unclean(&self, state: &PartitionState) -> Answer<PartitionState> {
-        let live = |id: &&BrokerId| self.image.is_live(**id);
-        let within = |list: &[BrokerId]| {
-            state.replicas.iter().filter(live).find(|id| list.contains(id)).copied()
+        let first = |able: &dyn Fn(BrokerId) -> bool| {
+            let live = |id: &BrokerId| self.image.is_live(*id);
+            state.replicas.iter().copied().filter(live).find(|id| able(*id))
         };
-        let found = within(&state.isr).map(|leader| (leader, state.isr.clone())).or_else(|| {
-            let leader = within(&state.elr).or_else(|| within(&state.replicas))?;
-            Some((leader, vec![leader]))
-        });
-        let Some((leader, isr)) = found else {
+        let has_disk = |id| self.has_disk_of(id, state);
+        let in_sync = first(&|id| state.isr.contains(&id) && has_disk(id));
+        let found = in_sync
+            .or_else(|| first(&|id| state.elr.contains(&id) && has_disk(id)))
+            .or_else(|| first(&has_disk))
+            .or_else(|| first(&|_| true));
+        let Some(leader) = found else {
             let message = "No replica of the partition is there.";
             return Err(Refusal::new(ErrorCode::EligibleLeadersNotAvailable, message));
         };
-        let elr = if isr == state.isr { state.elr.clone() } else { Vec::new() };
-        Ok(PartitionState { leader: Some(leader), isr, elr, ..state.clone() })
+        let mut led = PartitionState { leader: Some(leader), ..state.clone() };
+        if in_sync.is_none() {
+            led.isr = vec![leader];
+            led.elr = Vec::new();
+            let disks = led.replicas.iter().zip(&mut led.directories);
+            for (_, directory) in disks.filter(|(id, _)| **id == leader) {
+                if let Some(broker) = self.image.broker(leader) {
+                    *directory = broker.registration.directory;
+                }
+            }
+        }
+        Ok(led)
     }
 }
 

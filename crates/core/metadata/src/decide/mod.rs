@@ -3,6 +3,7 @@
 //! Texts and codes of refusals are Kafka's where Kafka has the case: clients and their test
 //! suites read them.
 
+mod alter_partition;
 mod assignment;
 mod brokers;
 mod configs;
@@ -10,6 +11,7 @@ mod elections;
 mod features;
 mod partitions;
 mod producer_ids;
+mod reassignments;
 mod replicas;
 mod topics;
 
@@ -20,6 +22,7 @@ use crate::record::{ConfigResource, MetadataRecord};
 use jocko_config::kafka::BrokerLayers;
 use jocko_types::{BrokerEpoch, ErrorCode, Timestamp, Uuid};
 
+use brokers::Wish;
 use features::METADATA_VERSION;
 
 pub use features::{FEATURES, Feature, GROUP_VERSION};
@@ -62,37 +65,7 @@ pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
 #[must_use]
 pub fn decide(image: &ClusterImage, cx: &DecideContext<'_>, command: Command) -> Decision {
     let mut decider = Decider::new(image, cx);
-    let reply = match command {
-        Command::CreateTopics { topics, validate_only } => {
-            Reply::CreateTopics(decider.create_topics(topics, validate_only))
-        }
-        Command::DeleteTopics { topics } => Reply::DeleteTopics(decider.delete_topics(topics)),
-        Command::CreatePartitions { topics, validate_only } => {
-            Reply::CreatePartitions(decider.create_partitions(topics, validate_only))
-        }
-        Command::AlterConfigs { resources, validate_only } => {
-            Reply::AlterConfigs(decider.alter_configs(resources, validate_only))
-        }
-        Command::ElectLeaders { election, partitions } => {
-            Reply::ElectLeaders(decider.elect_leaders(election, partitions))
-        }
-        Command::UpdateFeatures { updates, validate_only } => {
-            Reply::UpdateFeatures(decider.update_features(updates, validate_only))
-        }
-        Command::AllocateProducerIds { broker_id, broker_epoch } => {
-            Reply::AllocateProducerIds(decider.allocate_producer_ids(broker_id, broker_epoch))
-        }
-        Command::RegisterBroker(registration) => {
-            Reply::RegisterBroker(decider.register_broker(registration))
-        }
-        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence } => {
-            Reply::BrokerHeartbeat(decider.heartbeat(broker_id, broker_epoch, want_fence))
-        }
-        Command::FenceBroker { broker_id } => Reply::FenceBroker(decider.fence(broker_id)),
-        Command::UnregisterBroker { broker_id } => {
-            Reply::UnregisterBroker(decider.unregister(broker_id))
-        }
-    };
+    let reply = decider.reply(command);
     Decision { records: decider.records, reply }
 }
 
@@ -129,6 +102,55 @@ struct Decider<'a> {
 impl<'a> Decider<'a> {
     fn new(image: &'a ClusterImage, cx: &'a DecideContext<'a>) -> Self {
         Self { image, cx, random: Randomness::from_seed(cx.seed), records: Vec::new() }
+    }
+
+    fn reply(&mut self, command: Command) -> Reply {
+        match command {
+            Command::CreateTopics { topics, validate_only } => {
+                Reply::CreateTopics(self.create_topics(topics, validate_only))
+            }
+            Command::DeleteTopics { topics } => Reply::DeleteTopics(self.delete_topics(topics)),
+            Command::CreatePartitions { topics, validate_only } => {
+                Reply::CreatePartitions(self.create_partitions(topics, validate_only))
+            }
+            Command::AlterConfigs { resources, validate_only } => {
+                Reply::AlterConfigs(self.alter_configs(resources, validate_only))
+            }
+            Command::ElectLeaders { election, partitions } => {
+                Reply::ElectLeaders(self.elect_leaders(election, partitions))
+            }
+            Command::UpdateFeatures { updates, validate_only } => {
+                Reply::UpdateFeatures(self.update_features(updates, validate_only))
+            }
+            Command::AllocateProducerIds { broker_id, broker_epoch } => {
+                Reply::AllocateProducerIds(self.allocate_producer_ids(broker_id, broker_epoch))
+            }
+            Command::RegisterBroker(registration) => {
+                Reply::RegisterBroker(self.register_broker(registration))
+            }
+            Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence, want_shutdown } => {
+                let wish = Wish { fence: want_fence, shutdown: want_shutdown };
+                Reply::BrokerHeartbeat(self.heartbeat(broker_id, broker_epoch, wish))
+            }
+            Command::FenceBroker { broker_id, broker_epoch } => {
+                Reply::FenceBroker(self.fence(broker_id, broker_epoch))
+            }
+            Command::UnregisterBroker { broker_id } => {
+                Reply::UnregisterBroker(self.unregister(broker_id))
+            }
+            Command::AlterPartition { broker_id, broker_epoch, partitions } => {
+                Reply::AlterPartition(self.alter_partition(broker_id, broker_epoch, &partitions))
+            }
+            Command::AlterPartitionReassignments {
+                partitions,
+                allow_replication_factor_change,
+            } => Reply::AlterPartitionReassignments(
+                self.alter_reassignments(partitions, allow_replication_factor_change),
+            ),
+            Command::RaiseReplication { partitions_max } => {
+                Reply::RaiseReplication(self.raise_replication(partitions_max))
+            }
+        }
     }
 
     /// The configs below a topic's own.

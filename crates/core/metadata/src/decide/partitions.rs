@@ -110,7 +110,7 @@ impl Decider<'_> {
                 Replication::Fixed(copies.unwrap_or(asked))
             }
         };
-        let mut placement = Placement::over(self.image.live_brokers(), &mut self.random);
+        let mut placement = Placement::over(self.image.active_brokers(), &mut self.random);
         let copies = copies_of(replication, &placement)?;
         Ok((0..additional).map(|_| placement.next(copies)).collect())
     }

@@ -27,11 +27,13 @@ fn a_command_of_a_batch_sees_those_before_it() {
         endpoints: Vec::new(),
         rack: None,
         release: String::new(),
+        kept_page_cache: true,
     });
     let heartbeat = Command::BrokerHeartbeat {
         broker_id: jocko_types::BrokerId::new(1),
         broker_epoch: BrokerEpoch::new(1),
         want_fence: false,
+        want_shutdown: false,
     };
     let commands = vec![register, heartbeat, create("a"), create("a"), create("b")];
     let (records, replies) = decide_batch(&image, &cx, commands);
@@ -78,6 +80,7 @@ fn what_no_record_could_hold_is_refused() {
         endpoints: Vec::new(),
         rack: Some(rack),
         release: String::new(),
+        kept_page_cache: true,
     };
     let long = decide(&image, &cx, Command::RegisterBroker(registration("x".repeat(2_000))));
     let Reply::RegisterBroker(Err(refusal)) = long.reply else { panic!("{:?}", long.reply) };
@@ -85,7 +88,12 @@ fn what_no_record_could_hold_is_refused() {
     let (broker_id, broker_epoch) = (jocko_types::BrokerId::new(1), BrokerEpoch::new(1));
     let commands = vec![
         Command::RegisterBroker(registration("r".to_owned())),
-        Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence: false },
+        Command::BrokerHeartbeat {
+            broker_id,
+            broker_epoch,
+            want_fence: false,
+            want_shutdown: false,
+        },
         create("t"),
     ];
     image.apply_all(&decide_batch(&image, &cx, commands).0);
@@ -143,7 +151,7 @@ fn a_preferred_replica_in_sync_takes_over_when_asked() {
         replicas: brokers.to_vec(),
         isr: brokers.to_vec(),
         leader: Some(brokers[1]),
-        directories: vec![Uuid::ZERO; 2],
+        directories: vec![Uuid::from_bytes([1; 16]), Uuid::from_bytes([2; 16])],
         ..Default::default()
     };
     let record = MetadataRecord::Partition { topic_id, partition, state: state.clone() };

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const RESERVED_NAME: &str = "__cluster_metadata";
 
 /// Copies of a partition where jocko chooses: enough to lose a broker and still have two.
-const COPIES_AUTO_MAX: usize = 3;
+pub(super) const COPIES_AUTO_MAX: usize = 3;
 
 impl Decider<'_> {
     pub(super) fn create_topics(
@@ -128,7 +128,7 @@ impl Decider<'_> {
             return Err(self.too_many_partitions());
         }
         let replication = self.replication(topic.replication_factor);
-        let mut placement = Placement::over(self.image.live_brokers(), &mut self.random);
+        let mut placement = Placement::over(self.image.active_brokers(), &mut self.random);
         let copies = copies_of(replication, &placement)?;
         let lists = (0..partitions).map(|_| placement.next(copies)).collect();
         Ok((replication, lists))

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 fn brokers(racks: &[Option<u8>]) -> Vec<Arc<Broker>> {
     let broker = |(id, rack): (i32, &Option<u8>)| {
         Arc::new(Broker {
+            is_retiring: false,
             registration: Registration {
                 broker_id: BrokerId::new(id),
                 broker_epoch: BrokerEpoch::new(1),

@@ -2,10 +2,14 @@
 //! cargo test -p jocko-metadata` writes what came of it into the file.
 //!
 //! ```text
-//! register disk=A [id=N] [rack=R] [start=N]   let a broker in (start: the n-th start of it)
+//! register disk=A [id=N] [rack=R] [start=N] [dirty]  let a broker in (start: the n-th start of it;
+//!                                             dirty: what it had not synced may be gone)
 //! join DISK...                                register and unfence, without output
-//! heartbeat ID [fence] [epoch=N]              a broker is there
-//! fence ID | unregister ID                    a broker is gone
+//! heartbeat ID [fence] [shutdown] [epoch=N]   a broker is there
+//! fence ID [epoch=N] | unregister ID          a broker is gone
+//! isr LEADER TOPIC-PARTITION BROKER[@EPOCH],... [leader-epoch=N] [change=N] [epoch=N]   other in-sync sets
+//! move TOPIC-PARTITION 1,2|cancel [/ ...] [same-size]    reassign
+//! raise N                                     give N auto partitions more replicas
 //! create TOPIC [partitions=N] [replication=N] [assign=0:1,2;1:2,1] [CONFIG=VALUE]... [/ TOPIC...] [validate]
 //! delete TOPIC|id:TOPIC|id:UUID...            by name or id
 //! grow TOPIC N [assign=1,2;2,1] [/ ...]       more partitions
@@ -21,10 +25,13 @@
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
     Answer, BrokerRegistration, BrokerState, ClusterDelta, Command, ConfigChange, ConfigOp,
-    Election, Endpoint, FeatureDirection, FeatureUpdate, MetadataRecord, NewPartitions, NewTopic,
-    Partition, ReplicaAssignment, Replication, Reply, TopicRef,
+    Election, Endpoint, FeatureDirection, FeatureUpdate, InSyncReplica, IsrChange, MetadataRecord,
+    NewPartitions, NewTopic, Partition, Reassignment, ReplicaAssignment, Replication, Reply,
+    TopicRef,
 };
-use jocko_types::{BrokerEpoch, BrokerId, PartitionIndex, TopicId, Uuid};
+use jocko_types::{
+    BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, Uuid,
+};
 use std::fmt::Write;
 
 #[test]
@@ -97,8 +104,20 @@ fn perform(stage: &mut Stage, line: &str) -> String {
             broker_id: broker_id(words[0]),
             broker_epoch: epoch(stage, &words),
             want_fence: words.contains(&"fence"),
+            want_shutdown: words.contains(&"shutdown"),
         },
-        "fence" => Command::FenceBroker { broker_id: broker_id(words[0]) },
+        "fence" => Command::FenceBroker {
+            broker_id: broker_id(words[0]),
+            broker_epoch: value(&words, "epoch").map(|_| epoch(stage, &words)),
+        },
+        "isr" => alter_partition(stage, &words),
+        "move" => Command::AlterPartitionReassignments {
+            allow_replication_factor_change: !take_flag(&mut words, "same-size"),
+            partitions: words.split(|word| *word == "/").map(reassignment).collect(),
+        },
+        "raise" => {
+            Command::RaiseReplication { partitions_max: words[0].parse().expect("a number") }
+        }
         "unregister" => Command::UnregisterBroker { broker_id: broker_id(words[0]) },
         "producer-ids" => Command::AllocateProducerIds {
             broker_id: broker_id(words[0]),
@@ -119,14 +138,7 @@ fn perform(stage: &mut Stage, line: &str) -> String {
             validate_only: take_flag(&mut words, "validate"),
             resources: words.split(|word| *word == "/").map(config_change).collect(),
         },
-        "elect" => Command::ElectLeaders {
-            election: match words.remove(0) {
-                "preferred" => Election::Preferred,
-                "unclean" => Election::Unclean,
-                other => panic!("no such election: {other}"),
-            },
-            partitions: (words != ["all"]).then(|| words.iter().map(|w| partition(w)).collect()),
-        },
+        "elect" => elect(&mut words),
         "feature" => Command::UpdateFeatures {
             validate_only: take_flag(&mut words, "validate"),
             updates: words.split(|word| *word == "/").map(feature_update).collect(),
@@ -139,6 +151,16 @@ fn perform(stage: &mut Stage, line: &str) -> String {
         let _ = writeln!(text, "+ {}", fact(stage, record));
     }
     text
+}
+
+fn elect(words: &mut Vec<&str>) -> Command {
+    let election = match words.remove(0) {
+        "preferred" => Election::Preferred,
+        "unclean" => Election::Unclean,
+        other => panic!("no such election: {other}"),
+    };
+    let partitions = (*words != ["all"]).then(|| words.iter().map(|w| partition(w)).collect());
+    Command::ElectLeaders { election, partitions }
 }
 
 fn take_flag(words: &mut Vec<&str>, flag: &str) -> bool {
@@ -197,7 +219,46 @@ fn registration(words: &[&str]) -> BrokerRegistration {
         }],
         rack: value(words, "rack").map(str::to_owned),
         release: "0.1.0".to_owned(),
+        kept_page_cache: !words.contains(&"dirty"),
     }
+}
+
+fn alter_partition(stage: &Stage, words: &[&str]) -> Command {
+    let (name, partition) = partition(words[1]);
+    let topic = stage.image.topic(&name).expect("a topic");
+    let state = &topic.partitions[&partition];
+    let number =
+        |key, known: i32| value(words, key).map_or(known, |n| n.parse().expect("a number"));
+    let member = |word: &str| {
+        let (id, epoch) =
+            word.split_once('@').map_or((word, None), |(id, epoch)| (id, Some(epoch)));
+        let id = broker_id(id);
+        let known = stage.image.broker(id).map(|broker| broker.epoch());
+        let broker_epoch = match epoch {
+            None => known,
+            Some("?") => None,
+            Some(epoch) => Some(BrokerEpoch::new(epoch.parse().expect("an epoch"))),
+        };
+        InSyncReplica { broker_id: id, broker_epoch }
+    };
+    let change = IsrChange {
+        topic_id: topic.id,
+        partition,
+        leader_epoch: LeaderEpoch::new(number("leader-epoch", state.leader_epoch.get())),
+        partition_epoch: PartitionEpoch::new(number("change", state.partition_epoch.get())),
+        isr: words[2].split(',').map(member).collect(),
+    };
+    Command::AlterPartition {
+        broker_id: broker_id(words[0]),
+        broker_epoch: epoch(stage, words),
+        partitions: vec![change],
+    }
+}
+
+fn reassignment(words: &[&str]) -> Reassignment {
+    let (topic, partition) = partition(words[0]);
+    let replicas = (words[1] != "cancel").then(|| broker_list(words[1]));
+    Reassignment { topic, partition, replicas }
 }
 
 fn join(stage: &mut Stage, word: &str) {
@@ -211,6 +272,7 @@ fn join(stage: &mut Stage, word: &str) {
         broker_id: registered.broker_id,
         broker_epoch: registered.broker_epoch,
         want_fence: false,
+        want_shutdown: false,
     });
 }
 
@@ -354,10 +416,28 @@ fn said(reply: &Reply) -> String {
             format!("broker {} epoch {}", broker.broker_id, broker.broker_epoch)
         }),
         Reply::BrokerHeartbeat(answer) => line("heartbeat", answer, |state| {
-            if state.is_fenced { "fenced" } else { "live" }.to_owned()
+            let stands = if state.is_fenced { "fenced" } else { "live" };
+            if state.may_shut_down { format!("{stands}, may stop") } else { stands.to_owned() }
         }),
         Reply::FenceBroker(answer) => line("fence", answer, |()| "done".to_owned()),
         Reply::UnregisterBroker(answer) => line("unregister", answer, |()| "done".to_owned()),
+        Reply::AlterPartition(Ok(partitions)) => partitions
+            .iter()
+            .map(|answer| line("isr", answer, |altered| format!("now {}", ids(&altered.isr))))
+            .collect(),
+        Reply::AlterPartition(Err(refusal)) => {
+            format!("isr: {} {}\n", refusal.code, refusal.message)
+        }
+        Reply::AlterPartitionReassignments(partitions) => partitions
+            .iter()
+            .map(|(topic, partition, answer)| {
+                line(&format!("{topic}-{partition}"), answer, |()| "on its way".to_owned())
+            })
+            .collect(),
+        Reply::RaiseReplication(answer) => line("raise", answer, |raised| {
+            let more = if raised.is_more { ", more to come" } else { "" };
+            format!("{} partition(s){more}", raised.partitions)
+        }),
     }
 }
 
@@ -373,13 +453,14 @@ fn ids(list: &[BrokerId]) -> String {
 
 fn state(state: &Partition) -> String {
     let leader = state.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
-    format!(
-        "replicas {} isr {} leader {leader} epoch {} change {}",
-        ids(&state.replicas),
-        ids(&state.isr),
-        state.leader_epoch,
-        state.partition_epoch
-    )
+    let mut text = format!("replicas {} isr {}", ids(&state.replicas), ids(&state.isr));
+    let others = [("elr", &state.elr), ("adding", &state.adding), ("removing", &state.removing)];
+    for (what, list) in others.into_iter().filter(|(_, list)| !list.is_empty()) {
+        let _ = write!(text, " {what} {}", ids(list));
+    }
+    let (leader_epoch, partition_epoch) = (state.leader_epoch, state.partition_epoch);
+    let _ = write!(text, " leader {leader} epoch {leader_epoch} change {partition_epoch}");
+    text
 }
 
 fn fact(stage: &Stage, record: &MetadataRecord) -> String {
@@ -393,6 +474,7 @@ fn fact(stage: &Stage, record: &MetadataRecord) -> String {
         }
         MetadataRecord::FenceBroker { broker_id, .. } => format!("fence {broker_id}"),
         MetadataRecord::UnfenceBroker { broker_id, .. } => format!("unfence {broker_id}"),
+        MetadataRecord::RetireBroker { broker_id, .. } => format!("retire {broker_id}"),
         MetadataRecord::UnregisterBroker { broker_id, .. } => format!("unregister {broker_id}"),
         MetadataRecord::Topic { name, replication, .. } => match replication {
             Replication::Auto => format!("topic {name} replication auto"),
@@ -426,6 +508,7 @@ fn brokers(stage: &Stage) -> String {
     let mut text = String::new();
     for broker in stage.image.brokers() {
         let state = match broker.state() {
+            BrokerState::Live if broker.is_retiring => "retiring",
             BrokerState::Live => "live",
             BrokerState::Fenced => "fenced",
         };

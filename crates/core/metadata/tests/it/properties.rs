@@ -3,8 +3,9 @@
 
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
-    BrokerRegistration, Command, ConfigChange, ConfigOp, Election, Endpoint, NewPartitions,
-    NewTopic, ReplicaAssignment, TopicRef, decide_batch, decode_entry, encode_entry,
+    BrokerRegistration, Command, ConfigChange, ConfigOp, Election, Endpoint, InSyncReplica,
+    IsrChange, NewPartitions, NewTopic, Reassignment, ReplicaAssignment, TopicRef, decide_batch,
+    decode_entry, encode_entry,
 };
 use jocko_types::{BrokerId, PartitionIndex, Timestamp, TopicId, Uuid};
 use proptest::prelude::*;
@@ -56,8 +57,9 @@ fn new_topic() -> impl Strategy<Value = NewTopic> {
 }
 
 fn registration() -> impl Strategy<Value = BrokerRegistration> {
-    (prop::option::of(broker()), 1..6_u8, 0..3_u8, prop::option::of("[ew]")).prop_map(
-        |(broker_id, disk, start, rack)| BrokerRegistration {
+    let rack = prop::option::of("[ew]");
+    (prop::option::of(broker()), 1..6_u8, 0..3_u8, rack, any::<bool>()).prop_map(
+        |(broker_id, disk, start, rack, kept_page_cache)| BrokerRegistration {
             broker_id,
             cluster_id: Some(CLUSTER),
             incarnation: Uuid::from_bytes([start; 16]),
@@ -69,6 +71,7 @@ fn registration() -> impl Strategy<Value = BrokerRegistration> {
             }],
             rack,
             release: "0.1.0".to_owned(),
+            kept_page_cache,
         },
     )
 }
@@ -105,7 +108,8 @@ fn change() -> impl Strategy<Value = ConfigChange> {
 #[derive(Debug, Clone)]
 enum Act {
     Ask(Command),
-    Heartbeat(BrokerId, bool),
+    Heartbeat(BrokerId, bool, bool),
+    Isr(String, PartitionIndex, Vec<prop::sample::Index>),
     ProducerIds(BrokerId),
     DeleteById(String),
 }
@@ -139,20 +143,75 @@ fn act() -> impl Strategy<Value = Act> {
             Act::Ask(Command::ElectLeaders { election, partitions })
         }),
         3 => registration().prop_map(|broker| Act::Ask(Command::RegisterBroker(broker))),
-        5 => (broker(), prop::bool::weighted(0.2)).prop_map(|(id, fence)| Act::Heartbeat(id, fence)),
-        1 => broker().prop_map(|broker_id| Act::Ask(Command::FenceBroker { broker_id })),
+        5 => (broker(), prop::bool::weighted(0.2), prop::bool::weighted(0.1))
+            .prop_map(|(id, fence, shutdown)| Act::Heartbeat(id, fence, shutdown)),
+        1 => broker().prop_map(|broker_id| {
+            Act::Ask(Command::FenceBroker { broker_id, broker_epoch: None })
+        }),
+        5 => (topic(), 0..3_i32, prop::collection::vec(any::<prop::sample::Index>(), 0..3))
+            .prop_map(|(name, at, isr)| Act::Isr(name, PartitionIndex::new(at), isr)),
+        2 => (topic(), 0..3_i32, prop::option::of(prop::collection::vec(broker(), 0..4))).prop_map(
+            |(topic, at, replicas)| {
+                let partition = PartitionIndex::new(at);
+                let partitions = vec![Reassignment { topic, partition, replicas }];
+                let allow_replication_factor_change = true;
+                Act::Ask(Command::AlterPartitionReassignments {
+                    partitions,
+                    allow_replication_factor_change,
+                })
+            },
+        ),
+        1 => (0..5_u32).prop_map(|partitions_max| {
+            Act::Ask(Command::RaiseReplication { partitions_max })
+        }),
         1 => broker().prop_map(|broker_id| Act::Ask(Command::UnregisterBroker { broker_id })),
         1 => broker().prop_map(Act::ProducerIds),
     ]
+}
+
+/// The leader of a partition wants some of its replicas in sync.
+fn isr(
+    stage: &Stage,
+    name: &str,
+    partition: PartitionIndex,
+    picks: &[prop::sample::Index],
+) -> Command {
+    let topic = stage.image.topic(name);
+    let found = topic.and_then(|topic| Some((topic.id, topic.partitions.get(&partition)?)));
+    let Some((topic_id, state)) = found else {
+        return Command::RaiseReplication { partitions_max: 0 };
+    };
+    let leader = state.leader.unwrap_or_default();
+    let epoch = |id| stage.image.broker(id).map(|broker| broker.epoch());
+    let mut members: Vec<BrokerId> =
+        picks.iter().map(|pick| state.replicas[pick.index(state.replicas.len())]).collect();
+    members.push(leader);
+    members.sort_unstable();
+    members.dedup();
+    let member = |broker_id| InSyncReplica { broker_id, broker_epoch: epoch(broker_id) };
+    let change = IsrChange {
+        topic_id,
+        partition,
+        leader_epoch: state.leader_epoch,
+        partition_epoch: state.partition_epoch,
+        isr: members.into_iter().map(member).collect(),
+    };
+    Command::AlterPartition {
+        broker_id: leader,
+        broker_epoch: epoch(leader).unwrap_or_default(),
+        partitions: vec![change],
+    }
 }
 
 fn command(stage: &Stage, act: Act) -> Command {
     let epoch = |id| stage.image.broker(id).map(|broker| broker.epoch()).unwrap_or_default();
     match act {
         Act::Ask(command) => command,
-        Act::Heartbeat(broker_id, want_fence) => {
-            Command::BrokerHeartbeat { broker_id, broker_epoch: epoch(broker_id), want_fence }
+        Act::Heartbeat(broker_id, want_fence, want_shutdown) => {
+            let broker_epoch = epoch(broker_id);
+            Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence, want_shutdown }
         }
+        Act::Isr(name, partition, picks) => isr(stage, &name, partition, &picks),
         Act::ProducerIds(broker_id) => {
             Command::AllocateProducerIds { broker_id, broker_epoch: epoch(broker_id) }
         }
@@ -210,6 +269,7 @@ proptest! {
             endpoints: Vec::new(),
             rack: Some("east".to_owned()),
             release: "0.1.0".to_owned(),
+            kept_page_cache: true,
         };
         stage.run(Command::RegisterBroker(registration));
         let mut bytes = encode_entry(&stage.image.records());

@@ -265,6 +265,7 @@ pub const CORPUS: &[CorpusEntry] = &[
     entry!(metadata, ProducerIdsRecord),
     entry!(metadata, RegisterBrokerRecord),
     entry!(metadata, RemoveTopicRecord),
+    entry!(metadata, RetireBrokerRecord),
     entry!(metadata, TopicRecord),
     entry!(metadata, UnfenceBrokerRecord),
     entry!(metadata, UnregisterBrokerRecord),

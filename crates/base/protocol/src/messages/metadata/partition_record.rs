@@ -48,6 +48,14 @@ pub struct PartitionRecord {
     ///
     /// `elr`, tag 0: version 0.
     pub elr: Vec<i32>,
+    /// Replicas that a reassignment adds.
+    ///
+    /// `adding`, tag 1: version 0.
+    pub adding: Vec<i32>,
+    /// Replicas that a reassignment takes away once those it adds are in sync.
+    ///
+    /// `removing`, tag 2: version 0.
+    pub removing: Vec<i32>,
     /// Tagged fields that the schema does not name.
     pub unknown_tagged_fields: UnknownTaggedFields,
 }
@@ -64,6 +72,8 @@ impl Default for PartitionRecord {
             partition_epoch: 0,
             directories: Vec::new(),
             elr: Vec::new(),
+            adding: Vec::new(),
+            removing: Vec::new(),
             unknown_tagged_fields: UnknownTaggedFields::NONE,
         }
     }
@@ -114,6 +124,16 @@ impl PartitionRecord {
                     value.elr =
                         r.array(true, 4, "PartitionRecord.elr", |r| r.i32("PartitionRecord.elr"))?
                 }
+                1 => {
+                    value.adding = r.array(true, 4, "PartitionRecord.adding", |r| {
+                        r.i32("PartitionRecord.adding")
+                    })?
+                }
+                2 => {
+                    value.removing = r.array(true, 4, "PartitionRecord.removing", |r| {
+                        r.i32("PartitionRecord.removing")
+                    })?
+                }
                 _ => value.unknown_tagged_fields.insert(tag, r.unknown_tag("PartitionRecord")?),
             }
             r.end_tag(outer, "PartitionRecord")?;
@@ -143,6 +163,24 @@ impl PartitionRecord {
         if !self.elr.is_empty() {
             w.tag(&mut tags, 0, "PartitionRecord.elr", |w| {
                 w.array(true, &self.elr, "PartitionRecord.elr", |w, item| {
+                    w.i32(*item);
+                    Ok(())
+                })?;
+                Ok(())
+            })?;
+        }
+        if !self.adding.is_empty() {
+            w.tag(&mut tags, 1, "PartitionRecord.adding", |w| {
+                w.array(true, &self.adding, "PartitionRecord.adding", |w, item| {
+                    w.i32(*item);
+                    Ok(())
+                })?;
+                Ok(())
+            })?;
+        }
+        if !self.removing.is_empty() {
+            w.tag(&mut tags, 2, "PartitionRecord.removing", |w| {
+                w.array(true, &self.removing, "PartitionRecord.removing", |w, item| {
                     w.i32(*item);
                     Ok(())
                 })?;

@@ -10,6 +10,7 @@ mod partition_record;
 mod producer_ids_record;
 mod register_broker_record;
 mod remove_topic_record;
+mod retire_broker_record;
 mod topic_record;
 mod unfence_broker_record;
 mod unregister_broker_record;

@@ -21,6 +21,12 @@ impl ToJson for PartitionRecord {
         if !self.elr.is_empty() {
             json.put("elr", &self.elr, version)?;
         }
+        if !self.adding.is_empty() {
+            json.put("adding", &self.adding, version)?;
+        }
+        if !self.removing.is_empty() {
+            json.put("removing", &self.removing, version)?;
+        }
         Ok(json.into())
     }
 }
@@ -37,6 +43,8 @@ impl<'a> FromJson<'a> for PartitionRecord {
         value.partition_epoch = source.get("partitionEpoch", version)?;
         value.directories = source.get("directories", version)?;
         value.elr = source.get_or("elr", version, Vec::new())?;
+        value.adding = source.get_or("adding", version, Vec::new())?;
+        value.removing = source.get_or("removing", version, Vec::new())?;
         Ok(value)
     }
 }
