@@ -258,6 +258,7 @@ impl Life {
             serf_options(&self.settings, self.pace).with_tags(tags::encode(&me)?.into_iter());
         let mut transport = NetTransportOptions::new(name)
             .with_advertise_address(self.place.told)
+            .with_max_packet_size(1_400)
             .with_packet_buffer_size(PACKETS_MAX)
             .with_recv_buffer_size(256 << 10);
         transport.add_bind_address(self.place.bind);

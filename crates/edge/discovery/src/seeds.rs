@@ -127,6 +127,9 @@ struct Rounds {
 
 impl Rounds {
     async fn run(mut self) {
+        if self.settings.seeds.is_empty() {
+            return;
+        }
         let mut pause = self.settings.pause_min;
         let mut said: Option<Instant> = None;
         loop {

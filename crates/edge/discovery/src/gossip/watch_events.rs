@@ -135,3 +135,50 @@ pub(super) async fn alive(gossip: &Gossip) -> BTreeSet<SocketAddr> {
     let alive = members.iter().filter(|member| *member.status() == MemberStatus::Alive);
     alive.map(|member| *member.node().address()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serf::types::{MemberStatus, Node, Tags};
+
+    fn member(name: &str) -> SerfMember<Name, SocketAddr> {
+        let node =
+            Node::new(Name::new(name).expect("short"), SocketAddr::from(([127, 0, 0, 1], 1)));
+        SerfMember::new(node, Tags::new(), MemberStatus::Alive)
+    }
+
+    fn numbered(number: usize) -> (Uuid, SerfMember<Name, SocketAddr>) {
+        let number = u128::try_from(number).expect("small");
+        let node = Uuid::from_bytes((1_000 + number).to_be_bytes());
+        (node, member(&node.to_string()))
+    }
+
+    #[test]
+    fn the_house_gets_full_and_those_who_live_in_it_still_come_home() {
+        let doorkeeper = Doorkeeper::default();
+        for number in 0..MEMBERS_MAX {
+            let (node, member) = numbered(number);
+            doorkeeper.admit(&[member]).expect("there is room");
+            doorkeeper.change(|known| {
+                known.insert(node);
+            });
+        }
+        let (_, stranger) = numbered(MEMBERS_MAX);
+        let full = doorkeeper.admit(&[numbered(0).1, stranger]).expect_err("full");
+        assert!(matches!(full, Refusal::Many), "{full}");
+        doorkeeper.admit(&[numbered(0).1, numbered(1).1]).expect("known");
+        doorkeeper.change(|known| {
+            known.remove(&numbered(0).0);
+        });
+        doorkeeper.admit(&[numbered(MEMBERS_MAX).1]).expect("there is room again");
+        let all: Vec<_> = (1_000..1_600).map(|number| numbered(number).1).collect();
+        assert!(Doorkeeper::default().admit(&all).is_err());
+    }
+
+    #[test]
+    fn names_are_directory_ids() {
+        let error = Doorkeeper::default().admit(&[member("not an id")]).expect_err("refused");
+        assert_eq!(error.to_string(), "the name not an id is no directory id");
+        assert!(Name::new("a name of 23 characters").is_err());
+    }
+}

@@ -76,3 +76,13 @@ async fn silence_for_one_round_is_no_failure() {
     knows(&one, &[2]).await;
     assert_eq!(one.events().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_seeds_nothing_is_done() {
+    let one = StaticSeeds::start(seeds(&[]), member(1).node, probe(&Answers::default()));
+    while !one.task.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    assert!(one.members().is_empty());
+    one.leave().await;
+}
