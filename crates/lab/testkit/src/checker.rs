@@ -64,11 +64,21 @@ struct Value {
     /// What became of it; none if nobody sent it.
     outcome: Option<Outcome>,
     was_read: bool,
+    /// By the one who read the whole partition in the end.
+    was_read_finally: bool,
 }
 
 impl Default for Value {
     fn default() -> Self {
-        Self { offset: -1, found_in: 0, sent_to: 0, process: 0, outcome: None, was_read: false }
+        Self {
+            offset: -1,
+            found_in: 0,
+            sent_to: 0,
+            process: 0,
+            outcome: None,
+            was_read: false,
+            was_read_finally: false,
+        }
     }
 }
 
@@ -82,8 +92,8 @@ struct Partition {
     read_to: i64,
     /// The offset after the last that was read or acknowledged.
     known_to: i64,
-    /// Where it ended when it was read in the end.
-    end: Option<i64>,
+    /// Who read it in the end, and where it ended.
+    last: Option<(u32, i64)>,
 }
 
 /// A consumer jumped from one offset to another.
@@ -129,9 +139,9 @@ impl Checker {
                 self.positions.remove(&(*process, place));
                 Ok(())
             }
-            Event::Final { topic, partition, end } => {
+            Event::Final { process, topic, partition, end } => {
                 let place = self.place(topic, *partition);
-                self.partition(place).end = Some(*end);
+                self.partition(place).last = Some((*process, *end));
                 Ok(())
             }
         }
@@ -222,10 +232,12 @@ impl Checker {
                 });
             }
         }
+        let is_last = self.partition(place).last.is_some_and(|(last, _)| last == process);
         for at in 0..count {
             let value = first + u64::from(at);
             self.sighted(place, from + i64::from(at), value);
             let cell = self.values.get_mut(value);
+            cell.was_read_finally |= is_last;
             if !std::mem::replace(&mut cell.was_read, true) {
                 self.verdict.read += 1;
             }
@@ -271,7 +283,7 @@ impl Checker {
         self.judge_jumps();
         for partition in &self.partitions {
             let Partition { name, known_to, .. } = partition;
-            if let Some(end) = partition.end.filter(|end| end < known_to) {
+            if let Some((_, end)) = partition.last.filter(|(_, end)| end < known_to) {
                 self.verdict.report(Anomaly::ShortLog, || {
                     format!("{name}: ends at {end}, and records up to {known_to} were known")
                 });
@@ -307,7 +319,7 @@ impl Checker {
                 verdict.report(Anomaly::LostWrite, || {
                     format!("{name}: {} was acknowledged at {offset}", Name(value))
                 });
-            } else if partition.end.is_some() {
+            } else if partition.last.is_some() {
                 verdict.report(Anomaly::Unseen, || {
                     format!("{name}: {} was acknowledged at {offset}", Name(value))
                 });
@@ -366,6 +378,12 @@ impl Checker {
 fn judge_read(verdict: &mut Verdict, partitions: &[Partition], value: u64, cell: Value) {
     let name = &partitions[cell.found_in as usize].name;
     let offset = cell.offset;
+    let end = partitions[cell.found_in as usize].last.map_or(0, |(_, end)| end);
+    if !cell.was_read_finally && offset < end {
+        verdict.report(Anomaly::LostWrite, || {
+            format!("{name}: {} was read at {offset} and is gone in the end", Name(value))
+        });
+    }
     match cell.outcome {
         None => verdict.report(Anomaly::Phantom, || {
             format!("{name}: nobody sent {} at {offset}", Name(value))

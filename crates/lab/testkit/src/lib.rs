@@ -6,6 +6,7 @@
 //! broker, so that their own tests can plant each violation and see it reported.
 
 mod checker;
+mod cluster;
 mod history;
 mod payload;
 mod process;
@@ -14,6 +15,7 @@ mod raw;
 mod topics;
 
 pub use checker::{Anomaly, Checker, Event, Found, HistoryError, Outcome, Run, Verdict, value_of};
+pub use cluster::{Cluster, ClusterOptions, Network, enter_own_network};
 pub use history::{Fault, History, Log, Tally};
 pub use payload::{Id, id_of, payload};
 pub use process::{BrokerProcess, Options, Usage, free_ports, tail, wait_until};

@@ -1,6 +1,7 @@
 //! Starting, watching and ending a broker process.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -18,12 +19,19 @@ pub struct Options {
     pub binary: PathBuf,
     /// Its data directory.
     pub data_dir: PathBuf,
-    /// Kafka's port on 127.0.0.1.
+    /// The address it listens on: 127.0.0.1 unless said otherwise.
+    pub host: IpAddr,
+    /// Kafka's port.
     pub port: u16,
-    /// The HTTP port on 127.0.0.1.
+    /// The HTTP port.
     pub http_port: u16,
     /// More command line arguments.
     pub arguments: Vec<String>,
+    /// Variables that are set for it.
+    pub environment: Vec<(String, String)>,
+    /// A program and its arguments that start the broker in their own place: what follows them is
+    /// the broker's command line.
+    pub wrapper: Vec<String>,
     /// Where it logs to: beside the data directory unless said otherwise.
     pub log: PathBuf,
 }
@@ -37,7 +45,17 @@ impl Options {
         let [port, http_port] = free_ports()?;
         let (binary, data_dir) = (binary.into(), data_dir.into());
         let log = data_dir.with_extension("log");
-        Ok(Self { binary, data_dir, port, http_port, arguments: Vec::new(), log })
+        Ok(Self {
+            binary,
+            data_dir,
+            host: [127, 0, 0, 1].into(),
+            port,
+            http_port,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+            log,
+        })
     }
 
     /// With one more command line argument.
@@ -45,6 +63,18 @@ impl Options {
     pub fn with(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self
+    }
+
+    /// The program, without its arguments.
+    fn command(&self) -> Command {
+        match self.wrapper.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        }
     }
 
     /// With its log somewhere else.
@@ -99,13 +129,18 @@ impl BrokerProcess {
     pub fn spawn(options: Options) -> Result<Self> {
         let log = File::options().create(true).append(true).open(&options.log)?;
         let started = Instant::now();
-        let child = Command::new(&options.binary)
+        let child = options
+            .command()
             .arg("start")
             .arg("--data-dir")
             .arg(&options.data_dir)
-            .args(["--listen-kafka", &format!("127.0.0.1:{}", options.port)])
-            .args(["--listen-http", &format!("127.0.0.1:{}", options.http_port)])
+            .args(["--listen-kafka", &SocketAddr::from((options.host, options.port)).to_string()])
+            .args([
+                "--listen-http",
+                &SocketAddr::from((options.host, options.http_port)).to_string(),
+            ])
             .args(&options.arguments)
+            .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -136,13 +171,13 @@ impl BrokerProcess {
     /// Where it serves Kafka.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.options.port))
+        SocketAddr::from((self.options.host, self.options.port))
     }
 
     /// Where it serves HTTP.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.options.http_port))
+        SocketAddr::from((self.options.host, self.options.http_port))
     }
 
     /// Its data directory.
@@ -155,6 +190,15 @@ impl BrokerProcess {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        Ok(rustix::process::kill_process(pid.context("no process has this id")?, signal)?)
     }
 
     /// Whether it still runs.
@@ -226,9 +270,16 @@ impl BrokerProcess {
     ///
     /// # Errors
     /// When it does not end in time, or not with success.
-    pub fn stop(mut self) -> Result<Options> {
-        let status = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
-        anyhow::ensure!(status.success(), "kill -TERM failed");
+    pub fn stop(self) -> Result<Options> {
+        self.signal(Signal::TERM)?;
+        self.finish()
+    }
+
+    /// Waits for the clean end of one that was told to stop.
+    ///
+    /// # Errors
+    /// When it does not end in time, or not with success.
+    pub fn finish(mut self) -> Result<Options> {
         let child = &mut self.child;
         wait_until(READY_MAX, || Ok(child.try_wait()?.is_some())).context("stopping")?;
         let status = self.child.wait()?;

@@ -6,7 +6,7 @@
 //! {"op":"send","process":1,"topic":"t","partition":0,"value":1099511627777,"count":3,"outcome":"unknown"}
 //! {"op":"poll","process":2,"topic":"t","partition":0,"records":[[17,1099511627776,1]]}
 //! {"op":"seek","process":2,"topic":"t","partition":0}
-//! {"op":"final","topic":"t","partition":0,"end":18}
+//! {"op":"final","process":3,"topic":"t","partition":0,"end":18}
 //! ```
 
 use jocko_types::ErrorCode;
@@ -109,9 +109,11 @@ pub enum Event {
         /// In which partition.
         partition: u32,
     },
-    /// After the faults, somebody has read the partition from its start to this end (its polls are
-    /// in the history): what was acknowledged must have been among it.
+    /// After the faults, somebody is going to read the partition from its start to this end: what
+    /// was ever acknowledged or read must be among what the polls of this process bring.
     Final {
+        /// Who: a consumer that has not read before.
+        process: u32,
         /// Of which topic.
         topic: String,
         /// Which partition.

@@ -25,8 +25,9 @@ fn seek(process: u32) -> Event {
     Event::Seek { process, topic: "t".to_owned(), partition: 0 }
 }
 
+/// Consumer 7 is the one who reads in the end.
 fn end(end: i64) -> Event {
-    Event::Final { topic: "t".to_owned(), partition: 0, end }
+    Event::Final { process: 7, topic: "t".to_owned(), partition: 0, end }
 }
 
 fn judge(events: &[Event]) -> Verdict {
@@ -37,9 +38,11 @@ fn judge(events: &[Event]) -> Verdict {
     checker.judge()
 }
 
-/// The anomalies of a history, each with its count.
+/// The anomalies of a history, each with its count. The final read is announced first.
 fn check(events: &[Event], expect: &[(Anomaly, u64)]) {
-    let verdict = judge(events);
+    let mut events = events.to_vec();
+    events.sort_by_key(|event| !matches!(event, Event::Final { .. }));
+    let verdict = judge(&events);
     let found: Vec<(Anomaly, u64)> =
         verdict.anomalies.iter().map(|(anomaly, found)| (*anomaly, found.count)).collect();
     assert_eq!(found, expect, "{verdict}");
@@ -123,6 +126,19 @@ fn what_is_acknowledged_is_there() {
     // Below what was read nothing will come either. Two readers, so that nobody jumps.
     let lost = [&sends[..], &[poll(7, &[(0, 1, 0)]), poll(8, &[(2, 1, 1)])]].concat();
     check(&lost, &[(LostWrite, 1)]);
+}
+
+#[test]
+fn what_was_read_stays() {
+    use Anomaly::LostWrite;
+    let sends = [send(1, 0, 0), sent(1, 1, 1, Outcome::Unknown, None), send(1, 2, 2)];
+    let early = poll(8, &[(0, 1, 0), (1, 1, 1), (2, 1, 2)]);
+    let late = |records: &[(i64, u32, u64)]| {
+        [&sends[..], &[early.clone(), poll(7, records), end(3)]].concat()
+    };
+    check(&late(&[(0, 1, 0), (1, 1, 1), (2, 1, 2)]), &[]);
+    check(&late(&[(1, 1, 1), (2, 1, 2)]), &[(LostWrite, 1)]);
+    check(&late(&[(0, 1, 0), (2, 1, 2)]), &[(LostWrite, 1), (Anomaly::PollSkip, 1)]);
 }
 
 #[test]
@@ -260,9 +276,9 @@ fn histories_are_read_line_by_line() {
         "\n",
         r#"{"op":"seek","process":2,"topic":"t","partition":0}"#,
         "\n",
-        r#"{"op":"poll","process":2,"topic":"t","partition":0,"records":[[17,1099511627776,4]]}"#,
+        r#"{"op":"final","process":2,"topic":"t","partition":0,"end":21}"#,
         "\n",
-        r#"{"op":"final","topic":"t","partition":0,"end":21}"#,
+        r#"{"op":"poll","process":2,"topic":"t","partition":0,"records":[[17,1099511627776,4]]}"#,
     );
     let mut checker = Checker::default();
     assert_eq!(checker.read(lines.as_bytes()).unwrap(), 5);

@@ -108,9 +108,13 @@ impl World {
         self.positions.push(vec![0; PARTITIONS]);
         for partition in 0..PARTITIONS {
             let end = self.logs[partition].len();
+            self.events.push(Event::Final {
+                process: 100 + u32::try_from(CONSUMERS).unwrap(),
+                topic: "t".to_owned(),
+                partition: u32::try_from(partition).unwrap(),
+                end: i64::try_from(end).unwrap(),
+            });
             self.poll(CONSUMERS, partition, end);
-            let (topic, partition) = ("t".to_owned(), u32::try_from(partition).unwrap());
-            self.events.push(Event::Final { topic, partition, end: i64::try_from(end).unwrap() });
         }
         // Lines of different processes may stand in any order: sends come late.
         if self.random.bool() {

@@ -1,0 +1,134 @@
+//! The command line.
+
+use crate::faults::Fault;
+use crate::foreign::Foreign;
+use anyhow::{Context, Result, bail, ensure};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Cycles of a run by a person.
+const CYCLES: u32 = 20;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Arguments {
+    pub(crate) binary: PathBuf,
+    pub(crate) brokers: usize,
+    pub(crate) partitions: u32,
+    /// What may happen: each round has a random subset of it.
+    pub(crate) faults: Vec<Fault>,
+    /// The row of the catalogue that chose the faults.
+    pub(crate) row: Option<String>,
+    pub(crate) cycles: u32,
+    /// No more cycles are begun after this long.
+    pub(crate) time_max: Option<Duration>,
+    pub(crate) seed: u64,
+    pub(crate) acks: i16,
+    pub(crate) durability: String,
+    /// Each broker in a network of its own, although nothing is to be cut.
+    pub(crate) network: bool,
+    /// Between kill and start the tail of a log is cut off: the run must fail.
+    pub(crate) plants_tail: bool,
+    /// Where histories and data stay; else in a folder that goes when all is well.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) foreign: Vec<Foreign>,
+    /// Whether what the machine does not allow is a failure.
+    pub(crate) require_all: bool,
+    /// As they were given, to say how to see a run again.
+    given: Vec<String>,
+}
+
+impl Arguments {
+    pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Self> {
+        let mut arguments = arguments;
+        let binary = arguments.next().context("usage: chaos BINARY [options]")?.into();
+        let given: Vec<String> = arguments.collect();
+        let mut parsed = Self {
+            binary,
+            brokers: 3,
+            partitions: 6,
+            faults: vec![Fault::Kill, Fault::Pause],
+            row: None,
+            cycles: CYCLES,
+            time_max: None,
+            seed: fastrand::u64(..),
+            acks: -1,
+            durability: "fsync".to_owned(),
+            network: false,
+            plants_tail: false,
+            folder: None,
+            foreign: Vec::new(),
+            require_all: false,
+            given: given.clone(),
+        };
+        let mut rest = given.into_iter();
+        while let Some(argument) = rest.next() {
+            parsed.take(&argument, &mut rest)?;
+        }
+        parsed.check()?;
+        Ok(parsed)
+    }
+
+    fn take(&mut self, argument: &str, rest: &mut impl Iterator<Item = String>) -> Result<()> {
+        let mut value = || rest.next().with_context(|| format!("{argument} wants a value"));
+        match argument {
+            "--brokers" => self.brokers = value()?.parse()?,
+            "--partitions" => self.partitions = value()?.parse()?,
+            "--faults" => {
+                let names = value()?;
+                let faults = names.split(',').filter(|name| !["", "none"].contains(name));
+                self.faults = faults.map(Fault::named).collect::<Result<_>>()?;
+            }
+            "--row" => {
+                let row = value()?;
+                self.faults = Fault::of_row(&row)?;
+                self.row = Some(row);
+            }
+            "--cycles" => self.cycles = value()?.parse()?,
+            "--seconds" => {
+                self.time_max = Some(Duration::from_secs(value()?.parse()?));
+                self.cycles = u32::MAX;
+            }
+            "--seed" => self.seed = value()?.parse()?,
+            "--acks" => self.acks = if value()? == "1" { 1 } else { -1 },
+            "--durability" => self.durability = value()?,
+            "--network" => self.network = true,
+            "--plant" => {
+                let what = value()?;
+                ensure!(what == "tail", "only the tail of a log can be planted on");
+                self.plants_tail = true;
+            }
+            "--folder" => self.folder = Some(value()?.into()),
+            "--foreign" => {
+                let names = value()?;
+                self.foreign = names.split(',').map(Foreign::named).collect::<Result<_>>()?;
+            }
+            "--require-all" => self.require_all = true,
+            other => bail!("unknown option {other}"),
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!((1..=9).contains(&self.brokers), "from 1 to 9 brokers");
+        ensure!((1..=64).contains(&self.partitions), "from 1 to 64 partitions");
+        for fault in &self.faults {
+            let least = fault.brokers_min();
+            ensure!(self.brokers >= least, "{} wants {least} brokers", fault.name());
+        }
+        Ok(())
+    }
+
+    /// Whether brokers need networks that can be cut.
+    pub(crate) fn needs_network(&self) -> bool {
+        self.network || self.faults.iter().any(|fault| fault.needs_network())
+    }
+
+    /// The command that makes the same choices again.
+    pub(crate) fn again(&self) -> String {
+        let mut given = self.given.clone();
+        if !given.iter().any(|argument| argument == "--seed") {
+            given.extend(["--seed".to_owned(), self.seed.to_string()]);
+        }
+        format!("cargo xtask chaos {}", given.join(" "))
+    }
+}

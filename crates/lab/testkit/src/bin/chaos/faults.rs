@@ -1,0 +1,359 @@
+//! What befalls a cluster. A fault does its whole deed: when it returns, its victims may be down or
+//! cut off still; [`jocko_testkit::Cluster::heal`] mends what it left.
+
+use crate::seen::{self, Seen};
+use crate::workload::{Shared, pause};
+use anyhow::{Context, Result, bail};
+use jocko_testkit::Cluster;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a rolling restart may wait for a broker to be in sync again.
+const IN_SYNC_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Kill,
+    KillAll,
+    KillLeader,
+    KillController,
+    Pause,
+    PauseLeader,
+    Roll,
+    Wipe,
+    DoubleFailOver,
+    LastStanding,
+    Isolate,
+    IsolateLeader,
+    OneWay,
+    Bridge,
+    FollowerCut,
+}
+
+const NAMES: [(Fault, &str); 15] = [
+    (Fault::Kill, "kill"),
+    (Fault::KillAll, "kill-all"),
+    (Fault::KillLeader, "kill-leader"),
+    (Fault::KillController, "kill-controller"),
+    (Fault::Pause, "pause"),
+    (Fault::PauseLeader, "pause-leader"),
+    (Fault::Roll, "roll"),
+    (Fault::Wipe, "wipe"),
+    (Fault::DoubleFailOver, "double"),
+    (Fault::LastStanding, "last-standing"),
+    (Fault::Isolate, "cut"),
+    (Fault::IsolateLeader, "cut-leader"),
+    (Fault::OneWay, "one-way"),
+    (Fault::Bridge, "bridge"),
+    (Fault::FollowerCut, "follower-cut"),
+];
+
+/// The rows of the catalogue, by what befalls the cluster in them.
+const ROWS: [(&str, &[Fault]); 13] = [
+    ("R1", &[Fault::Kill]),
+    ("R2", &[Fault::KillAll]),
+    ("R3", &[Fault::KillLeader]),
+    ("R4", &[Fault::PauseLeader]),
+    ("R5", &[Fault::Pause, Fault::Kill]),
+    ("R6", &[Fault::KillController]),
+    ("R7", &[Fault::DoubleFailOver]),
+    ("R9", &[Fault::LastStanding]),
+    ("R10", &[Fault::Wipe]),
+    ("R13", &[Fault::Roll]),
+    ("N1", &[Fault::Isolate]),
+    ("N2", &[Fault::OneWay]),
+    ("N3", &[Fault::Bridge]),
+];
+
+impl Fault {
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let found = NAMES.iter().find(|(_, other)| *other == name);
+        let all: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+        found
+            .map(|(fault, _)| *fault)
+            .with_context(|| format!("there is no fault {name:?}; there are {}", all.join(", ")))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(fault, _)| *fault == self).map_or("", |(_, name)| name)
+    }
+
+    pub(crate) fn of_row(name: &str) -> Result<Vec<Self>> {
+        let found = ROWS.iter().find(|(row, _)| row.eq_ignore_ascii_case(name));
+        let all: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+        found
+            .map(|(_, faults)| faults.to_vec())
+            .with_context(|| format!("there is no row {name:?} here; there are {}", all.join(", ")))
+    }
+
+    pub(crate) const fn needs_network(self) -> bool {
+        matches!(
+            self,
+            Self::Isolate | Self::IsolateLeader | Self::OneWay | Self::Bridge | Self::FollowerCut
+        )
+    }
+
+    /// With fewer brokers it would lose what it may lose, or mean nothing.
+    pub(crate) const fn brokers_min(self) -> usize {
+        match self {
+            Self::Kill | Self::KillAll | Self::KillLeader | Self::KillController => 1,
+            Self::Pause | Self::PauseLeader | Self::Roll => 1,
+            _ => 3,
+        }
+    }
+
+    /// Whether all replicas must be in sync first: what would be lost else is nobody's fault.
+    pub(crate) const fn wants_all_in_sync(self) -> bool {
+        matches!(self, Self::Wipe | Self::DoubleFailOver | Self::LastStanding | Self::Roll)
+    }
+}
+
+/// What a fault works with.
+pub(crate) struct Scene<'a> {
+    pub(crate) cluster: &'a mut Cluster,
+    pub(crate) shared: &'a Shared,
+    pub(crate) random: &'a mut fastrand::Rng,
+    /// Cut the tails of the logs between a kill and the start after it.
+    pub(crate) plants_tail: bool,
+}
+
+impl Scene<'_> {
+    /// Does it; the brokers whose partitions it took away.
+    pub(crate) fn inject(&mut self, fault: Fault) -> Result<Vec<usize>> {
+        match fault {
+            Fault::Kill => {
+                let victim = self.any();
+                self.kill(victim)
+            }
+            Fault::KillAll => self.kill_all(),
+            Fault::KillLeader => {
+                let victim = self.leader()?;
+                self.kill(victim)
+            }
+            Fault::KillController => {
+                let victim = seen::controller(self.cluster, self.random)?;
+                self.kill(victim.context("nobody leads the quorum")?)
+            }
+            Fault::Pause => {
+                let victim = self.any();
+                self.freeze(victim)
+            }
+            Fault::PauseLeader => {
+                let victim = self.leader()?;
+                self.freeze(victim)
+            }
+            Fault::Roll => self.roll(),
+            Fault::Wipe => self.wipe(),
+            Fault::DoubleFailOver => self.double_fail_over(),
+            Fault::LastStanding => self.last_standing(),
+            Fault::Isolate
+            | Fault::IsolateLeader
+            | Fault::OneWay
+            | Fault::Bridge
+            | Fault::FollowerCut => self.cut(fault),
+        }
+    }
+
+    fn any(&mut self) -> usize {
+        self.random.usize(..self.cluster.len())
+    }
+
+    fn seen(&mut self) -> Result<Vec<Seen>> {
+        seen::partitions(self.cluster, self.random, &self.shared.topic)
+    }
+
+    /// The leader of a random partition that has one.
+    fn leader(&mut self) -> Result<usize> {
+        let partitions = self.seen()?;
+        let leaders: Vec<usize> = partitions.iter().filter_map(|seen| seen.leader).collect();
+        self.random.choice(leaders).context("no partition has a leader")
+    }
+
+    fn wait_ms(&mut self, from: u64, to: u64) {
+        pause(Duration::from_millis(self.random.u64(from..to)));
+    }
+
+    fn kill(&mut self, victim: usize) -> Result<Vec<usize>> {
+        self.cluster.kill(victim)?;
+        self.plant(victim)?;
+        self.wait_ms(0, 4_000);
+        self.cluster.start(victim)?;
+        // Recovery must bear being killed, too.
+        if self.random.u8(..5) == 0 {
+            self.wait_ms(0, 60);
+            self.cluster.kill(victim)?;
+            self.cluster.start(victim)?;
+        }
+        Ok(vec![victim])
+    }
+
+    fn kill_all(&mut self) -> Result<Vec<usize>> {
+        let mut all: Vec<usize> = (0..self.cluster.len()).collect();
+        for victim in all.clone() {
+            self.cluster.kill(victim)?;
+        }
+        for victim in all.clone() {
+            self.plant(victim)?;
+        }
+        self.random.shuffle(&mut all);
+        for victim in all.clone() {
+            self.cluster.start(victim)?;
+            self.wait_ms(0, 1_000);
+        }
+        Ok(all)
+    }
+
+    fn freeze(&mut self, victim: usize) -> Result<Vec<usize>> {
+        self.cluster.pause(victim)?;
+        self.wait_ms(1_000, 10_000);
+        self.cluster.resume(victim)?;
+        Ok(vec![victim])
+    }
+
+    /// Restarts one after the other as an operator would: the next when the last is in sync.
+    fn roll(&mut self) -> Result<Vec<usize>> {
+        for node in 0..self.cluster.len() {
+            self.cluster.stop(node)?;
+            self.cluster.start(node)?;
+            self.cluster.wait_ready(node)?;
+            self.wait_in_sync(IN_SYNC_MAX)?;
+        }
+        Ok((0..self.cluster.len()).collect())
+    }
+
+    fn wipe(&mut self) -> Result<Vec<usize>> {
+        let victim = self.any();
+        self.cluster.kill(victim)?;
+        self.cluster.wipe(victim)?;
+        self.wait_ms(0, 2_000);
+        self.cluster.start(victim)?;
+        Ok(vec![victim])
+    }
+
+    /// A leader dies, and as soon as another leads, that one dies too and the first is back.
+    fn double_fail_over(&mut self) -> Result<Vec<usize>> {
+        let partition = self.random.usize(..self.shared.partitions as usize);
+        let leader_of = |scene: &mut Self| {
+            let seen = scene.seen().ok()?;
+            seen.get(partition)?.leader.filter(|leader| scene.cluster.is_up(*leader))
+        };
+        let first = leader_of(self).context("the partition has no leader")?;
+        self.cluster.kill(first)?;
+        self.cluster.start(first)?;
+        let begun = std::time::Instant::now();
+        let second = loop {
+            match leader_of(self) {
+                Some(leader) if leader != first => break leader,
+                _ if begun.elapsed() > Duration::from_secs(10) => break first,
+                _ => pause(Duration::from_millis(10)),
+            }
+        };
+        self.cluster.kill(second)?;
+        self.wait_ms(0, 1_000);
+        self.cluster.start(second)?;
+        Ok(vec![first, second])
+    }
+
+    /// Both followers die, and then the leader, which comes back last.
+    fn last_standing(&mut self) -> Result<Vec<usize>> {
+        let leader = self.leader()?;
+        let mut others: Vec<usize> =
+            (0..self.cluster.len()).filter(|node| *node != leader).collect();
+        self.random.shuffle(&mut others);
+        for other in &others {
+            self.cluster.kill(*other)?;
+            self.wait_ms(0, 3_000);
+        }
+        self.cluster.kill(leader)?;
+        for other in &others {
+            self.cluster.start(*other)?;
+        }
+        self.wait_ms(0, 5_000);
+        self.cluster.start(leader)?;
+        Ok((0..self.cluster.len()).collect())
+    }
+
+    fn cut(&mut self, fault: Fault) -> Result<Vec<usize>> {
+        let count = self.cluster.len();
+        let victim = match fault {
+            Fault::IsolateLeader | Fault::FollowerCut => self.leader()?,
+            _ => self.any(),
+        };
+        let other = (victim + self.random.usize(1..count)) % count;
+        let outwards = self.random.bool();
+        let network = self.cluster.network().context("a network that can be cut")?;
+        match fault {
+            Fault::Isolate | Fault::IsolateLeader => network.isolate(victim)?,
+            // It can speak and not hear, or hear and not speak.
+            Fault::OneWay => {
+                for peer in (0..count).filter(|peer| *peer != victim) {
+                    let (from, to) = if outwards { (victim, peer) } else { (peer, victim) };
+                    network.cut_one_way(from, to)?;
+                }
+            }
+            // Two that a third still reaches; a follower that its leader does not reach.
+            Fault::Bridge | Fault::FollowerCut => network.cut(victim, other)?,
+            other => bail!("{} is no cut", other.name()),
+        }
+        self.wait_ms(1_000, 12_000);
+        self.cluster.network().context("a network")?.heal()?;
+        Ok(vec![victim])
+    }
+
+    /// Waits until every replica of every partition is in sync.
+    pub(crate) fn wait_in_sync(&mut self, deadline: Duration) -> Result<()> {
+        let (topic, count) = (&self.shared.topic, self.cluster.len().min(3));
+        let random = &mut self.random;
+        let begun = std::time::Instant::now();
+        let mut last = Vec::new();
+        while begun.elapsed() < deadline {
+            self.cluster.check_running()?;
+            if let Ok(seen) = seen::partitions(self.cluster, random, topic) {
+                let whole = |seen: &Seen| seen.leader.is_some() && seen.in_sync.len() == count;
+                if seen.len() == self.shared.partitions as usize && seen.iter().all(whole) {
+                    return Ok(());
+                }
+                last = seen;
+            }
+            pause(Duration::from_millis(20));
+        }
+        bail!("not all replicas are in sync after {deadline:?}: {last:?}")
+    }
+
+    /// Where it is wanted, a log that was acknowledged loses its end while its broker is down.
+    fn plant(&mut self, victim: usize) -> Result<()> {
+        if !self.plants_tail {
+            return Ok(());
+        }
+        for path in logs_of(self.cluster.data_dir(victim), &self.shared.topic)? {
+            let file = fs::File::options().write(true).open(&path)?;
+            file.set_len(file.metadata()?.len() / 2)?;
+        }
+        self.plants_tail = false;
+        Ok(())
+    }
+}
+
+/// The segments of all partitions of a topic below a folder, in order.
+pub(crate) fn logs_of(folder: &Path, topic: &str) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            let parent = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.is_some_and(|name| name.ends_with(".log"))
+                && parent.is_some_and(|parent| parent.starts_with(&format!("{topic}-")))
+            {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

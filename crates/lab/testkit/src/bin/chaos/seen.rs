@@ -1,0 +1,118 @@
+//! The cluster as its clients see it: who is there, who leads what, who is in sync, who controls.
+
+use crate::workload::Rover;
+use anyhow::{Context, Result};
+use jocko_client::NewTopic;
+use jocko_protocol::rpc::DescribeQuorumRequest;
+use jocko_protocol::rpc::describe_quorum_request::{PartitionData, TopicData};
+use jocko_testkit::Cluster;
+use std::collections::BTreeMap;
+
+/// The state of one partition; brokers by their place in the [`Cluster`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) leader: Option<usize>,
+    pub(crate) in_sync: Vec<usize>,
+    pub(crate) replicas: Vec<usize>,
+}
+
+/// Brokers that could be asked now.
+fn rover(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Rover> {
+    let up = (0..cluster.len()).filter(|node| cluster.answers(*node));
+    let mut bootstrap: Vec<String> = up.map(|node| cluster.address(node)).collect();
+    random.shuffle(&mut bootstrap);
+    Rover::new(&bootstrap, 0)
+}
+
+/// The places of the brokers that metadata lists, by their ids.
+fn places(
+    cluster: &Cluster,
+    metadata: &jocko_protocol::rpc::MetadataResponse,
+) -> BTreeMap<i32, usize> {
+    let places = metadata
+        .brokers
+        .iter()
+        .filter_map(|broker| Some((broker.node_id, cluster.node_at(&broker.host, broker.port)?)));
+    places.collect()
+}
+
+/// How many brokers any of them lists.
+pub(crate) fn members(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<usize> {
+    let metadata =
+        rover(cluster, random)?.with(async |client| client.metadata(Some(&[]), false).await)?;
+    Ok(places(cluster, &metadata).len())
+}
+
+/// The partitions of a topic, as some broker sees them now.
+pub(crate) fn partitions(
+    cluster: &Cluster,
+    random: &mut fastrand::Rng,
+    topic: &str,
+) -> Result<Vec<Seen>> {
+    let metadata = rover(cluster, random)?
+        .with(async |client| client.metadata(Some(&[topic]), false).await)?;
+    let places = places(cluster, &metadata);
+    let found = metadata.topics.first().context("a topic")?;
+    let mut partitions: Vec<_> = found.partitions.iter().collect();
+    partitions.sort_by_key(|partition| partition.partition_index);
+    let place = |id: &i32| places.get(id).copied();
+    let seen = partitions.into_iter().map(|partition| Seen {
+        leader: place(&partition.leader_id),
+        in_sync: partition.isr_nodes.iter().filter_map(place).collect(),
+        replicas: partition.replica_nodes.iter().filter_map(place).collect(),
+    });
+    Ok(seen.collect())
+}
+
+/// The broker that leads the metadata's quorum.
+pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Option<usize>> {
+    let mut rover = rover(cluster, random)?;
+    let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
+    let request = DescribeQuorumRequest {
+        topics: vec![TopicData {
+            topic_name: "__cluster_metadata".to_owned(),
+            partitions: vec![PartitionData::default()],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let leader = rover.with(async |client| {
+        let answer = client.ask(&request).await?;
+        let response = answer.get()?;
+        let partition = response.topics.first().and_then(|topic| topic.partitions.first());
+        Ok(partition.map(|partition| partition.leader_id))
+    })?;
+    Ok(leader.and_then(|leader| places(cluster, &metadata).get(&leader).copied()))
+}
+
+/// Creates the topic of a round; `false` if it must be tried again.
+pub(crate) fn create(
+    cluster: &Cluster,
+    random: &mut fastrand::Rng,
+    (name, partitions): (&str, u32),
+    settings: &[(&str, &str)],
+) -> Result<bool> {
+    let replicas = cluster.len().min(3);
+    let mut configs: Vec<(String, String)> =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    if replicas == 3 {
+        configs.push(("min.insync.replicas".to_owned(), "2".to_owned()));
+    }
+    let topic = NewTopic {
+        name: name.to_owned(),
+        partitions: Some(i32::try_from(partitions)?),
+        replication: Some(i16::try_from(replicas)?),
+        configs,
+        ..Default::default()
+    };
+    let created = rover(cluster, random)?.with(async |client| client.create_topic(&topic).await);
+    match created {
+        Ok(_) => Ok(true),
+        Err(jocko_client::ClientError::Refused {
+            code: jocko_types::ErrorCode::TopicAlreadyExists,
+            ..
+        }) => Ok(true),
+        Err(error) if error.is_retriable() => Ok(false),
+        Err(error) => Err(error).with_context(|| format!("creating {name}")),
+    }
+}
