@@ -49,8 +49,8 @@ impl Member {
             .args(["-X", "auto.offset.reset=earliest"])
             .args(["-X", "session.timeout.ms=6000"])
             .args(["-X", "partition.assignment.strategy=roundrobin"])
-            // Each record as it comes: partition, offset, value.
-            .args(["-u", "-q", "-f", "%p %o %s\n"])
+            // Not ended by brokers that go; each record as it comes: partition, offset, value.
+            .args(["-E", "-u", "-q", "-f", "%p %o %s\n"])
             .arg(&shared.topic)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
