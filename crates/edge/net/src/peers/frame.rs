@@ -16,6 +16,8 @@ pub(super) const SEAL_BYTES: usize = 32;
 const AHEAD_BYTES: usize = 64 << 10;
 /// Set aside at once for a body; more as bytes arrive.
 const BODY_FIRST_BYTES: usize = 1 << 20;
+/// A body that is still coming is hashed in multiples of this.
+const HASH_STEP_BYTES: usize = 64 << 10;
 /// Pieces from this size on are written from where they are, smaller ones are gathered.
 const PIECE_BYTES_MIN: usize = 8 << 10;
 /// The largest body of a frame that is neither call nor answer nor tell.
@@ -116,26 +118,33 @@ pub(super) struct Frame {
     pub(super) body: Bytes,
 }
 
-/// Seals the frames of one direction: a keyed BLAKE3 hash over the frame's number, header and
-/// body. The number is not sent: both ends count, so a frame that is left out, repeated or moved
-/// is noticed.
-#[derive(Clone)]
+/// Seals the frames of one direction: a keyed BLAKE3 hash over body, header and the frame's
+/// number. The number is not sent: both ends count, so a frame that is left out, repeated or
+/// moved is noticed. The body comes first, where the hash is fastest: at its own beginning.
 pub(super) struct Seal {
-    key: [u8; 32],
+    /// Made once: setting one up costs as much as hashing a small frame.
+    hasher: Box<blake3::Hasher>,
     next: u64,
 }
 
 impl Seal {
     pub(super) fn new(key: [u8; 32]) -> Self {
-        Self { key, next: 0 }
+        Self { hasher: Box::new(blake3::Hasher::new_keyed(&key)), next: 0 }
     }
 
-    fn begin(&mut self, header: &[u8; HEADER_BYTES]) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(&self.next.to_be_bytes());
-        hasher.update(header);
+    /// Takes the next part of the frame's body.
+    fn update(&mut self, part: &[u8]) {
+        self.hasher.update(part);
+    }
+
+    /// The seal of the frame whose body was taken.
+    fn finish(&mut self, header: &[u8; HEADER_BYTES]) -> blake3::Hash {
+        self.hasher.update(header);
+        self.hasher.update(&self.next.to_be_bytes());
+        let seal = self.hasher.finalize();
+        self.hasher.reset();
         self.next = self.next.checked_add(1).expect("no connection carries 2^64 frames");
-        hasher
+        seal
     }
 }
 
@@ -158,39 +167,39 @@ pub(super) struct Decoder {
 #[derive(Debug)]
 struct Body {
     header: Header,
-    /// Bytes of the body; a seal follows if there is a hasher.
-    bytes_wanted: usize,
+    header_bytes: [u8; HEADER_BYTES],
+    /// Bytes of the body, and of the seal behind it.
+    body_bytes: usize,
+    seal_bytes: usize,
     bytes: BytesMut,
-    hasher: Option<Box<blake3::Hasher>>,
-    /// Bytes that the hasher has seen.
+    /// Bytes of the body that the seal has seen.
     hashed: usize,
 }
 
 impl Body {
     fn missing(&self) -> usize {
-        let seal = if self.hasher.is_some() { SEAL_BYTES } else { 0 };
-        (self.bytes_wanted + seal).saturating_sub(self.bytes.len())
+        (self.body_bytes + self.seal_bytes).saturating_sub(self.bytes.len())
     }
 
-    /// Hashes what has come of the body. Done as it comes, while the processor's cache holds it.
-    fn hash(&mut self) {
-        let come = self.bytes.len().min(self.bytes_wanted);
-        if let Some(hasher) = &mut self.hasher
-            && let Some(new) = self.bytes.get(self.hashed..come)
-        {
-            hasher.update(new);
-            self.hashed = come;
+    /// Hashes what has come of the body: as it comes, while the processor's cache holds it, and in
+    /// steps that the hash likes.
+    fn hash(&mut self, seal: &mut Seal) {
+        let come = self.bytes.len().min(self.body_bytes);
+        let until = if come == self.body_bytes { come } else { come - come % HASH_STEP_BYTES };
+        if let Some(new) = self.bytes.get(self.hashed..until) {
+            seal.update(new);
+            self.hashed = until;
         }
     }
 
-    fn finish(mut self) -> Result<Frame, FrameError> {
-        if let Some(hasher) = self.hasher {
-            let seal = self.bytes.last_chunk::<SEAL_BYTES>().ok_or(FrameError::Seal)?;
+    fn finish(mut self, seal: Option<&mut Seal>) -> Result<Frame, FrameError> {
+        if let Some(seal) = seal {
+            let found = self.bytes.last_chunk::<SEAL_BYTES>().ok_or(FrameError::Seal)?;
             // This comparison takes the same time wherever the two differ.
-            if hasher.finalize() != *seal {
+            if seal.finish(&self.header_bytes) != *found {
                 return Err(FrameError::Seal);
             }
-            self.bytes.truncate(self.bytes_wanted);
+            self.bytes.truncate(self.body_bytes);
         }
         Ok(Frame { header: self.header, body: self.bytes.freeze() })
     }
@@ -229,11 +238,13 @@ impl Decoder {
             body.bytes.extend_from_slice(bytes);
             self.ahead.advance(here);
         }
-        body.hash();
+        if let Some(seal) = &mut self.seal {
+            body.hash(seal);
+        }
         if body.missing() > 0 {
             return Ok(None);
         }
-        self.body.take().map(Body::finish).transpose()
+        self.body.take().map(|body| body.finish(self.seal.as_mut())).transpose()
     }
 
     /// Whether no frame has begun.
@@ -259,13 +270,13 @@ impl Decoder {
             return Err(FrameError::TooLarge { bytes: body_bytes, bytes_max });
         }
         self.ahead.advance(HEADER_BYTES);
-        let hasher = self.seal.as_mut().map(|seal| Box::new(seal.begin(&bytes)));
-        let first = body_bytes.min(BODY_FIRST_BYTES) + SEAL_BYTES;
+        let seal_bytes = if self.seal.is_some() { SEAL_BYTES } else { 0 };
         Ok(Some(Body {
             header,
-            bytes_wanted: body_bytes,
-            bytes: BytesMut::with_capacity(first),
-            hasher,
+            header_bytes: bytes,
+            body_bytes,
+            seal_bytes,
+            bytes: BytesMut::with_capacity(body_bytes.min(BODY_FIRST_BYTES) + seal_bytes),
             hashed: 0,
         }))
     }
@@ -298,11 +309,10 @@ impl Encoder {
         let body_bytes = body.iter().map(Bytes::len).sum::<usize>();
         let body_bytes = u32::try_from(body_bytes).expect("bodies are checked against their limit");
         let head = header.encode(body_bytes);
-        let mut hasher = self.seal.as_mut().map(|seal| seal.begin(&head));
         self.gather(&head);
         for piece in body {
-            if let Some(hasher) = &mut hasher {
-                hasher.update(piece);
+            if let Some(seal) = &mut self.seal {
+                seal.update(piece);
             }
             if piece.len() < PIECE_BYTES_MIN {
                 self.gather(piece);
@@ -312,8 +322,9 @@ impl Encoder {
                 self.pieces.push_back(piece.clone());
             }
         }
-        if let Some(hasher) = hasher {
-            self.gather(hasher.finalize().as_bytes());
+        let seal = self.seal.as_mut().map(|seal| seal.finish(&head));
+        if let Some(seal) = seal {
+            self.gather(seal.as_bytes());
         }
     }
 

@@ -28,6 +28,21 @@ fn frame_sizes_out_of_bounds_end_the_connection_at_once() {
     });
 }
 
+/// Row S17: what brokers begin with among themselves is, read as a size, negative.
+#[test]
+fn a_broker_that_takes_this_port_for_the_cluster_port_is_closed_at_once() {
+    simulate(async {
+        let world = World::simulated(Setup::default());
+        let mut client = world.client().await;
+        let started = tokio::time::Instant::now();
+        client.raw(b"\x8ajocko\r\n\0\x01\0\x44").await;
+        assert!(client.ended().await);
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        world.all_ended().await;
+        assert_eq!(world.reactors.totals().closed_for(CloseReason::FrameSize), 1);
+    });
+}
+
 #[test]
 fn replies_to_earlier_requests_leave_before_a_fault_ends_the_connection() {
     simulate(async {
