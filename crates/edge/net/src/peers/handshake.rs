@@ -12,7 +12,7 @@ use tokio::time::{Duration, timeout};
 
 use super::error::{clip, legible};
 use super::frame::{Decoder, Encoder, Seal};
-use super::secret::{sign, verify};
+use super::secret::{Secret, sign, verify};
 use super::settings::{Lane, PeerIdentity, PeerSettings};
 use super::wire::{Wire, foreign_cluster, put_identity, take_identity};
 use crate::ports::BoxStream;
@@ -177,12 +177,29 @@ struct Transcript {
     hello: Vec<u8>,
     challenge: Vec<u8>,
     key: Option<[u8; 32]>,
+    /// Of the second secret, which a caller may speak with instead.
+    accepted: Option<[u8; 32]>,
 }
 
 impl Transcript {
     fn new(settings: &PeerSettings, hello: Vec<u8>, challenge: Vec<u8>) -> Self {
-        let key = settings.secret.as_ref().map(|secret| secret.derive("jocko peers 1"));
-        Self { hello, challenge, key }
+        let key = |secret: &Option<Secret>| secret.as_ref().map(|it| it.derive("jocko peers 1"));
+        let (key, accepted) = (key(&settings.secret), key(&settings.secret_accepted));
+        Self { hello, challenge, key, accepted }
+    }
+
+    /// The server's side of rotation: whoever proves the second secret is answered by it, too, so
+    /// that a conversation has one key.
+    fn admits(&mut self, purpose: &str, proof: &[u8]) -> bool {
+        if self.is_proven(purpose, proof) {
+            return true;
+        }
+        // Without a first secret there is no second one.
+        if self.key.is_none() || self.accepted.is_none() {
+            return false;
+        }
+        std::mem::swap(&mut self.key, &mut self.accepted);
+        self.is_proven(purpose, proof)
     }
 
     fn parts<'a>(&'a self, purpose: &'a str) -> [&'a [u8]; 4] {
@@ -273,9 +290,9 @@ pub(super) async fn answer(
     introduce(&mut challenge.bytes, settings, &own)?;
     let challenge = challenge.send(&mut stream).await?;
 
-    let transcript = Transcript::new(settings, hello, challenge.to_vec());
+    let mut transcript = Transcript::new(settings, hello, challenge.to_vec());
     let proof = expect(&mut stream, message::PROOF).await?;
-    if !transcript.is_proven(CALLER_PROOF, fields(&proof)) {
+    if !transcript.admits(CALLER_PROOF, fields(&proof)) {
         return refuse(&mut stream, other_secret(&own, &peer.identity)).await;
     }
     let mut welcome = Message::new(message::WELCOME);

@@ -199,12 +199,17 @@ impl Link {
         let driver = {
             let mut state = self.lock();
             match state.calls.remove(&id) {
-                // Queued still: the driver skips what nobody waits for.
                 Some(call) if call.is_sent => {
                     state.queue.push_back(Outgoing::Forget { id });
                     state.take_driver()
                 }
-                _ => None,
+                Some(_) => {
+                    // Its body must not wait for a connection that may take long.
+                    let is_it = |next: &Outgoing| matches!(next, Outgoing::Call { id: it, .. } if *it == id);
+                    state.queue.retain(|next| !is_it(next));
+                    None
+                }
+                None => None,
             }
         };
         wake(driver);

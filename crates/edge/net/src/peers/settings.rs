@@ -104,6 +104,9 @@ pub struct PeerSettings {
     /// What peers must prove to know. With none, a peer that has one is refused, and frames are
     /// not authenticated.
     pub secret: Option<Secret>,
+    /// A second secret that callers may prove instead and that this broker never speaks with: how
+    /// a cluster exchanges its secret without a stop. It counts beside a first one only.
+    pub secret_accepted: Option<Secret>,
     /// The largest body of a frame, in bytes.
     pub frame_bytes_max: usize,
     /// How long resolving, connecting and the handshake may take together, for the caller.
@@ -149,6 +152,7 @@ impl PeerSettings {
         Self {
             identity: identity.into(),
             secret: None,
+            secret_accepted: None,
             frame_bytes_max: 128 << 20,
             connect_timeout: Duration::from_secs(2),
             handshake_timeout: Duration::from_secs(3),

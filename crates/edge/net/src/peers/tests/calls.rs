@@ -106,3 +106,33 @@ fn a_call_ends_at_its_deadline_and_is_given_up_over_there() {
         assert_eq!(world.server.totals().proven, 1);
     });
 }
+
+#[test]
+fn calls_come_from_any_thread_and_runtime() {
+    run(async {
+        let world = World::real(settings(1), settings(2));
+        let threads: Vec<_> = (0..4_u8)
+            .map(|thread| {
+                let (peers, address) = (world.peers.clone(), world.address.clone());
+                std::thread::spawn(move || {
+                    run(async {
+                        for call in 0..200_u8 {
+                            let lane = if call % 2 == 0 { Lane::Control } else { Lane::Data };
+                            let body = vec![thread, call];
+                            let answer =
+                                peers.call(&address, lane, op::ECHO, body.clone(), 10 * SECOND);
+                            assert_eq!(answer.await.unwrap(), body);
+                        }
+                    });
+                })
+            })
+            .collect();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            settle().await;
+        }
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(world.server.totals().proven, 2);
+    });
+}

@@ -174,6 +174,42 @@ fn who_lacks_the_secret_is_told_what_to_do() {
 }
 
 #[test]
+fn secrets_are_exchanged_in_three_rounds() {
+    let with = |node: u8, secret: &str, accepted: Option<&str>| PeerSettings {
+        secret: Secret::new(secret),
+        secret_accepted: accepted.and_then(Secret::new),
+        ..settings(node)
+    };
+    // Brokers of two neighbouring rounds call each other, whoever begins.
+    for (one, other, is_welcome) in [
+        (("old", None), ("old", Some("new")), true),
+        (("old", Some("new")), ("new", Some("old")), true),
+        (("new", Some("old")), ("new", None), true),
+        (("old", None), ("new", Some("old")), false),
+        (("old", Some("third")), ("new", Some("third")), false),
+    ] {
+        for (server, caller) in [(one, other), (other, one)] {
+            simulate(async {
+                let world =
+                    World::simulated(with(1, server.0, server.1), with(2, caller.0, caller.1));
+                let answer = world.call(op::ECHO, Bytes::from("hello")).await;
+                // A caller speaks with its own secret: the server must know that one.
+                let is_known = caller.0 == server.0 || Some(caller.0) == server.1;
+                assert!(!is_welcome || is_known);
+                assert_eq!(answer.is_ok(), is_known, "{server:?} {caller:?} {answer:?}");
+                assert_eq!(world.server.totals().proven, u64::from(is_known));
+            });
+        }
+    }
+    simulate(async {
+        // A second secret alone opens nothing.
+        let there = PeerSettings { secret: None, ..with(1, "x", Some("new")) };
+        let world = World::simulated(there, with(2, "new", None));
+        assert!(world.call(op::ECHO, Bytes::new()).await.is_err());
+    });
+}
+
+#[test]
 fn another_cluster_is_refused_with_both_ids_and_a_blank_node_is_not() {
     let of = |node: u8, cluster: Option<u8>| {
         let identity = PeerIdentity { node: id(node), cluster_id: cluster.map(id) };
