@@ -463,7 +463,7 @@ impl<S: Service> Connection<S> {
 
 /// Asks to be polled again, after every connection for which something has come. A plain wake
 /// would keep the runtime from looking at its sockets for many turns.
-fn give_turn(cx: &mut Context<'_>) {
+pub(crate) fn give_turn(cx: &mut Context<'_>) {
     let mut turn = pin!(tokio::task::yield_now());
     if turn.as_mut().poll(cx).is_ready() {
         cx.waker().wake_by_ref();

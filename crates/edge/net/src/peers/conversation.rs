@@ -15,9 +15,6 @@ use super::server::PeerService;
 use super::settings::PeerSettings;
 use super::wire::{Vigil, Wire, WireError};
 
-/// Frames handled before other tasks get their turn.
-const FRAMES_PER_TURN: usize = 64;
-
 /// A handler's outcome; `None` if its caller gave it up.
 type Handled = (u64, Option<Result<Vec<Bytes>, PeerRefusal>>);
 
@@ -72,14 +69,9 @@ impl Conversation {
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
-        let mut frames = 0;
+        self.wire.begin_turn();
         while let Poll::Ready(frame) = self.wire.poll_frame(cx) {
             self.handle(frame?)?;
-            frames += 1;
-            if frames == FRAMES_PER_TURN {
-                cx.waker().wake_by_ref();
-                break;
-            }
         }
         let is_flushed = loop {
             let is_more = self.take_answers(cx);

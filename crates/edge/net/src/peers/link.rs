@@ -23,9 +23,6 @@ use super::settings::{Lane, PeerIdentity, PeerSettings};
 use super::wire::{Vigil, Wire, WireError};
 use crate::ports::{BoxStream, NetRef};
 
-/// Frames handled before other tasks get their turn.
-const FRAMES_PER_TURN: usize = 64;
-
 type Answer<T> = oneshot::Sender<Result<T, PeerError>>;
 
 /// One lane to one peer.
@@ -458,14 +455,9 @@ impl Talk<'_> {
                 break;
             }
         }
-        let mut frames = 0;
+        self.wire.begin_turn();
         while let Poll::Ready(frame) = self.wire.poll_frame(cx) {
             self.handle(frame?)?;
-            frames += 1;
-            if frames == FRAMES_PER_TURN {
-                cx.waker().wake_by_ref();
-                break;
-            }
         }
         // A pong or a new identity may have been queued.
         let is_flushed = self.wire.poll_flush(cx)?.is_ready();

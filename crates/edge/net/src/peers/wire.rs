@@ -13,10 +13,14 @@ use tokio::time::{Instant, Sleep};
 
 use super::frame::{Decoder, Encoder, Frame, FrameError, FrameKind, Header};
 use super::settings::{OwnIdentity, PeerIdentity, PeerSettings};
+use crate::connection::give_turn;
 use crate::ports::BoxStream;
 
 /// Bytes that may wait to be written before no more is taken on.
 const OUTPUT_BYTES_MAX: usize = 1 << 20;
+/// Frames and bytes received before other tasks get their turn.
+const TURN_FRAMES: usize = 64;
+const TURN_BYTES: usize = 1 << 20;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +58,8 @@ pub(super) struct Wire {
     told: u64,
     /// A write had to wait: when it goes on, the peer has taken bytes.
     write_waited: bool,
+    /// Frames and bytes received in this turn.
+    turn: (usize, usize),
     pub(super) last_sign: Instant,
     pub(super) last_sent: Instant,
 }
@@ -75,6 +81,7 @@ impl Wire {
             own,
             told,
             write_waited: false,
+            turn: (0, 0),
             last_sign: now,
             last_sent: now,
         }
@@ -127,10 +134,21 @@ impl Wire {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
+    /// Gives the next frames and bytes a turn of their own.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn = (0, 0);
+    }
+
     /// The next frame for the caller; what is the connection's own affair is done on the way.
+    /// Pending, too, when the turn is used up; the next one then follows by itself.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, WireError>> {
         loop {
-            while let Some(frame) = self.decoder.next()? {
+            if self.turn.0 >= TURN_FRAMES || self.turn.1 >= TURN_BYTES {
+                give_turn(cx);
+                return Poll::Pending;
+            }
+            if let Some(frame) = self.decoder.next()? {
+                self.turn.0 += 1;
                 match frame.header.frame {
                     FrameKind::Ping => {
                         let pong = Header::new(FrameKind::Pong, 0, frame.header.id);
@@ -143,6 +161,7 @@ impl Wire {
                     FrameKind::Identity => self.learn(&frame.body)?,
                     _ => return Poll::Ready(Ok(frame)),
                 }
+                continue;
             }
             ready!(self.poll_fill(cx))?;
         }
@@ -156,6 +175,7 @@ impl Wire {
             let error = if inside { WireError::LeftInside } else { WireError::Left };
             return Poll::Ready(Err(error));
         }
+        self.turn.1 += read;
         self.last_sign = Instant::now();
         Poll::Ready(Ok(()))
     }
