@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::jocko::{self, Jocko};
 use crate::kafka::{self, Kafka};
 use clients::Client;
-pub(crate) use clients::compile_java;
+pub(crate) use clients::{compile_java, historian};
 use report::Outcome;
 use runner::Asked;
 use scenarios::{SCENARIOS, SMOKE_SCENARIOS};

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 mod bench;
+mod chaos;
 mod ci;
 mod codegen;
 mod compat;
@@ -22,6 +23,7 @@ fn main() -> Result<()> {
     let Some((command, rest)) = arguments.split_first() else { bail!("{MENU}") };
     match command.as_str() {
         "bench" => bench::run(&root(), rest),
+        "chaos" => chaos::run(&root(), rest),
         "check" => ci::check(&root()),
         "ci" => ci::ci(&root(), rest.iter().any(|flag| flag == "--require-all")),
         "codegen" => codegen::run(rest),
@@ -48,6 +50,7 @@ fn root() -> std::path::PathBuf {
 
 const MENU: &str = "commands:
   bench [--only PART] jocko and a real Kafka side by side: start, memory, topics, speed
+  chaos [--row R3]    kill, pause and cut off brokers of a cluster, and judge what clients saw
   check               the fast part of ci: format, tidy, generated code, lints, tests
   ci [--require-all]  everything; absent foreign toolchains are skipped, or fail it
   codegen [--check]   write the protocol code from schema/, or only say whether it is current

@@ -35,7 +35,7 @@ pub(crate) fn storm(root: &Path, arguments: &[String]) -> Result<()> {
 }
 
 /// Runs a program of the test kit on the release binary.
-fn testkit(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
+pub(crate) fn testkit(root: &Path, program: &str, arguments: &[String]) -> Result<()> {
     let binary = jocko::release_binary(root)?;
     let status = Command::new(env!("CARGO"))
         .args(["run", "--release", "--quiet", "-p", "jocko-testkit", "--bin", program, "--"])

@@ -308,6 +308,32 @@ fn go(root: &Path, name: &str) -> Result<Command> {
     Ok(guarded(&program.display().to_string()))
 }
 
+/// Builds a program and returns the command that runs it.
+type Build = fn(&Path) -> Result<Command>;
+
+/// The clients that write histories for `cargo xtask chaos`, and how their programs are built.
+const HISTORIANS: [(&str, Build); 3] = [
+    ("java", |root| java_class(root, "dev.jocko.compat.History")),
+    ("franz-go", |root| go(root, "history")),
+    ("confluent-kafka-python", |root| python(root, "history.py")),
+];
+
+/// The command that writes histories with a client, without its arguments; `Err` where its
+/// toolchain is absent.
+pub(crate) fn historian(root: &Path, name: &str) -> Result<Command> {
+    let found = HISTORIANS.iter().find(|(client, _)| *client == name);
+    let (_, build) = found.with_context(|| {
+        let names: Vec<&str> = HISTORIANS.iter().map(|(client, _)| *client).collect();
+        format!("{name} writes no history; kcat, {} do", names.join(", "))
+    })?;
+    let client = ALL.iter().find(|client| client.name == name);
+    let needs = client.map_or(&[][..], |client| client.needs);
+    let missing: Vec<&str> =
+        needs.iter().filter(|Need(program, _)| !on_path(program)).map(|need| need.1).collect();
+    anyhow::ensure!(missing.is_empty(), "{name} needs {}", missing.join(" and "));
+    build(root)
+}
+
 fn kafkajs(root: &Path) -> Result<Command> {
     let source = root.join("compat/kafkajs");
     let home = home(root, "kafkajs");

@@ -33,7 +33,7 @@ pub enum Outcome {
 impl Outcome {
     /// The outcome of an attempt that a broker has answered with an error. Only errors that come
     /// before any append are failures. A leader that says that it is none may have appended
-    /// before it found out (reliability.md 1.1), so that is no failure, and neither is anything
+    /// before it found out, so that is no failure, and neither is anything
     /// that stands not here.
     #[must_use]
     pub const fn of_refusal(code: ErrorCode) -> Self {

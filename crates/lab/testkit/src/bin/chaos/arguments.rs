@@ -99,8 +99,14 @@ impl Arguments {
             }
             "--folder" => self.folder = Some(value()?.into()),
             "--foreign" => {
-                let names = value()?;
-                self.foreign = names.split(',').map(Foreign::named).collect::<Result<_>>()?;
+                // Others than kcat come as programs.
+                if value()?.split(',').any(|name| name == "kcat") {
+                    self.foreign.push(Foreign::kcat());
+                }
+            }
+            "--program" => {
+                let program = Foreign::program(&value()?)?;
+                self.foreign.push(program);
             }
             "--require-all" => self.require_all = true,
             other => bail!("unknown option {other}"),
@@ -125,7 +131,16 @@ impl Arguments {
 
     /// The command that makes the same choices again.
     pub(crate) fn again(&self) -> String {
-        let mut given = self.given.clone();
+        let mut given = Vec::new();
+        let mut all = self.given.iter();
+        while let Some(argument) = all.next() {
+            // What `--foreign` was made into.
+            if argument == "--program" {
+                all.next();
+            } else {
+                given.push(argument.clone());
+            }
+        }
         if !given.iter().any(|argument| argument == "--seed") {
             given.extend(["--seed".to_owned(), self.seed.to_string()]);
         }

@@ -51,8 +51,8 @@ fn run() -> Result<()> {
         }
     }
     let absent: Vec<_> = arguments.foreign.extract_if(.., |foreign| !foreign.is_here()).collect();
-    if !absent.is_empty() {
-        let words = format!("{absent:?} is not on this machine");
+    for client in absent {
+        let words = format!("{} is not on this machine", client.name());
         if arguments.require_all {
             bail!("{words}");
         }

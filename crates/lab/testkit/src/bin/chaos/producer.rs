@@ -207,7 +207,7 @@ impl<'a> Producer<'a> {
 
     fn refused(&self, code: ErrorCode) -> Answer {
         match code {
-            // Retriable for clients, but no broker may say it to a produce (reliability.md, DR17).
+            // Retriable for clients, but no broker may say it to a produce ; it would make some of them double records.
             ErrorCode::UnknownServerError
             | ErrorCode::OutOfOrderSequenceNumber
             | ErrorCode::DuplicateSequenceNumber

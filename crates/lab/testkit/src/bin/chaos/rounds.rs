@@ -3,7 +3,7 @@
 
 use crate::arguments::Arguments;
 use crate::faults::{Fault, Scene};
-use crate::foreign::{Foreign, Member, Progress, take_down};
+use crate::foreign::{Client, Foreign, Progress};
 use crate::producer::Producer;
 use crate::reader::{read_along, read_finally};
 use crate::replicas::differences;
@@ -13,6 +13,7 @@ use crate::workload::{Shared, pause};
 use crate::{INTERRUPTED, say};
 use anyhow::{Context, Result, ensure};
 use jocko_testkit::{Checker, Cluster, ClusterOptions, Network};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -26,7 +27,6 @@ const READERS: u32 = 2;
 /// Histories number the readers from here on.
 const READER_FIRST: u32 = 300;
 const FINAL_READER: u32 = 900;
-const MEMBERS: u32 = 2;
 /// How long a cluster may take to form.
 const FORM_MAX: Duration = Duration::from_secs(60);
 /// How long after a fault every partition must be written to again.
@@ -157,11 +157,9 @@ impl Round<'_> {
         score: &mut Score,
     ) -> Result<()> {
         let progress = Progress::default();
-        let mut members = Vec::new();
-        if self.arguments.foreign.contains(&Foreign::Kcat) {
-            for number in 0..MEMBERS {
-                members.push(Member::start(shared, number)?);
-            }
+        let mut foreign = Vec::new();
+        for (at, client) in (0..).zip(&self.arguments.foreign) {
+            foreign.extend(client.start(shared, at)?);
         }
         std::thread::scope(|scope| {
             let mut producers = Vec::new();
@@ -172,11 +170,9 @@ impl Round<'_> {
             let readers: Vec<_> = (READER_FIRST..READER_FIRST + READERS)
                 .map(|process| scope.spawn(move || read_along(shared, process)))
                 .collect();
-            let mut alive = Vec::new();
-            for (member, told) in members {
-                let (process, progress) = (member.process(), &progress);
-                scope.spawn(move || take_down(shared, process, told, progress));
-                alive.push(member);
+            for client in &mut foreign {
+                let (transcript, progress) = (client.transcript()?, &progress);
+                scope.spawn(move || transcript.take_down(shared, progress));
             }
             let disturbed = self.disturb(cluster, shared, random, score);
             // Whatever happened, clients must end, and what they had must be read.
@@ -188,20 +184,29 @@ impl Round<'_> {
             };
             shared.stop_producers();
             let joined = producers.into_iter().all(|producer| producer.join().is_ok());
+            let (others, mut members): (Vec<Client>, Vec<Client>) =
+                foreign.into_iter().partition(Client::is_producer);
+            let flushed = others.into_iter().map(Client::finish).collect::<Result<Vec<()>>>();
             let read = read_finally(shared, FINAL_READER);
-            let group = match (&read, alive.is_empty()) {
-                (Ok(ends), false) => wait_for_group(&progress, ends),
-                _ => Ok(()),
+            let groups = match &read {
+                Ok(ends) => wait_for_groups(&self.arguments.foreign, &mut members, &progress, ends),
+                Err(_) => Ok(()),
             };
             shared.stop_readers();
-            drop(alive);
+            drop(members);
             let mut readers = readers.into_iter().map(|reader| reader.join());
             let ended = readers.try_for_each(|reader| match reader {
                 Ok(outcome) => outcome,
                 Err(_) => Err(anyhow::anyhow!("a reader panicked")),
             });
             ensure!(joined, "a producer panicked");
-            disturbed.and(healed).and(all_in_sync).and(read.map(|_| ())).and(group).and(ended)
+            disturbed
+                .and(healed)
+                .and(all_in_sync)
+                .and(flushed.map(|_| ()))
+                .and(read.map(|_| ()))
+                .and(groups)
+                .and(ended)
         })
     }
 
@@ -321,9 +326,25 @@ fn wait_for_progress(cluster: &mut Cluster, shared: &Shared) -> Result<()> {
     })
 }
 
-fn wait_for_group(progress: &Progress, ends: &std::collections::BTreeMap<u32, i64>) -> Result<()> {
-    let waited = jocko_testkit::wait_until(DRAIN_MAX, || Ok(progress.is_at(ends)));
-    waited.with_context(|| {
-        format!("a group has come to {:?}, and should to {ends:?}", progress.reached())
-    })
+/// Waits until the group of each client has read everything.
+fn wait_for_groups(
+    foreign: &[Foreign],
+    members: &mut [Client],
+    progress: &Progress,
+    ends: &BTreeMap<u32, i64>,
+) -> Result<()> {
+    for client in foreign {
+        let waited = jocko_testkit::wait_until(DRAIN_MAX, || {
+            members.iter_mut().try_for_each(Client::check)?;
+            Ok(progress.is_at(client.name(), ends))
+        });
+        waited.with_context(|| {
+            let reached = progress.reached(client.name());
+            format!(
+                "the group of {} has come to {reached:?}, and should to {ends:?}",
+                client.name()
+            )
+        })?;
+    }
+    Ok(())
 }
