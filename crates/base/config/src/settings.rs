@@ -408,8 +408,8 @@ pub(crate) fn check(settings: &Settings, key: &str) -> Option<&'static str> {
     match key {
         "cluster.expect" if !matches!(settings.cluster.expect.get(), 1 | 3 | 5) => Some(
             "a cluster is founded by 1, 3 or 5 brokers: 2 and 4 bear no more failures than 1 and \
-             3, and more than 5 decide slowly. Found it with fewer; the others join with \
-             cluster.join alone",
+             3, and more than 5 decide slowly\n  try: --expect 3, and let further brokers come by \
+             --join alone",
         ),
         "limits.message" if !whole(settings.limits.message) => {
             Some("the largest batch Kafka's protocol can carry is 2147483647 bytes")
