@@ -12,8 +12,9 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub(super) const HEADER_BYTES: usize = 16;
 /// Bytes of a seal.
 pub(super) const SEAL_BYTES: usize = 32;
-/// Bytes read ahead at most; bodies above are received into a buffer of their own.
-const AHEAD_BYTES: usize = 64 << 10;
+/// Bytes read ahead at most; of a body of which more is missing, the rest is received in place. Kept
+/// by each connection.
+const AHEAD_BYTES: usize = 16 << 10;
 /// Set aside at once for a body; more as bytes arrive.
 const BODY_FIRST_BYTES: usize = 1 << 20;
 /// A body that is still coming is hashed in multiples of this.

@@ -314,33 +314,41 @@ impl Driver {
     /// Connects when there is something to send, until there has been nothing for long.
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(&self.settings);
+        let mut warned = None;
         loop {
             let work = poll_fn(|cx| self.link.poll_work(cx));
             let is_idle = timeout(self.settings.idle_timeout, work).await.is_err();
             if (is_idle || self.link.lock().ended.is_some()) && self.link.end_if_idle() {
                 return;
             }
-            match timeout(self.settings.connect_timeout, self.connect()).await {
+            let connecting = timeout(self.settings.connect_timeout, self.connect());
+            let met = tokio::select! {
+                biased;
+                () = poll_fn(|cx| self.poll_ended(cx)) => return,
+                met = connecting => met,
+            };
+            match met {
                 Ok(Ok(wire)) => {
+                    warned = None;
                     if self.converse(wire).await {
                         backoff.reset();
                         continue;
                     }
                 }
-                Ok(Err(error)) => self.fail(&error),
-                Err(_late) => self.fail(&PeerError::NotConnected(format!(
-                    "{} did not answer within {:?}",
-                    self.link.address, self.settings.connect_timeout
-                ))),
+                Ok(Err(error)) => self.fail(&error, &mut warned),
+                Err(_late) => self.fail(&self.late(), &mut warned),
             }
-            let rest = backoff.next();
-            let ended = poll_fn(|cx| self.poll_ended(cx));
             tokio::select! {
                 biased;
-                () = ended => {}
-                () = sleep(rest) => {}
+                () = poll_fn(|cx| self.poll_ended(cx)) => return,
+                () = sleep(backoff.next()) => {}
             }
         }
+    }
+
+    fn late(&self) -> PeerError {
+        let (address, patience) = (&self.link.address, self.settings.connect_timeout);
+        PeerError::NotConnected(format!("{address} did not answer within {patience:?}"))
     }
 
     fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
@@ -352,8 +360,14 @@ impl Driver {
         Poll::Pending
     }
 
-    fn fail(&self, unsent: &PeerError) {
-        tracing::debug!(address = self.link.address, lane = ?self.link.lane, %unsent, "no connection");
+    fn fail(&self, unsent: &PeerError, warned: &mut Option<PeerError>) {
+        let address = &self.link.address;
+        // A person must mend what makes a broker unwelcome; it is said once, not at each attempt.
+        if matches!(unsent, PeerError::Unwelcome(_)) && warned.as_ref() != Some(unsent) {
+            tracing::warn!(address, reason = %unsent, "not welcome at a peer");
+            *warned = Some(unsent.clone());
+        }
+        tracing::debug!(address, lane = ?self.link.lane, reason = %unsent, "no connection");
         self.link.fail_all(unsent, unsent);
     }
 

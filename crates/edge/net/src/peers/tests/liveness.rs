@@ -288,6 +288,25 @@ fn a_pool_that_closes_ends_its_calls_and_connections() {
 }
 
 #[test]
+fn a_pool_that_closes_connects_no_more() {
+    simulate(async {
+        let two = Two::new(MemoryNet::new());
+        let delay = SECOND / 2..SECOND / 2;
+        two.net.set_quality(LinkQuality { delay, ..Default::default() });
+        let close = async {
+            settle().await;
+            two.peers.close();
+            Instant::now()
+        };
+        let (unsent, closed) = tokio::join!(two.call(op::ECHO, 60 * SECOND), close);
+        assert!(unsent.unwrap_err().is_unsent());
+        assert_eq!(closed.elapsed(), Duration::ZERO);
+        sleep(5 * SECOND).await;
+        assert_eq!(two.server.totals().accepted, 0);
+    });
+}
+
+#[test]
 fn a_server_that_is_dropped_closes_at_once() {
     simulate(async {
         let two = Two::new(MemoryNet::new());
