@@ -7,7 +7,7 @@
 
 mod network;
 
-pub use network::{Network, enter_own_network};
+pub use network::{Network, Place, enter_own_network};
 
 use crate::process::{BrokerProcess, Options, free_ports, tail, wait_until};
 use anyhow::{Context, Result, ensure};

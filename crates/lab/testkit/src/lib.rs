@@ -15,7 +15,7 @@ mod raw;
 mod topics;
 
 pub use checker::{Anomaly, Checker, Event, Found, HistoryError, Outcome, Run, Verdict, value_of};
-pub use cluster::{Cluster, ClusterOptions, Network, enter_own_network};
+pub use cluster::{Cluster, ClusterOptions, Network, Place, enter_own_network};
 pub use history::{Fault, History, Log, Tally};
 pub use payload::{Id, id_of, payload};
 pub use process::{BrokerProcess, Options, Usage, free_ports, tail, wait_until};

@@ -20,10 +20,11 @@ const RULE_PREFERENCE: u32 = 100;
 
 /// Where a broker is.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) address: IpAddr,
-    /// What starts a program there.
-    pub(super) wrapper: Vec<String>,
+pub struct Place {
+    /// Its address, the same from everywhere.
+    pub address: IpAddr,
+    /// What starts a program there: the program and its arguments follow.
+    pub wrapper: Vec<String>,
 }
 
 /// Namespaces, each joined to the router. Dropping it lets them go.
@@ -68,8 +69,11 @@ pub fn enter_own_network() -> Result<()> {
 }
 
 impl Network {
-    /// A place in a namespace of its own, for the broker of this number.
-    pub(super) fn add(&mut self, number: usize) -> Result<Place> {
+    /// A place in a namespace of its own, for the broker of this number; they come in order, from 0.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn add(&mut self, number: usize) -> Result<Place> {
         ensure!(number == self.holders.len() && number < 200, "places are given in order");
         let mut hold = die_with_parent();
         hold.extend(["unshare", "--net", "sleep", HOLD_SECONDS].map(str::to_owned));
