@@ -1,4 +1,4 @@
-//! Strangers, impostors, and whoever sits on the way.
+//! Strangers, impostors, and whoever sits on the way (rows S1, S9, S17, S18; rules DR21 to DR26).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
