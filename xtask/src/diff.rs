@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
 use std::process::Command;
 
-const USAGE: &str = "usage: cargo xtask diff [--smoke] [--filter TEXT] [--self] [--require-all]";
+const USAGE: &str = "usage: cargo xtask diff [--smoke] [--filter TEXT] [--self] [--require-all] \
+                     [--binary PATH]";
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -30,6 +31,10 @@ fn parse(arguments: &[String]) -> Result<Options> {
             }
             "--require-all" => options.require_all = true,
             "--smoke" => options.passed_on.push(argument.clone()),
+            "--binary" => {
+                // Instead of building one.
+                jocko::use_binary(Path::new(arguments.next().context(USAGE)?))?;
+            }
             "--filter" => {
                 let text = arguments.next().context(USAGE)?;
                 options.passed_on.extend([argument.clone(), text.clone()]);
