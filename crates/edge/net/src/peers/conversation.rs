@@ -70,13 +70,11 @@ impl Conversation {
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), WireError> {
         self.wire.begin_turn();
-        while let Poll::Ready(frame) = self.wire.poll_frame(cx) {
-            self.handle(frame?)?;
-        }
         let is_flushed = loop {
-            let is_more = self.take_answers(cx);
-            let is_flushed = self.wire.poll_flush(cx)?.is_ready();
-            if !is_flushed || !is_more {
+            let is_dry = self.take_frames(cx)?;
+            let is_flushed = self.give_answers(cx)?;
+            // Answers that have left may have made room for what waits to be read.
+            if is_dry || !self.wire.has_room() {
                 break is_flushed;
             }
         };
@@ -87,6 +85,27 @@ impl Conversation {
         }
         let is_open = !is_flushed || !self.open.is_empty();
         self.vigil.check(&mut self.wire, is_open, cx)
+    }
+
+    /// Takes frames as long as there is room for what they may cause; whether none is left for now.
+    /// A peer that does not read its answers is not read from.
+    fn take_frames(&mut self, cx: &mut Context<'_>) -> Result<bool, WireError> {
+        while self.wire.has_room() {
+            let Poll::Ready(frame) = self.wire.poll_frame(cx) else { return Ok(true) };
+            self.handle(frame?)?;
+        }
+        Ok(false)
+    }
+
+    /// Writes answers; whether all that are ready have left.
+    fn give_answers(&mut self, cx: &mut Context<'_>) -> Result<bool, WireError> {
+        loop {
+            let is_more = self.take_answers(cx);
+            let is_flushed = self.wire.poll_flush(cx)?.is_ready();
+            if !is_flushed || !is_more {
+                return Ok(is_flushed);
+            }
+        }
     }
 
     /// Queues answers that are ready; whether there may be more that found no room.
@@ -159,12 +178,7 @@ impl Conversation {
             } else {
                 (PeerRefusal::BUSY, "too many calls at once")
             };
-            // A peer that calls on without reading is not worth the memory.
-            if self.wire.has_room() {
-                self.refuse(id, &PeerRefusal::new(code, words));
-            } else {
-                return Err(WireError::Unexpected);
-            }
+            self.refuse(id, &PeerRefusal::new(code, words));
             return Ok(());
         }
         let handler = self.service.call(&self.wire.peer, kind, body);

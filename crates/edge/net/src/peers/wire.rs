@@ -152,7 +152,7 @@ impl Wire {
                 match frame.header.frame {
                     FrameKind::Ping => {
                         let pong = Header::new(FrameKind::Pong, 0, frame.header.id);
-                        // A peer that pings without reading gets no pongs.
+                        // A peer that is written to needs no pong.
                         if self.has_room() {
                             self.push(pong, &[]);
                         }

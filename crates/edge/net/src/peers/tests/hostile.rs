@@ -471,6 +471,53 @@ fn frames_are_neither_repeated_nor_left_out() {
     assert_eq!((log.as_str(), corrupt), ("", 1));
 }
 
+/// A handshake without a secret, by hand.
+async fn meet(net: &MemoryNet, world: &World) -> BoxStream {
+    let mut stream = connect(net, world.server.address()).await;
+    stream.write_all(&hello(VERSION, 0)).await.unwrap();
+    stream.read_exact(&mut [0; 79]).await.unwrap();
+    stream.write_all(&message(VERSION, &[3])).await.unwrap();
+    stream.read_exact(&mut [0; 13]).await.unwrap();
+    stream
+}
+
+#[test]
+fn who_calls_on_without_reading_is_closed_and_costs_little() {
+    simulate(async {
+        let net = MemoryNet::new();
+        let (mut server, mut caller) = (settings(1), settings(2));
+        server.secret = None;
+        caller.secret = None;
+        let world = World::over(Arc::new(net.clone()), server, caller);
+        let mut stream = meet(&net, &world).await;
+        let mut calls = 0_u64;
+        let started = Instant::now();
+        loop {
+            calls += 1;
+            let mut frame = 4000_u32.to_be_bytes().to_vec();
+            frame.put_slice(&[1, 0, 0, op::ECHO as u8]);
+            frame.put_u64(calls);
+            frame.resize(16 + 4000, 7);
+            if stream.write_all(&frame).await.is_err() {
+                break;
+            }
+        }
+        // What fits into buffers both ways, and a megabyte of answers; then nothing is read.
+        assert!(calls * 4016 < 2 << 20, "{calls}");
+        assert_eq!(started.elapsed(), 6 * SECOND, "taken for dead");
+        assert_eq!(world.server.connections(), 0);
+
+        // Nor are pings answered without end.
+        let mut stream = meet(&net, &world).await;
+        let mut pings = 0;
+        while stream.write_all(b"\0\0\0\0\x06\0\0\0\0\0\0\0\0\0\0\0").await.is_ok() {
+            pings += 1;
+        }
+        assert!(pings * 16 < 2 << 20, "{pings}");
+        world.echo("goes on").await;
+    });
+}
+
 #[test]
 fn without_a_secret_broken_frames_end_the_connection_only() {
     simulate(async {
@@ -491,11 +538,7 @@ fn without_a_secret_broken_frames_end_the_connection_only() {
             b"\0\0\0\x21\x08\0\0\0\0\0\0\0\0\0\0\0aaaaaaaaaaaaaaaa\0bbbbbbbbbbbbbbbb",
         ];
         for (number, frame) in frames.into_iter().enumerate() {
-            let mut stream = connect(&net, world.server.address()).await;
-            stream.write_all(&hello(VERSION, 0)).await.unwrap();
-            stream.read_exact(&mut [0; 79]).await.unwrap();
-            stream.write_all(&message(VERSION, &[3])).await.unwrap();
-            stream.read_exact(&mut [0; 13]).await.unwrap();
+            let mut stream = meet(&net, &world).await;
             let started = Instant::now();
             stream.write_all(frame).await.unwrap();
             assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "{number}");
