@@ -7,6 +7,7 @@ mod closing;
 mod compacting;
 mod crash;
 mod faults;
+mod following;
 mod reading;
 mod replicas;
 mod retention;

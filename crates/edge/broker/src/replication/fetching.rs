@@ -1,0 +1,294 @@
+//! One task per leader: asks for all partitions that this broker follows there with one question at
+//! a time, and takes the answers in. A leader that is slow or gone holds up nobody but itself.
+
+use super::{FETCH, Own, WAIT_MAX, place_of, wire};
+use crate::context::Context;
+use bytes::Bytes;
+use jocko_codec::{Decode, Reader};
+use jocko_net::peers::{Lane, PeerTarget};
+use jocko_net::ports::run_on;
+use jocko_partition::{Answered, Follow, Followed, Misfit, Partition, ReplicaEpochEnd};
+use jocko_protocol::rpc::fetch_response::{FetchResponse, PartitionData};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, TopicIdPartition};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// The partitions to follow at one leader.
+pub(super) type Wanted = Arc<Vec<(TopicIdPartition, Arc<Partition>)>>;
+
+/// How long a leader may take for an answer beyond the wait for records.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// After a question that failed as a whole, from and to; doubled each time.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// A partition rests so long where this broker and its leader do not agree who that is: the image
+/// is on its way to one of them.
+const REST_FOR_IMAGE: Duration = Duration::from_millis(50);
+/// And so long where something is wrong with it.
+const REST: Duration = Duration::from_secs(2);
+/// An answer of so many bytes is taken in by a worker.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+
+type Asked = Vec<(TopicIdPartition, Arc<Partition>, Follow)>;
+
+pub(super) async fn run(
+    context: Arc<Context>,
+    own: Own,
+    leader: BrokerId,
+    mut wanted: watch::Receiver<Wanted>,
+) {
+    let mut fetcher = Fetcher {
+        context,
+        own,
+        leader,
+        resting: BTreeMap::new(),
+        turn: 0,
+        pause: PAUSE.0,
+        trouble: String::new(),
+    };
+    loop {
+        let partitions = Arc::clone(&wanted.borrow_and_update());
+        tokio::select! {
+            () = fetcher.round(&partitions) => {}
+            changed = wanted.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+struct Fetcher {
+    context: Arc<Context>,
+    own: Own,
+    leader: BrokerId,
+    /// Partitions that are not asked for until then.
+    resting: BTreeMap<TopicIdPartition, Instant>,
+    /// Which partition stands first in the next question, so that none is always last.
+    turn: usize,
+    pause: Duration,
+    /// What went wrong last, so that it is said once.
+    trouble: String,
+}
+
+impl Fetcher {
+    /// One question and its answer. May be given up anywhere; what was taken in stays.
+    async fn round(&mut self, partitions: &Wanted) {
+        let now = Instant::now();
+        self.resting.retain(|_, until| *until > now);
+        let asked = self.ask(partitions).await;
+        if asked.is_empty() {
+            match self.resting.values().min() {
+                Some(first) => sleep_until(*first).await,
+                None => sleep(REST).await,
+            }
+            return;
+        }
+        let answer = match self.call(&asked).await {
+            Ok(answer) => answer,
+            Err(words) => {
+                if words != self.trouble {
+                    let leader = self.leader;
+                    tracing::warn!(%leader, "nothing can be fetched: {words}");
+                    self.trouble = words;
+                }
+                sleep(self.pause).await;
+                self.pause = (self.pause * 2).min(PAUSE.1);
+                return;
+            }
+        };
+        self.pause = PAUSE.0;
+        self.trouble.clear();
+        self.turn = self.turn.wrapping_add(1);
+        self.take(asked, answer).await;
+    }
+
+    /// What to ask now. Logs that were never used are opened, by a worker.
+    async fn ask(&mut self, partitions: &Wanted) -> Asked {
+        let (front, back) = partitions.split_at(self.turn % partitions.len().max(1));
+        let awake = |(key, _): &&(TopicIdPartition, Arc<Partition>)| !self.resting.contains_key(key);
+        let chosen: Vec<_> = back.iter().chain(front).filter(awake).cloned().collect();
+        let look = move || {
+            let follow = |(key, partition): (TopicIdPartition, Arc<Partition>)| {
+                let follow = partition.follow();
+                (key, partition, follow)
+            };
+            chosen.into_iter().map(follow).collect::<Vec<_>>()
+        };
+        let looked = if partitions.iter().all(|(_, partition)| partition.is_open()) {
+            Some(look())
+        } else {
+            run_on(&*self.context.spawn, look).await
+        };
+        let until = Instant::now();
+        let mut asked = Vec::new();
+        for (key, partition, follow) in looked.unwrap_or_default() {
+            match follow {
+                Ok(Some(follow)) if follow.following.leader == self.leader => {
+                    asked.push((key, partition, follow));
+                }
+                // The image is about to say something else.
+                Ok(_) => {
+                    self.resting.insert(key, until + REST_FOR_IMAGE);
+                }
+                Err(_) => {
+                    self.resting.insert(key, until + REST);
+                }
+            }
+        }
+        asked
+    }
+
+    async fn call(&self, asked: &Asked) -> Result<Bytes, String> {
+        let unknown = || "its address is not known".to_owned();
+        let (node, address) = place_of(&self.context, self.leader).ok_or_else(unknown)?;
+        let about: Vec<_> = asked.iter().map(|(key, _, follow)| (*key, *follow)).collect();
+        let body = wire::question(self.own, &about);
+        let target = PeerTarget::node(node, &address);
+        let peers = &self.context.cluster.peers;
+        let answer = peers.call(target, Lane::Data, FETCH, body, WAIT_MAX + ANSWER_MAX).await;
+        answer.map_err(|error| format!("{address}: {error}"))
+    }
+
+    /// Takes an answer in: a short one at once, others on a worker, for logs may have to be cut.
+    async fn take(&mut self, asked: Asked, answer: Bytes) {
+        let context = Arc::clone(&self.context);
+        let is_short = answer.len() <= INLINE_BYTES_MAX;
+        let work = move |may_cut: bool| take_in(&context, &asked, &answer, may_cut).ok_or((asked, answer));
+        let done = if is_short { work(false) } else { self.on_worker(move || work(true)).await };
+        let done = match done {
+            Ok(done) => done,
+            Err((asked, answer)) => {
+                let context = Arc::clone(&self.context);
+                let work = move || {
+                    take_in(&context, &asked, &answer, true).ok_or((asked, answer))
+                };
+                self.on_worker(work).await.unwrap_or_default()
+            }
+        };
+        let now = Instant::now();
+        for (key, rest) in done {
+            self.resting.insert(key, now + rest);
+        }
+    }
+
+    async fn on_worker<T>(
+        &self,
+        work: impl FnOnce() -> Result<Vec<Rest>, T> + Send + 'static,
+    ) -> Result<Vec<Rest>, T>
+    where
+        T: Send + 'static,
+    {
+        run_on(&*self.context.spawn, work).await.unwrap_or_else(|| Ok(Vec::new()))
+    }
+}
+
+/// A partition that rests, and how long.
+type Rest = (TopicIdPartition, Duration);
+
+/// Takes in what an answer says of each partition. `None`, and nothing done, if a log might have to
+/// be cut, which takes as long as the device does, and `may_cut` forbids it.
+fn take_in(
+    context: &Arc<Context>,
+    asked: &Asked,
+    answer: &[u8],
+    may_cut: bool,
+) -> Option<Vec<Rest>> {
+    let response = match FetchResponse::decode(&mut Reader::new(answer), wire::VERSION) {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a leader's answer cannot be read");
+            return Some(asked.iter().map(|(key, ..)| (*key, REST)).collect());
+        }
+    };
+    let told = || {
+        let topics = response.responses.iter();
+        topics.flat_map(|topic| topic.partitions.iter().map(|data| (topic.topic_id, data)))
+    };
+    let is_cut = |data: &PartitionData<'_>| {
+        data.diverging_epoch.end_offset >= 0
+            || data.error_code == ErrorCode::OffsetOutOfRange as i16
+    };
+    if !may_cut && told().any(|(_, data)| is_cut(data)) {
+        return None;
+    }
+    let asked: BTreeMap<_, _> =
+        asked.iter().map(|(key, partition, follow)| (*key, (partition, follow))).collect();
+    let mut rests = Vec::new();
+    for (topic_id, data) in told() {
+        let partition = jocko_types::PartitionIndex::new(data.partition_index);
+        let key = TopicIdPartition { topic_id, partition };
+        let Some((partition, follow)) = asked.get(&key) else { continue };
+        if let Some(rest) = take_one(context, partition, follow, data) {
+            rests.push((key, rest));
+        }
+    }
+    Some(rests)
+}
+
+/// Takes in what an answer says of one partition; how long that is to rest, if at all.
+fn take_one(
+    context: &Arc<Context>,
+    partition: &Arc<Partition>,
+    follow: &Follow,
+    data: &PartitionData<'_>,
+) -> Option<Duration> {
+    let records = data.records.as_ref().and_then(|records| records.inline()).unwrap_or_default();
+    let answered = match ErrorCode::from_code(data.error_code) {
+        Some(ErrorCode::None) if data.diverging_epoch.end_offset >= 0 => {
+            Answered::Diverging(ReplicaEpochEnd {
+                epoch: LeaderEpoch::new(data.diverging_epoch.epoch),
+                end: Offset::new(data.diverging_epoch.end_offset),
+            })
+        }
+        Some(ErrorCode::None) => Answered::Records {
+            bytes: records,
+            high_watermark: Offset::new(data.high_watermark),
+            log_start: Offset::new(data.log_start_offset),
+        },
+        Some(ErrorCode::OffsetOutOfRange) => Answered::OutOfRange {
+            log_start: Offset::new(data.log_start_offset),
+            // Nobody reads uncommitted transactions here: the field tells the log's end.
+            log_end: Offset::new(data.last_stable_offset),
+        },
+        Some(ErrorCode::KafkaStorageError) => return Some(REST),
+        _ => return Some(REST_FOR_IMAGE),
+    };
+    let wall = context.clock.wall();
+    let (followed, effects) = partition.take_answer(follow.following, &answered, wall);
+    context.carry_out(partition, effects);
+    judge(partition, followed)
+}
+
+fn judge(partition: &Partition, followed: Followed) -> Option<Duration> {
+    match followed {
+        Followed::Appended { .. } | Followed::Stale => None,
+        Followed::Cut { end } => {
+            tracing::info!(partition = %partition.name(), %end, "cut to where its leader's log agrees");
+            None
+        }
+        Followed::Restarted { at } => {
+            tracing::info!(partition = %partition.name(), %at, "begun anew where its leader's log starts");
+            None
+        }
+        Followed::Misfit(misfit) => {
+            tracing::error!(
+                partition = %partition.name(),
+                misfit = ?misfit,
+                "a leader's records do not fit; they are asked for again"
+            );
+            Some(if matches!(misfit, Misfit::Damaged(_)) { REST_FOR_IMAGE } else { REST })
+        }
+        Followed::NoRoom { .. } | Followed::Failed(_) => Some(REST),
+        Followed::LosesCommitted { to, high_watermark } => {
+            // Everything that could be done here would destroy what somebody was told is safe. A
+            // start begins without that knowledge, and then follows the leader it finds.
+            tracing::error!(
+                partition = %partition.name(),
+                %to,
+                %high_watermark,
+                "the leader's log lacks what is committed here; this process must not go on"
+            );
+            std::process::abort()
+        }
+    }
+}

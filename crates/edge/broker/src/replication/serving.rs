@@ -1,0 +1,353 @@
+//! Answering followers: what they ask for is read up to the log's end; a question that finds nothing
+//! waits, and ends for records as for a risen high watermark. What followers say of their disks is
+//! taken in on the way.
+
+use super::wire::{Held, Progress};
+use super::{ANSWER_BYTES_MAX, FETCH, PROGRESS, wire};
+use crate::cluster::kinds;
+use crate::context::Context;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use jocko_codec::{Reader, RecordBytes};
+use jocko_net::peers::{PeerIdentity, PeerRefusal, PeerService};
+use jocko_net::ports::run_on;
+use jocko_partition::{
+    Caller, FollowerFetch, FollowerRead, FollowerView, LogSlice, Partition,
+};
+use jocko_protocol::rpc::fetch_response::{
+    EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
+};
+use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// The longest wait for records that is granted.
+const WAIT_LIMIT: Duration = Duration::from_secs(30);
+/// So many bytes, if they are in memory, are read where the question is answered; more by a worker.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+/// "Not known" in an answer.
+const NO_OFFSET: i64 = -1;
+
+/// Behind the cluster port.
+pub(crate) struct ReplicationService(pub(super) Arc<Context>);
+
+impl PeerService for ReplicationService {
+    fn call(
+        &self,
+        from: &PeerIdentity,
+        kind: u16,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Vec<Bytes>, PeerRefusal>> {
+        let (context, from) = (Arc::clone(&self.0), *from);
+        Box::pin(async move {
+            match kind {
+                FETCH => answer(context, from, body).await,
+                _ => Err(malformed(format!("there is no call {kind}"))),
+            }
+        })
+    }
+
+    fn told(&self, from: &PeerIdentity, kind: u16, body: Bytes) {
+        if kind == PROGRESS
+            && let Ok(progress) = Progress::read(&mut Reader::new(&body))
+            && is_whom_it_says(&self.0, from, &progress)
+        {
+            hear(&self.0, &progress);
+        }
+    }
+}
+
+fn malformed(words: impl Into<String>) -> PeerRefusal {
+    PeerRefusal::new(kinds::MALFORMED, words)
+}
+
+/// Whether a node is the broker that it speaks for: nobody may move another's offsets.
+fn is_whom_it_says(context: &Context, from: &PeerIdentity, progress: &Progress) -> bool {
+    let published = context.published.load();
+    let broker = published.image.broker(progress.broker);
+    broker.is_some_and(|broker| broker.registration.directory == from.node)
+}
+
+/// Takes in what a follower's disk holds.
+fn hear(context: &Context, progress: &Progress) {
+    let now = context.clock.now();
+    let published = context.published.load();
+    for Held { key, leader_epoch, end } in &progress.held {
+        let Some(partition) = published.partitions.get(key) else { continue };
+        let caller = Caller {
+            broker: progress.broker,
+            broker_epoch: progress.broker_epoch,
+            leader_epoch: *leader_epoch,
+        };
+        let effects = partition.follower_progress(caller, *end, now);
+        context.carry_out(partition, effects);
+    }
+}
+
+/// One partition of a question.
+struct Wanted {
+    key: TopicIdPartition,
+    partition: Option<Arc<Partition>>,
+    fetch: FollowerFetch,
+    high_watermark: Offset,
+}
+
+/// What there is for it.
+enum Found {
+    View(FollowerView),
+    Other(FollowerRead),
+    Absent(ErrorCode),
+}
+
+/// One look at all partitions.
+struct Look {
+    found: Vec<Found>,
+    bytes: usize,
+    cold: Option<jocko_partition::Cold>,
+    /// Whether the follower must hear of something that is no record.
+    is_special: bool,
+}
+
+async fn answer(
+    context: Arc<Context>,
+    from: PeerIdentity,
+    body: Bytes,
+) -> Result<Vec<Bytes>, PeerRefusal> {
+    let (wanted, deadline, bytes_max) = {
+        let (progress, request) =
+            wire::read_question(&body).map_err(|error| malformed(error.to_string()))?;
+        if !is_whom_it_says(&context, &from, &progress) {
+            let words = format!("{from} is not broker {}", progress.broker);
+            return Err(PeerRefusal::new(kinds::NOT_YOURS, words));
+        }
+        // First, for what it holds may be all that others wait for.
+        hear(&context, &progress);
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(ANSWER_BYTES_MAX);
+        let wanted = wanted(&context, &progress, &request);
+        (wanted, Instant::now() + wait.min(WAIT_LIMIT), bytes_max)
+    };
+    let place = context.outbox.place();
+    let mut is_late = false;
+    let look = loop {
+        let mut look = look(&context, &wanted, bytes_max);
+        if let Some(cold) = look.cold.take() {
+            let warmed = run_on(&*context.spawn, move || cold.warm().is_ok()).await;
+            if warmed != Some(true) {
+                return Err(malformed("a cold read failed"));
+            }
+            continue;
+        }
+        if is_late || look.bytes > 0 || look.is_special {
+            break look;
+        }
+        park(&context, &wanted, &look, place.ticket);
+        is_late = timeout_at(deadline, place.released()).await.is_err();
+    };
+    forget(&wanted, place.ticket);
+    let (look, records) = read_records(&context, look).await;
+    Ok(wire::answer(&response(&wanted, &look), &records))
+}
+
+fn wanted(
+    context: &Context,
+    progress: &Progress,
+    request: &jocko_protocol::rpc::fetch_request::FetchRequest<'_>,
+) -> Vec<Wanted> {
+    let published = context.published.load();
+    let mut all = Vec::new();
+    for topic in &request.topics {
+        for asked in &topic.partitions {
+            let partition = PartitionIndex::new(asked.partition);
+            let key = TopicIdPartition { topic_id: topic.topic_id, partition };
+            let caller = Caller {
+                broker: progress.broker,
+                broker_epoch: progress.broker_epoch,
+                leader_epoch: LeaderEpoch::new(asked.current_leader_epoch),
+            };
+            let epoch = asked.last_fetched_epoch;
+            all.push(Wanted {
+                key,
+                partition: published.partitions.get(&key).cloned(),
+                fetch: FollowerFetch {
+                    caller,
+                    from: Offset::new(asked.fetch_offset),
+                    last_fetched_epoch: (epoch >= 0).then(|| LeaderEpoch::new(epoch)),
+                    bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+                    whole_batch: false,
+                },
+                high_watermark: Offset::new(asked.high_watermark),
+            });
+        }
+    }
+    all
+}
+
+/// Looks at every partition once, in order, as long as there is room.
+fn look(context: &Context, wanted: &[Wanted], bytes_max: usize) -> Look {
+    let now = context.clock.now();
+    let found = Vec::with_capacity(wanted.len());
+    let mut look = Look { found, bytes: 0, cold: None, is_special: false };
+    for one in wanted {
+        let Some(partition) = &one.partition else {
+            look.is_special = true;
+            look.found.push(Found::Absent(ErrorCode::UnknownTopicId));
+            continue;
+        };
+        let fetch = FollowerFetch {
+            bytes_max: one.fetch.bytes_max.min(bytes_max.saturating_sub(look.bytes)),
+            whole_batch: look.bytes == 0,
+            ..one.fetch
+        };
+        let (read, effects) = partition.fetch_for_follower(&fetch, now);
+        context.carry_out(partition, effects);
+        match read {
+            FollowerRead::Found(view) => {
+                look.bytes += view.slice.as_ref().map_or(0, |slice| slice.len);
+                look.is_special |= view.high_watermark > one.high_watermark;
+                look.found.push(Found::View(view));
+            }
+            FollowerRead::Cold(cold) => {
+                look.cold = Some(cold);
+                return look;
+            }
+            other => {
+                look.is_special = true;
+                look.found.push(Found::Other(other));
+            }
+        }
+    }
+    look
+}
+
+fn park(context: &Context, wanted: &[Wanted], look: &Look, ticket: u64) {
+    for (one, found) in wanted.iter().zip(&look.found) {
+        if let (Some(partition), Found::View(view)) = (&one.partition, found) {
+            let effects = partition.park_follower(ticket, view.log_end, view.high_watermark);
+            context.carry_out(partition, effects);
+        }
+    }
+}
+
+fn forget(wanted: &[Wanted], ticket: u64) {
+    for partition in wanted.iter().filter_map(|one| one.partition.as_ref()) {
+        partition.forget(ticket);
+    }
+}
+
+/// Reads the records that were found: a few that are in memory at once, others on a worker. What
+/// cannot be read becomes an error of its partition.
+async fn read_records(context: &Context, mut look: Look) -> (Look, Vec<Bytes>) {
+    let slices: Vec<LogSlice> = look
+        .found
+        .iter()
+        .filter_map(|found| match found {
+            Found::View(view) => view.slice.clone(),
+            Found::Other(_) | Found::Absent(_) => None,
+        })
+        .collect();
+    if slices.is_empty() {
+        return (look, Vec::new());
+    }
+    let resident = (look.bytes <= INLINE_BYTES_MAX).then(|| resident(&slices)).flatten();
+    let read = match resident {
+        Some(records) => records.into_iter().map(Some).collect(),
+        None => {
+            let read = move || {
+                slices.iter().map(|slice| slice.read().ok().map(Bytes::from)).collect::<Vec<_>>()
+            };
+            run_on(&*context.spawn, read).await.unwrap_or_default()
+        }
+    };
+    let mut read = read.into_iter();
+    let mut records = Vec::new();
+    for found in &mut look.found {
+        let Found::View(FollowerView { slice: Some(_), .. }) = found else { continue };
+        match read.next().flatten() {
+            Some(bytes) => records.push(bytes),
+            // It was cut meanwhile, or the device failed: the follower asks again.
+            None => *found = Found::Absent(ErrorCode::KafkaStorageError),
+        }
+    }
+    (look, records)
+}
+
+fn resident(slices: &[LogSlice]) -> Option<Vec<Bytes>> {
+    let read = |slice: &LogSlice| {
+        let mut bytes = vec![0; slice.len];
+        let read = slice.file.read_resident_at(&mut bytes, slice.position).ok().flatten()?;
+        (read == slice.len).then(|| Bytes::from(bytes))
+    };
+    slices.iter().map(read).collect()
+}
+
+fn response<'a>(wanted: &[Wanted], look: &Look) -> FetchResponse<'a> {
+    let mut response = FetchResponse::default();
+    let mut piece = 0;
+    for (one, found) in wanted.iter().zip(&look.found) {
+        let data = data(one.key.partition, found, &mut piece);
+        match response.responses.last_mut() {
+            Some(last) if last.topic_id == one.key.topic_id => last.partitions.push(data),
+            _ => response.responses.push(FetchableTopicResponse {
+                topic_id: one.key.topic_id,
+                partitions: vec![data],
+                ..Default::default()
+            }),
+        }
+    }
+    response
+}
+
+fn data<'a>(partition: PartitionIndex, found: &Found, piece: &mut u32) -> PartitionData<'a> {
+    let blank = PartitionData {
+        partition_index: partition.get(),
+        high_watermark: NO_OFFSET,
+        last_stable_offset: NO_OFFSET,
+        log_start_offset: NO_OFFSET,
+        records: Some(RecordBytes::EMPTY),
+        ..Default::default()
+    };
+    match found {
+        Found::View(view) => {
+            let records = view.slice.as_ref().map_or(RecordBytes::EMPTY, |slice| {
+                let len = u32::try_from(slice.len).expect("an answer is smaller than that");
+                let records = RecordBytes::Detached { piece: *piece, len };
+                *piece += 1;
+                records
+            });
+            PartitionData {
+                high_watermark: view.high_watermark.get(),
+                last_stable_offset: view.log_end.get(),
+                log_start_offset: view.log_start.get(),
+                records: Some(records),
+                ..blank
+            }
+        }
+        Found::Other(FollowerRead::Diverging(end)) => PartitionData {
+            diverging_epoch: EpochEndOffset {
+                epoch: end.epoch.get(),
+                end_offset: end.end.get(),
+                ..Default::default()
+            },
+            ..blank
+        },
+        Found::Other(FollowerRead::OutOfRange { log_start, log_end }) => PartitionData {
+            error_code: ErrorCode::OffsetOutOfRange as i16,
+            log_start_offset: log_start.get(),
+            last_stable_offset: log_end.get(),
+            ..blank
+        },
+        Found::Other(FollowerRead::Refused { error, leader, leader_epoch }) => PartitionData {
+            error_code: *error as i16,
+            current_leader: LeaderIdAndEpoch {
+                leader_id: leader.map_or(-1, |leader| leader.get()),
+                leader_epoch: leader_epoch.get(),
+                ..Default::default()
+            },
+            ..blank
+        },
+        Found::Other(FollowerRead::Found(_) | FollowerRead::Cold(_)) => blank,
+        Found::Absent(error) => PartitionData { error_code: *error as i16, ..blank },
+    }
+}
