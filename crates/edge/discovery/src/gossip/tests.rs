@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 
+mod insider;
+
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn at(port: u16) -> HostPort {
