@@ -10,6 +10,7 @@
 mod join;
 mod place;
 mod stream;
+mod transport;
 mod watch_events;
 
 use crate::key::gossip_key;
@@ -20,23 +21,21 @@ use jocko_config::{HostPort, Secret, Settings};
 use jocko_types::Uuid;
 use serf::delegate::CompositeDelegate;
 use serf::event::EventProducer;
-use serf::net::{NetTransport, NetTransportOptions};
-use serf::tokio::{TokioRuntime, TokioSocketAddrResolver};
-use serf::types::{EncryptionAlgorithm, NodeId, SecretKey, Tags};
+use serf::net::NetTransportOptions;
+use serf::types::{NodeId, SecretKey, Tags};
 use serf::{MemberlistOptions, Options, Serf};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::BoundedTcp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
+use transport::GuardedTransport;
 use watch_events::Doorkeeper;
 
 /// A member's name: its directory id, which has 22 characters.
 type Name = NodeId<22>;
-type Transport = NetTransport<Name, TokioSocketAddrResolver, BoundedTcp, TokioRuntime>;
-type Gossip = Serf<Transport, CompositeDelegate<Name, SocketAddr, Doorkeeper>>;
+type Gossip = Serf<GuardedTransport, CompositeDelegate<Name, SocketAddr, Doorkeeper>>;
 
 /// How long a farewell may take.
 const FAREWELL_MAX: Duration = Duration::from_millis(900);
@@ -379,7 +378,7 @@ fn serf_options(settings: &GossipSettings, pace: Pace) -> Options {
         .with_push_pull_interval(pace.exchange)
         .with_dead_node_reclaim_time(Duration::from_secs(1))
         .with_handoff_queue_depth(256)
-        .with_encryption_algo(EncryptionAlgorithm::NoPadding)
+        .with_encryption_algo(stream::SEAL)
         .with_primary_key(key(settings.secret.as_ref()))
         .with_gossip_verify_incoming(true)
         .with_gossip_verify_outgoing(true);

@@ -9,6 +9,7 @@ use memberlist_core::proto::{ProtoReader, ProtoWriter};
 use serf::net::stream_layer::{Listener, PromisedStream, StreamLayer};
 use serf::tokio::TokioRuntime;
 use serf::transport::Connection;
+use serf::types::EncryptionAlgorithm;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,14 @@ const STRANGERS_MAX: usize = 64;
 
 /// The tag of an encrypted message; algorithm and length follow.
 const ENCRYPTED: u8 = 15;
+
+/// How messages are sealed: AES-GCM, and no padding.
+pub(super) const SEAL: EncryptionAlgorithm = EncryptionAlgorithm::NoPadding;
+
+/// Whether a packet says that it is sealed as ours are.
+pub(super) fn is_sealed_as_ours(packet: &[u8]) -> bool {
+    matches!(packet, [ENCRYPTED, algorithm, ..] if *algorithm == SEAL.as_u8())
+}
 
 /// Makes bounded streams.
 pub(crate) struct BoundedTcp {
@@ -200,7 +209,7 @@ impl<R: AsyncRead + Send + Sync + Unpin> ProtoReader for BoundedReader<R> {
         let copied = self.copy(buffer);
         self.peeked.drain(..copied);
         self.inner.read_exact(buffer.get_mut(copied..).unwrap_or_default()).await?;
-        refuse_long(buffer)
+        refuse_odd(buffer)
     }
 
     async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -221,10 +230,16 @@ impl<R: AsyncRead + Send + Sync + Unpin> ProtoReader for BoundedReader<R> {
     }
 }
 
-/// Refuses the header of a message that claims to be too long. Nothing else that is read by itself
+/// Refuses the header of a message that claims to be too long or is not sealed as ours are. Nothing else that is read by itself
 /// has its length and its tag; what comes after a header is as long as the header said.
-fn refuse_long(header: &[u8]) -> io::Result<()> {
+fn refuse_odd(header: &[u8]) -> io::Result<()> {
     let &[ENCRYPTED, _, a, b, c, d] = header else { return Ok(()) };
+    if !is_sealed_as_ours(header) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message is sealed in another way",
+        ));
+    }
     let claimed = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
     if claimed > MESSAGE_BYTES_MAX { Err(too_much(claimed)) } else { Ok(()) }
 }
@@ -279,11 +294,18 @@ mod tests {
     #[tokio::test]
     async fn claims_are_not_believed() {
         let mut header = [0; 6];
-        let mut stream = reader(&[ENCRYPTED, 1, 0xff, 0xff, 0xff, 0xff, 0]);
+        let (ours, padded) = (SEAL.as_u8(), EncryptionAlgorithm::Pkcs7.as_u8());
+        let claim = [ENCRYPTED, ours, 0xff, 0xff, 0xff, 0xff, 0];
+        let mut stream = reader(&claim);
         stream.peek_exact(&mut header[..1]).await.expect("there");
         let error = ProtoReader::read_exact(&mut stream, &mut header).await.expect_err("too long");
         assert!(error.to_string().contains("claims 4294967295 bytes"), "{error}");
-        let mut fitting = reader(&[ENCRYPTED, 1, 0, 0x10, 0, 0]);
+        let odd = [ENCRYPTED, padded, 0, 0, 0, 9];
+        let mut padded = reader(&odd);
+        let error = ProtoReader::read_exact(&mut padded, &mut header).await.expect_err("padded");
+        assert!(error.to_string().contains("another way"), "{error}");
+        let fits = [ENCRYPTED, ours, 0, 0x10, 0, 0];
+        let mut fitting = reader(&fits);
         ProtoReader::read_exact(&mut fitting, &mut header).await.expect("a megabyte passes");
         let mut much = vec![0; MESSAGE_BYTES_MAX + 65];
         assert!(ProtoReader::read_exact(&mut reader(&[]), &mut much).await.is_err());

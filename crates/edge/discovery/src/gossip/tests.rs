@@ -317,7 +317,7 @@ fn attack(port: u16) {
     }
     let mut liar = TcpStream::connect(to).expect("connects");
     liar.set_read_timeout(Some(DEADLINE)).expect("is allowed");
-    liar.write_all(&[15, 1, 0xff, 0xff, 0xff, 0xff]).expect("sent");
+    liar.write_all(&[15, stream::SEAL.as_u8(), 0xff, 0xff, 0xff, 0xff]).expect("sent");
     let mut answer = Vec::new();
     // It is told off and let go: nobody waits for the four gigabytes.
     let _ = liar.read_to_end(&mut answer);

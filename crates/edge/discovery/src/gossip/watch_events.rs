@@ -1,7 +1,7 @@
 //! What gossip tells: members come, change and go. Nothing it says is trusted to be well formed
 //! or little.
 
-use super::{Gossip, Name, Transport};
+use super::{Gossip, GuardedTransport, Name};
 use crate::member::EventKind;
 use crate::roster::Roster;
 use crate::seeds::wall_clock;
@@ -18,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// secret and makes up more gets no further.
 pub(super) const MEMBERS_MAX: usize = 512;
 
-type Subscriber = EventSubscriber<Transport, CompositeDelegate<Name, SocketAddr, Doorkeeper>>;
+type Subscriber =
+    EventSubscriber<GuardedTransport, CompositeDelegate<Name, SocketAddr, Doorkeeper>>;
 
 /// Decides who is let into the list of members at all.
 #[derive(Debug, Clone, Default)]
