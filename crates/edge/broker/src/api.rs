@@ -6,6 +6,7 @@ use jocko_net::Call;
 use jocko_protocol::{ApiKey, DecodeError};
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
 mod altering;
 pub(crate) mod api_versions;
@@ -35,6 +36,7 @@ mod leave_group;
 mod list_config_resources;
 mod list_groups;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -42,6 +44,7 @@ mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod sync_group;
+mod unregister_broker;
 mod update_features;
 
 /// Answers one request. An error means the body could not be read: the connection is closed.
@@ -76,11 +79,14 @@ const HANDLERS: &[(ApiKey, Handler)] = &[
     (ApiKey::DeleteGroups, delete_groups::handle),
     (ApiKey::ElectLeaders, elect_leaders::handle),
     (ApiKey::IncrementalAlterConfigs, incremental_alter_configs::handle),
+    (ApiKey::AlterPartitionReassignments, alter_partition_reassignments::handle),
+    (ApiKey::ListPartitionReassignments, list_partition_reassignments::handle),
     (ApiKey::OffsetDelete, offset_delete::handle),
     (ApiKey::DescribeQuorum, describe_quorum::handle),
     (ApiKey::UpdateFeatures, update_features::handle),
     (ApiKey::DescribeCluster, describe_cluster::handle),
     (ApiKey::DescribeProducers, describe_producers::handle),
+    (ApiKey::UnregisterBroker, unregister_broker::handle),
     (ApiKey::ConsumerGroupHeartbeat, consumer_group_heartbeat::handle),
     (ApiKey::ConsumerGroupDescribe, consumer_group_describe::handle),
     (ApiKey::ListConfigResources, list_config_resources::handle),

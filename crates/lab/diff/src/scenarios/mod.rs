@@ -37,8 +37,10 @@ mod offset_for_leader_epoch;
 mod produce;
 mod produce_damaged;
 mod produce_idempotent;
+mod reassignments;
 mod requests;
 mod topic_expressions;
+mod unregister_broker;
 mod update_features;
 
 /// Every scenario, by the number of its API.
@@ -68,10 +70,12 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         log_dirs::SCENARIOS,
         create_partitions::SCENARIOS,
         elect_leaders::SCENARIOS,
+        reassignments::SCENARIOS,
         describe_quorum::SCENARIOS,
         update_features::SCENARIOS,
         describe_cluster::SCENARIOS,
         describe_producers::SCENARIOS,
+        unregister_broker::SCENARIOS,
         consumer_group_heartbeat::SCENARIOS,
         topic_expressions::SCENARIOS,
         group_conversions::SCENARIOS,
