@@ -1,8 +1,10 @@
 //! The composition root: in which order the parts of a broker come up, and go.
 
+mod entry;
+
 use crate::cleaner::{self, Cleaner};
+use crate::cluster::{self, Beating};
 use crate::context::Context;
-use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::{self, Flusher};
@@ -18,27 +20,23 @@ use crate::published::Published;
 use crate::publisher::{Hosting, Publisher};
 use crate::start::{Ready, StartError};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use jocko_commitlog::data_dir::{DataDir, DataDirFault, LastStop, META};
+use entry::{Entered, Ground};
+use jocko_commitlog::data_dir::{DataDir, DataDirFault, LastStop};
 use jocko_config::LoadedSettings;
-use jocko_consensus::{NoNetwork, NodeId, Peer, Raft, RaftConfig};
+use jocko_consensus::Raft;
 use jocko_disk::{DiskRef, FlushPlan};
 use jocko_fetch::{Limits, Sessions};
-use jocko_metadata::{BrokerRegistration, Command, Endpoint, Reply, bootstrap, encode_entry};
+use jocko_net::peers::PeerServer;
 use jocko_net::ports::{Bell, Ports, RoutineHandle, run_on};
 use jocko_net::{ReactorSettings, Reactors, Server};
 use jocko_partition::{Effects, Partition, Unclosed, close_together, flush_together};
-use jocko_types::{BrokerEpoch, BrokerId, Uuid};
+use jocko_types::{BrokerEpoch, Uuid};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The Raft log's folder in the data directory.
-const METADATA_FOLDER: &str = "__cluster_metadata-0";
 /// Threads for work that may block: cold reads, recovery, retention.
 const WORKERS: usize = 4;
-/// How long a lone voter may take to elect itself before something is wrong.
-const ELECTION_MAX: Duration = Duration::from_secs(30);
 
 /// All that runs, in the order in which it is stopped.
 pub(crate) struct Running {
@@ -54,6 +52,10 @@ pub(crate) struct Running {
     broker_epoch: BrokerEpoch,
     pub(crate) raft: Raft,
     reactors: Reactors,
+    beating: Beating,
+    /// What has to do with other brokers: the heart, the keeper, and the look around.
+    company: Vec<tokio::task::JoinHandle<()>>,
+    peer_server: Option<PeerServer>,
     grace: Duration,
 }
 
@@ -71,21 +73,14 @@ pub(crate) async fn bring_up(
         data_dir.remove_trash(&folder)?;
     }
     let identity = *data_dir.identity();
-    let node_id = settings
-        .settings()
-        .node
-        .id
-        .set()
-        .map(|id| id.0)
-        .or(identity.owner.map(|(_, node_id)| node_id))
-        .unwrap_or(BrokerId::new(1));
     let data_dir = SharedDataDir::new(data_dir);
     let guard = Arc::new(DiskGuard::new(Arc::clone(&disk), &root, &settings));
     let mut plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
     let published = Arc::new(ArcSwap::from_pointee(Published::default()));
     let metadata_bell = Bell::default();
     let hosting = Hosting {
-        broker: node_id,
+        broker: entry::own_number(&settings, &identity),
+        directory: identity.directory_id,
         disk: Arc::clone(&disk),
         root: root.clone(),
         data_dir: data_dir.clone(),
@@ -99,23 +94,22 @@ pub(crate) async fn bring_up(
     let publisher = Publisher::new(Arc::clone(&published), hosting);
     // A start writes to the metadata log, too.
     guard.make_room_for_metadata();
-    let no_room = |error| say_if_full(error, &guard, &root);
-    let raft = start_raft(&root, identity.directory_id, &disk, &ports, publisher)
+    let ground = Ground {
+        settings: &settings,
+        disk: &disk,
+        root: &root,
+        ports: &ports,
+        data_dir: &data_dir,
+        identity,
+        guard: &guard,
+        published: &published,
+    };
+    let entered = entry::enter(&ground, publisher)
         .await
-        .map_err(no_room)?;
-    let cluster_id = form_cluster(&raft, &published, &ports).await.map_err(no_room)?;
-    data_dir.with(|data_dir| data_dir.claim(cluster_id, node_id)).transpose()?;
-    let (deciding, controller) = ControllerLoop::new(
-        raft.clone(),
-        Arc::clone(&published),
-        Arc::clone(&settings),
-        Arc::clone(&ports.clock),
-        Arc::clone(&guard),
-    );
-    tokio::spawn(deciding.run());
-    let broker_epoch = register(&controller, &settings, node_id, cluster_id, identity.directory_id)
-        .await
-        .map_err(no_room)?;
+        .map_err(|error| say_if_full(error, &guard, &root))?;
+    let Entered { raft, cluster, controller, cluster_id, node_id, broker_epoch, .. } = &entered;
+    let (cluster_id, node_id, broker_epoch) = (*cluster_id, *node_id, *broker_epoch);
+    let (raft, cluster, controller) = (raft.clone(), Arc::clone(cluster), controller.clone());
     if last_stop.clean.is_none() && !last_stop.created {
         data_dir.set_strays_aside(&published.load().image)?;
         plan = recover(&published, &ports, &data_dir, plan).await?;
@@ -140,13 +134,14 @@ pub(crate) async fn bring_up(
         settings: Arc::clone(&settings),
         raft: raft.clone(),
         log_starts: LogStarts::new(data_dir.clone()),
+        cluster: Arc::clone(&cluster),
     });
     let flushing = flusher::start(Arc::clone(&context), plan, &*ports.spawn)?;
     let cleaning = cleaner::start(Arc::clone(&context), data_dir.clone(), &*ports.spawn)?;
     let limiting = limits::start(Arc::clone(&context), data_dir.clone(), &*ports.spawn)?;
     // First, so that whoever finds Kafka's port open finds this one too.
     let http = listen::serve_http(&settings, &context, &raft, &reactors)?;
-    let server = listen::serve_kafka(&settings, &reactors, &context)?;
+    let server = listen::serve_kafka(&settings, entered.kafka, &reactors, &context)?;
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
     let _ = context.connection_limits.set(server.limits());
@@ -163,7 +158,20 @@ pub(crate) async fn bring_up(
         cluster_id,
     };
     let grace = settings.settings().node.shutdown_grace;
+    let beating = Beating { cluster: Arc::clone(&cluster), broker_id: node_id, broker_epoch };
+    let company = vec![
+        tokio::spawn(beating.clone().run()),
+        tokio::spawn(cluster::keep(Arc::clone(&cluster))),
+        tokio::spawn(entry::open_to_others(
+            cluster,
+            (Arc::clone(&settings), Arc::clone(&disk), Arc::clone(&ports.spawn)),
+            entered.inbox,
+        )),
+    ];
     let running = Running {
+        beating,
+        company,
+        peer_server: entered.peer_server,
         server,
         http,
         housekeeping,
@@ -204,6 +212,10 @@ impl Running {
     /// byte to disk, then the mark of a clean stop.
     pub(crate) async fn bring_down(self) -> Result<(), String> {
         tracing::info!("stopping");
+        for task in &self.company {
+            task.abort();
+        }
+        entry::step_back(&self.beating, self.grace).await;
         // Beside each other, so that both have the whole grace.
         tokio::join!(self.server.stop(self.grace), self.http.stop());
         self.groups.abort();
@@ -218,6 +230,7 @@ impl Running {
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }
+        entry::say_farewell(&self.beating.cluster, self.peer_server).await;
         self.context.flusher.stop();
         over(self.flushing, "the flusher").await?;
         let mut plan = self.context.flusher.take_plan().ok_or("the flusher kept its plan")?;
@@ -267,62 +280,6 @@ fn reactor_settings(settings: &LoadedSettings) -> ReactorSettings {
     }
 }
 
-async fn start_raft(
-    root: &Path,
-    directory_id: Uuid,
-    disk: &DiskRef,
-    ports: &Ports,
-    publisher: Publisher,
-) -> Result<Raft, StartError> {
-    // Alone, nobody needs to reach it; the cluster port comes with the second broker.
-    let peer = Peer::at("localhost:9093");
-    let config = RaftConfig::new(NodeId::new(directory_id), peer, root.join(METADATA_FOLDER));
-    let raft = Raft::start(
-        config,
-        Arc::clone(disk),
-        Arc::clone(&ports.spawn),
-        Box::new(publisher),
-        Arc::new(NoNetwork),
-    )
-    .await?;
-    let voters = raft.voters_found();
-    // A lone broker is its group's only voter. Another id in the log would never be elected.
-    if !voters.is_empty() && !voters.contains(&NodeId::new(directory_id)) {
-        let voters = voters.iter().map(|voter| voter.directory_id()).collect();
-        return Err(StartError::Mismatched { meta: root.join(META), directory_id, voters });
-    }
-    if raft.is_blank() {
-        raft.bootstrap_single().await?;
-    }
-    let mut status = raft.watch();
-    let serving = status.wait_for(|status| status.is_serving || status.fatal.is_some());
-    match tokio::time::timeout(ELECTION_MAX, serving).await {
-        Ok(Some(status)) if status.is_serving => Ok(raft),
-        Ok(Some(status)) => {
-            Err(StartError::NotReady(status.fatal.as_deref().unwrap_or("it ended").to_owned()))
-        }
-        Ok(None) => Err(StartError::NotReady("it ended".to_owned())),
-        Err(_) => Err(StartError::NotReady(format!("no leader within {ELECTION_MAX:?}"))),
-    }
-}
-
-/// The cluster's id; a blank node forms a cluster of its own first.
-async fn form_cluster(
-    raft: &Raft,
-    published: &ArcSwap<Published>,
-    ports: &Ports,
-) -> Result<Uuid, StartError> {
-    if let Some(id) = published.load().image.cluster_id() {
-        return Ok(id);
-    }
-    let id = random_uuid();
-    let records = bootstrap(id, ports.clock.wall());
-    raft.propose(Bytes::from(encode_entry(&records)))
-        .await
-        .map_err(|error| StartError::NotReady(error.to_string()))?;
-    Ok(id)
-}
-
 /// Where the disk is full, that is why a start fails, whatever its last step was.
 fn say_if_full(error: StartError, guard: &DiskGuard, root: &Path) -> StartError {
     if !guard.is_full() {
@@ -333,51 +290,6 @@ fn say_if_full(error: StartError, guard: &DiskGuard, root: &Path) -> StartError 
         "the disk that holds {root} is full, and the ballast is used up: make room there and start \
          again ({error})"
     ))
-}
-
-/// Makes this process the broker of that number, and lets it lead.
-async fn register(
-    controller: &ControllerHandle,
-    settings: &LoadedSettings,
-    node_id: BrokerId,
-    cluster_id: Uuid,
-    directory: Uuid,
-) -> Result<BrokerEpoch, StartError> {
-    let undecided = |Undecided(code)| StartError::Refused(code.to_string());
-    let settings = settings.settings();
-    let endpoints = settings.listen.kafka.iter().next().map(|address| Endpoint {
-        listener: "PLAINTEXT".to_owned(),
-        host: address.host.clone(),
-        port: address.port,
-    });
-    let registration = BrokerRegistration {
-        broker_id: Some(node_id),
-        cluster_id: Some(cluster_id),
-        incarnation: random_uuid(),
-        directory,
-        endpoints: endpoints.into_iter().collect(),
-        rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        ..BrokerRegistration::default()
-    };
-    let reply =
-        controller.submit(Command::RegisterBroker(registration)).await.map_err(undecided)?;
-    let Reply::RegisterBroker(answer) = reply else {
-        unreachable!("each command has its own kind of reply")
-    };
-    let registered = answer.map_err(|refusal| StartError::Refused(refusal.message))?;
-    let heartbeat = Command::BrokerHeartbeat {
-        broker_id: registered.broker_id,
-        broker_epoch: registered.broker_epoch,
-        want_fence: false,
-        want_shutdown: false,
-    };
-    let reply = controller.submit(heartbeat).await.map_err(undecided)?;
-    let Reply::BrokerHeartbeat(answer) = reply else {
-        unreachable!("each command has its own kind of reply")
-    };
-    answer.map_err(|refusal| StartError::Refused(refusal.message))?;
-    Ok(registered.broker_epoch)
 }
 
 /// After an unclean stop every log is opened, and so recovered, before anybody is served. What
@@ -435,7 +347,7 @@ async fn recover(
     Ok(plan)
 }
 
-fn random_uuid() -> Uuid {
+pub(crate) fn random_uuid() -> Uuid {
     loop {
         let id = Uuid::from_random(fastrand::u128(..).to_be_bytes());
         // A leading dash would look like a flag on a command line.

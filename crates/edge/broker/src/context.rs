@@ -2,6 +2,7 @@
 //! where they are introduced to each other.
 
 use crate::cleaner::Cleaner;
+use crate::cluster::Cluster;
 use crate::controller::ControllerHandle;
 use crate::disk_guard::DiskGuard;
 use crate::flusher::Flusher;
@@ -32,6 +33,9 @@ pub(crate) struct Context {
     pub(crate) settings: Arc<LoadedSettings>,
     pub(crate) raft: Raft,
     pub(crate) log_starts: LogStarts,
+    /// Other brokers, and the way to them.
+    #[allow(dead_code, reason = "replication finds its way through it")]
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) clock: ClockRef,
     pub(crate) flusher: Flusher,
     pub(crate) cleaner: Cleaner,
@@ -53,6 +57,15 @@ impl Context {
     /// Where this broker listens; empty until it does.
     pub(crate) fn addresses(&self) -> &[SocketAddr] {
         self.addresses.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The number of the broker that leads the metadata's group, as far as it is known here.
+    pub(crate) fn controller_id(&self) -> Option<BrokerId> {
+        let (leader, _) = self.raft.status().leader?;
+        let published = self.published.load();
+        let mut brokers = published.image.brokers();
+        let is_leader = |id| id == leader.directory_id();
+        brokers.find(|broker| is_leader(broker.registration.directory)).map(|broker| broker.id())
     }
 
     /// The data directory as this broker tells it: from the root, whatever it was told itself.

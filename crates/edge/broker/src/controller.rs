@@ -1,6 +1,7 @@
 //! Where commands become decisions: one loop that decides on the committed image, a batch of
 //! commands per Raft entry, the next batch after that commit.
 
+use crate::cluster::Forwarding;
 use crate::disk_guard::DiskGuard;
 use crate::published::Published;
 use arc_swap::ArcSwap;
@@ -24,22 +25,49 @@ const ENTRY_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Undecided(pub(crate) ErrorCode);
 
+/// A decision, and the Raft index whose image shows it.
+#[derive(Debug)]
+pub(crate) struct Decided {
+    pub(crate) reply: Reply,
+    pub(crate) index: u64,
+}
+
 /// Takes commands from any thread.
 #[derive(Debug, Clone)]
 pub(crate) struct ControllerHandle {
     queue: mpsc::Sender<Submission>,
+    raft: Raft,
+    forwarding: Option<Forwarding>,
 }
 
 #[derive(Debug)]
 struct Submission {
     command: Command,
-    reply: oneshot::Sender<Result<Reply, Undecided>>,
+    reply: oneshot::Sender<Result<Decided, Undecided>>,
 }
 
 impl ControllerHandle {
-    /// Has a command decided. The answer comes once what was decided is committed and this
-    /// broker's own image shows it.
+    /// Has a command decided, here or by the broker that leads. The answer comes once what was
+    /// decided is committed and this broker's own image shows it.
     pub(crate) async fn submit(&self, command: Command) -> Result<Reply, Undecided> {
+        self.submit_for_index(command).await.map(|decided| decided.reply)
+    }
+
+    /// As [`Self::submit`], with the index.
+    pub(crate) async fn submit_for_index(&self, command: Command) -> Result<Decided, Undecided> {
+        let status = self.raft.status();
+        match &self.forwarding {
+            Some(forwarding) if !status.is_serving || status.voters.len() > 1 => {
+                forwarding.submit(self, command).await
+            }
+            // Nobody else can lead.
+            _ => self.decide_here(command).await,
+        }
+    }
+
+    /// Has a command decided by this broker, which must lead: [`ErrorCode::NotController`] says
+    /// that it does not, and that nothing was proposed.
+    pub(crate) async fn decide_here(&self, command: Command) -> Result<Decided, Undecided> {
         let gone = |_| Undecided(ErrorCode::BrokerNotAvailable);
         let (reply, decided) = oneshot::channel();
         self.queue.send(Submission { command, reply }).await.map_err(|_| gone(()))?;
@@ -65,12 +93,11 @@ impl ControllerLoop {
         settings: Arc<LoadedSettings>,
         clock: ClockRef,
         guard: Arc<DiskGuard>,
+        forwarding: Option<Forwarding>,
     ) -> (Self, ControllerHandle) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
-        (
-            Self { raft, published, settings, clock, guard, queue },
-            ControllerHandle { queue: sender },
-        )
+        let handle = ControllerHandle { queue: sender, raft: raft.clone(), forwarding };
+        (Self { raft, published, settings, clock, guard, queue }, handle)
     }
 
     /// Decides until all handles are gone.
@@ -90,7 +117,17 @@ impl ControllerLoop {
 
     /// Decides as many commands as fit one entry, and answers them once it is committed.
     async fn decide_entry(&self, submissions: &mut impl Iterator<Item = Submission>) {
-        let mut image = self.published.load().image.clone();
+        let (mut image, shown) = {
+            let published = self.published.load();
+            (published.image.clone(), published.index)
+        };
+        if image.cluster_id().is_none() {
+            // The log begins with the cluster's id: whoever leads writes it before anything else.
+            for submission in submissions {
+                let _ = submission.reply.send(Err(Undecided(ErrorCode::NotController)));
+            }
+            return;
+        }
         let mut records = Vec::new();
         let mut answers = Vec::new();
         let mut bytes = 0;
@@ -111,16 +148,19 @@ impl ControllerLoop {
             }
         }
         let outcome = if records.is_empty() {
-            Ok(())
+            match self.raft.status().is_serving {
+                true => Ok(u64::try_from(shown).unwrap_or(0)),
+                false => Err(ProposeError::NotLeader { leader: None }),
+            }
         } else {
             // On a full disk even a deletion needs a place to be written down.
             self.guard.make_room_for_metadata();
-            self.raft.propose(Bytes::from(encode_entry(&records))).await.map(|_| ())
+            self.raft.propose(Bytes::from(encode_entry(&records))).await
         };
-        let failed = outcome.err().map(|error| undecided(&error));
+        let outcome = outcome.map_err(|error| undecided(&error));
         for (waiter, reply) in answers {
             // Whoever asked may have gone.
-            let _ = waiter.send(failed.map_or(Ok(reply), Err));
+            let _ = waiter.send(outcome.map(|index| Decided { reply, index }));
         }
     }
 }
@@ -129,7 +169,9 @@ impl ControllerLoop {
 fn undecided(error: &ProposeError) -> Undecided {
     tracing::warn!(%error, "metadata change was not committed");
     Undecided(match error {
-        ProposeError::NotLeader { .. } => ErrorCode::NotController,
+        ProposeError::NotLeader { .. } | ProposeError::NotReady | ProposeError::NoLease => {
+            ErrorCode::NotController
+        }
         ProposeError::TooLarge { .. } => ErrorCode::PolicyViolation,
         error if error.is_retriable() => ErrorCode::BrokerNotAvailable,
         _ => ErrorCode::RequestTimedOut,

@@ -11,6 +11,7 @@ mod advertise;
 mod api;
 mod assembly;
 mod cleaner;
+mod cluster;
 mod context;
 mod controller;
 mod data_dir;

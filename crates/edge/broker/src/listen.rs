@@ -9,11 +9,14 @@ use jocko_consensus::Raft;
 use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// How often a free port of IPv4 is sought that is free for IPv6 as well.
+const PORT_ATTEMPTS: usize = 16;
 
 /// Looks whether all addresses of ours can be listened on, before anything is begun or written.
 /// Whoever takes one between now and then shows when the ports are opened for good.
@@ -74,14 +77,76 @@ fn bind_without_listening(address: SocketAddr) -> io::Result<()> {
     socket.bind(&address.into())
 }
 
-/// Serves Kafka clients on all addresses that are set.
+/// The addresses for clients, with their ports: others are told of them before they are open.
+#[derive(Debug)]
+pub(crate) struct KafkaDoors {
+    pub(crate) addresses: Vec<HostPort>,
+    /// Free ports that were found, kept from others until they are opened.
+    _held: Vec<Socket>,
+}
+
+impl KafkaDoors {
+    /// Looks for free ports where none are set.
+    pub(crate) fn reserve(settings: &LoadedSettings) -> Result<Self, StartError> {
+        let (mut addresses, mut held) = (Vec::new(), Vec::new());
+        for address in settings.settings().listen.kafka.iter() {
+            let failed = |source| StartError::Listen { address: address.to_string(), source };
+            let mut address = address.clone();
+            if address.port == 0 {
+                address.port = free_port(&listen_at(&address)?, &mut held).map_err(failed)?;
+            }
+            addresses.push(address);
+        }
+        Ok(Self { addresses, _held: held })
+    }
+}
+
+/// A port that is free wherever it is to be listened on.
+fn free_port(listen: &Listen, held: &mut Vec<Socket>) -> io::Result<u16> {
+    if let Listen::At(address) = listen {
+        let (bound, socket) = bind_for_later(*address)?;
+        held.push(socket);
+        return Ok(bound.port());
+    }
+    let mut taken = Vec::new();
+    for _ in 0..PORT_ATTEMPTS {
+        let (bound, socket) = bind_for_later((Ipv4Addr::LOCALHOST, 0).into())?;
+        match bind_for_later((Ipv6Addr::LOCALHOST, bound.port()).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(socket),
+            // A machine without IPv6 is served on IPv4.
+            other => {
+                held.push(socket);
+                held.extend(other.ok().map(|(_, socket)| socket));
+                return Ok(bound.port());
+            }
+        }
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
+/// Binds an address and listens on nothing: nobody can connect, and nobody else gets the port,
+/// while whoever listens on it afterwards does.
+pub(crate) fn bind_for_later(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As listeners have it: connections of an earlier run that linger are no hindrance.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!address.ip().is_unspecified())?;
+    }
+    socket.bind(&address.into())?;
+    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Ok((bound, socket))
+}
+
+/// Serves Kafka clients.
 pub(crate) fn serve_kafka(
     settings: &LoadedSettings,
+    doors: KafkaDoors,
     reactors: &Reactors,
     context: &Arc<Context>,
 ) -> Result<Server, StartError> {
     let mut listen = Vec::new();
-    for address in settings.settings().listen.kafka.iter() {
+    for address in &doors.addresses {
         listen.push(listen_at(address)?);
     }
     let limits = &settings.settings().limits;

@@ -30,7 +30,9 @@ pub(crate) struct Publisher {
 
 /// What it takes to host partitions.
 pub(crate) struct Hosting {
-    pub(crate) broker: BrokerId,
+    /// This broker's number; `None` until the image shows a broker with this directory.
+    pub(crate) broker: Option<BrokerId>,
+    pub(crate) directory: Uuid,
     pub(crate) disk: DiskRef,
     /// The data directory.
     pub(crate) root: PathBuf,
@@ -66,16 +68,18 @@ impl StateMachine for Publisher {
 
     fn publish(&mut self, index: u64) {
         let before = self.published.load_full();
-        let delta = ClusterDelta::between(&before.image, &self.image);
+        let is_first = self.hosting.broker.is_none() && self.hosting.find_itself(&self.image);
+        // What was there before this broker had a number concerns it now.
+        let delta = match is_first {
+            true => ClusterDelta::between(&ClusterImage::default(), &self.image),
+            false => ClusterDelta::between(&before.image, &self.image),
+        };
         let mut partitions = before.partitions.clone();
         let settings = self.hosting.effective(&self.image, &delta, &before.settings);
         let mut effects = Effects::default();
         // What goes makes room before what comes: a topic made anew has the same folder names.
         let (gone, here): (Vec<_>, Vec<_>) = delta.partitions.iter().partition(|change| {
-            !change
-                .after
-                .as_ref()
-                .is_some_and(|state| state.replicas.contains(&self.hosting.broker))
+            !change.after.as_ref().is_some_and(|state| self.hosting.is_replica(state))
         });
         for change in gone {
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
@@ -121,6 +125,22 @@ impl StateMachine for Publisher {
 }
 
 impl Hosting {
+    /// Looks for the broker that this directory is registered as; whether there is one.
+    fn find_itself(&mut self, image: &ClusterImage) -> bool {
+        let own = image.brokers().find(|it| it.registration.directory == self.directory);
+        self.broker = own.map(|broker| broker.id());
+        self.broker.is_some()
+    }
+
+    fn is_replica(&self, state: &PartitionState) -> bool {
+        self.broker.is_some_and(|broker| state.replicas.contains(&broker))
+    }
+
+    /// A number for looking up what is set for this broker alone: nobody's, as long as it has none.
+    fn number(&self) -> BrokerId {
+        self.broker.unwrap_or(BrokerId::new(-1))
+    }
+
     /// The broker's settings under the image's dynamic configs; the old ones if none changed.
     fn effective(
         &self,
@@ -129,14 +149,14 @@ impl Hosting {
         before: &Arc<Settings>,
     ) -> Arc<Settings> {
         let ours = |resource: &ConfigResource| match resource {
-            ConfigResource::Broker(id) => *id == self.broker,
+            ConfigResource::Broker(id) => Some(*id) == self.broker,
             ConfigResource::Cluster => true,
             ConfigResource::Topic(_) | ConfigResource::Group(_) => false,
         };
         if !delta.configs.iter().any(ours) {
             return Arc::clone(before);
         }
-        Arc::new(layers(image, self.broker, &self.settings).effective_settings())
+        Arc::new(layers(image, self.number(), &self.settings).effective_settings())
     }
 
     fn create(
@@ -147,7 +167,7 @@ impl Hosting {
         index: PartitionIndex,
     ) -> Partition {
         let name = TopicPartition { topic: topic.name.clone(), partition: index };
-        let config = topic_config(image, self.broker, &self.settings, &topic.name);
+        let config = topic_config(image, self.number(), &self.settings, &topic.name);
         // A checkpoint of an older topic of this name says nothing about this one; one that does
         // not say whose it is came with a log that Kafka wrote.
         let checkpoint = self
@@ -157,7 +177,7 @@ impl Hosting {
         let home = Home {
             disk: Arc::clone(&self.disk),
             dir: self.root.join(name.to_string()),
-            broker: self.broker,
+            broker: self.number(),
             open: OpenContext {
                 topic_id: Some(topic.id),
                 clean: self.is_clean,
@@ -194,12 +214,12 @@ impl Hosting {
             let topic = &partition.name().topic;
             let concerned = match resource {
                 ConfigResource::Topic(name) => name == topic,
-                ConfigResource::Broker(id) => *id == self.broker,
+                ConfigResource::Broker(id) => Some(*id) == self.broker,
                 ConfigResource::Cluster => true,
                 ConfigResource::Group(_) => false,
             };
             if concerned {
-                let config = topic_config(image, self.broker, &self.settings, topic);
+                let config = topic_config(image, self.number(), &self.settings, topic);
                 let governed = govern(&config, settings, fastrand::f64());
                 effects = effects.and(partition.govern(governed));
             }

@@ -55,6 +55,22 @@ pub enum StartError {
         /// The directories that vote by the log.
         voters: Vec<Uuid>,
     },
+    /// The brokers that were found belong to another cluster than this directory.
+    #[error(
+        "this data directory belongs to cluster {own}, and the broker at {address} to cluster \
+         {theirs}"
+    )]
+    Foreign {
+        /// This directory's cluster.
+        own: Uuid,
+        /// The other one.
+        theirs: Uuid,
+        /// A member of that.
+        address: String,
+    },
+    /// Gossip cannot start.
+    #[error("{0}")]
+    Gossip(String),
     /// Nothing was elected, or the control thread ended.
     #[error("the metadata log did not become ready: {0}")]
     NotReady(String),

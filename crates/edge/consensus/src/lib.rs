@@ -52,4 +52,4 @@ pub use metrics::RaftMetrics;
 pub use network::{CallError, Network, NetworkRef, NoNetwork};
 pub use raft::Raft;
 pub use runtime::seed_randomness;
-pub use status::{RaftStatus, Role, StatusWatch};
+pub use status::{PeerProgress, RaftStatus, Role, StatusWatch};

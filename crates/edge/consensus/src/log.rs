@@ -24,7 +24,7 @@ use crate::blocking::{in_io, run_blocking};
 use crate::error::StartError;
 use crate::hard_state::{HardState, HardStateFile};
 use crate::metrics::Counters;
-use crate::types::{Entry, LogId, Types, Vote};
+use crate::types::{Entry, LogId, Types, Vote, term_of};
 use entry_log::EntryLog;
 pub(crate) use entry_log::EntryLogError;
 use flush::FlushQueue;
@@ -114,6 +114,14 @@ impl LogStore {
     pub(crate) fn last_index(&self) -> u64 {
         let purged = lock(&self.shared.state).purged;
         lock(&self.shared.log).last().or(purged).map_or(0, |id| id.index)
+    }
+
+    /// The newest term that this directory knows of.
+    pub(crate) fn newest_term(&self) -> u64 {
+        let state = lock(&self.shared.state);
+        let voted = state.vote.as_ref().map_or(0, |vote| vote.leader_id.term);
+        let last = lock(&self.shared.log).last().or(state.purged);
+        voted.max(last.map_or(0, |id| term_of(&id)))
     }
 
     /// Whether an entry waits for room on the disk, and everything else behind it.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::blocking::{in_io, run_blocking};
 use crate::runtime::Sender;
 use crate::snapshot::{SnapshotStore, Stored};
-use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::types::{Entry, LogId, Snapshot, SnapshotMeta, StoredMembership, Types, term_of};
 
 /// Why a snapshot's state cannot be restored.
 pub type RestoreError = Box<dyn std::error::Error + Send + Sync>;
@@ -34,8 +34,8 @@ pub trait StateMachine: Send + Sync + 'static {
 
     /// Called after each run of applied entries, and after a restore, with the last index of it,
     /// Raft's own entries included: the moment to publish what changed. Whoever waits for this
-    /// index is woken afterwards. A node that is the only voter applies all that it finds at a
-    /// start before this is called: what was true once is not done again.
+    /// index is woken afterwards. A node applies all that it finds at a start, and what was committed
+    /// meanwhile, before this is called: what was true once is not done again.
     fn publish(&mut self, index: u64);
 
     /// The whole state as bytes, for a snapshot. Restoring them gives an equal state.
@@ -57,8 +57,55 @@ pub(crate) struct Machine {
     spawn: SpawnRef,
     /// Tells the last applied index, once it is published.
     applied_index: Sender<Option<u64>>,
-    /// Nothing is published below this index.
-    publish_from: Arc<AtomicU64>,
+    hold: Arc<Hold>,
+}
+
+/// When what is applied may be published. A disk may hold the deeds of more than its log shows to
+/// be committed, so a node that starts waits until it has caught up with what is committed: the
+/// states in between were true once, and must not be acted upon again.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// From this index on.
+    from: AtomicU64,
+    /// Or from an entry of a later term on: whoever leads that term has everything that was
+    /// committed before it, and put it before its own entries.
+    above_term: AtomicU64,
+}
+
+impl Hold {
+    /// Holds back everything.
+    pub(crate) fn everything() -> Self {
+        Self { from: AtomicU64::new(u64::MAX), above_term: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Holds back nothing.
+    #[cfg(test)]
+    pub(crate) fn until_nothing() -> Self {
+        let hold = Self::everything();
+        hold.until_index(0);
+        hold
+    }
+
+    /// Holds back what comes before this index.
+    pub(crate) fn until_index(&self, index: u64) {
+        self.from.fetch_min(index, Ordering::AcqRel);
+    }
+
+    /// Holds back what comes before a later term than this.
+    pub(crate) fn until_above_term(&self, term: u64) {
+        self.above_term.store(term, Ordering::Release);
+    }
+
+    fn allows(&self, applied: &LogId) -> bool {
+        if applied.index >= self.from.load(Ordering::Acquire) {
+            return true;
+        }
+        let is_later = term_of(applied) > self.above_term.load(Ordering::Acquire);
+        if is_later {
+            self.until_index(applied.index);
+        }
+        is_later
+    }
 }
 
 impl fmt::Debug for Machine {
@@ -73,10 +120,10 @@ impl Machine {
         snapshots: Arc<SnapshotStore>,
         spawn: SpawnRef,
         applied_index: Sender<Option<u64>>,
-        publish_from: Arc<AtomicU64>,
+        hold: Arc<Hold>,
     ) -> Self {
         let membership = StoredMembership::default();
-        Self { state, applied: None, membership, snapshots, spawn, applied_index, publish_from }
+        Self { state, applied: None, membership, snapshots, spawn, applied_index, hold }
     }
 
     /// Applies one entry; `Err` if the state machine panicked.
@@ -96,11 +143,11 @@ impl Machine {
         Ok(())
     }
 
-    fn publish(&mut self) -> Result<(), io::Error> {
-        let Some(applied) = self.applied else { return Ok(()) };
-        if applied.index < self.publish_from.load(Ordering::Acquire) {
+    /// Publishes what is applied, unless it is held back still.
+    pub(crate) fn publish(&mut self) -> Result<(), io::Error> {
+        let Some(applied) = self.applied.filter(|applied| self.hold.allows(applied)) else {
             return Ok(());
-        }
+        };
         let state = &mut self.state;
         catching("publish", || state.publish(applied.index))?;
         // Nobody listening is fine: the handle may be gone already.

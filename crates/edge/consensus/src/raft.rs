@@ -8,7 +8,7 @@ use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jocko_disk::{DiskRef, Open};
 use jocko_net::ports::SpawnRef;
@@ -19,13 +19,13 @@ use crate::entry::PAYLOAD_BYTES_MAX;
 use crate::error::{MembershipError, ProposeError, ServeError, StartError};
 use crate::id::{NodeId, Peer};
 use crate::log::LogStore;
-use crate::machine::{Machine, StateMachine};
+use crate::machine::{Hold, Machine, StateMachine};
 use crate::metrics::{Counters, RaftMetrics};
 use crate::network::{Connections, NetworkRef};
 use crate::runtime::{Receiver, Sender, channel};
 use crate::snapshot::SnapshotStore;
-use crate::status::{RaftStatus, StatusWatch};
-use crate::types::{Payload, Snapshot, Types};
+use crate::status::{PeerProgress, RaftStatus, StatusWatch};
+use crate::types::{LogId, Payload, Snapshot, Types};
 use crate::wire::{Request, Response};
 
 /// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
@@ -51,6 +51,7 @@ struct Inner {
     counters: Arc<Counters>,
     status: Receiver<RaftStatus>,
     applied_index: Receiver<Option<u64>>,
+    hold: Arc<Hold>,
     is_shut_down: Arc<AtomicBool>,
 }
 
@@ -79,8 +80,9 @@ impl Raft {
         let counters = Arc::new(Counters::default());
         let (log, snapshots) = open_files(&config, disk.clone(), &spawn, &counters).await?;
         let (applied_sender, applied_index) = channel(None);
-        let publish_from = Arc::new(AtomicU64::new(log.last_index()));
-        let (snapshots, held) = (Arc::new(snapshots), Arc::clone(&publish_from));
+        let hold = Arc::new(Hold::everything());
+        let (snapshots, held) = (Arc::new(snapshots), Arc::clone(&hold));
+        let (last_index, newest_term) = (log.last_index(), log.newest_term());
         let machine = Machine::new(state, snapshots, spawn, applied_sender, held);
         let raft =
             Openraft::new(config.node, openraft_config, Connections(network), log.clone(), machine)
@@ -97,11 +99,14 @@ impl Raft {
         tokio::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
         if voters_found.iter().eq([&config.node]) {
             // All that its log holds will be committed.
+            hold.until_index(last_index);
             let elected = raft.trigger().elect(false).await;
             elected.map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+        } else if log.is_blank() {
+            hold.until_index(0);
         } else {
-            // Others may hold other entries than the last ones here.
-            publish_from.store(0, Ordering::Release);
+            // Others may hold other entries than the last ones here, and more of them.
+            hold.until_above_term(newest_term);
         }
         let inner = Inner {
             raft,
@@ -112,6 +117,7 @@ impl Raft {
             counters,
             status,
             applied_index,
+            hold,
             is_shut_down,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -255,6 +261,42 @@ impl Raft {
         StatusWatch(self.inner.status.clone())
     }
 
+    /// Says that `index` was committed after this node started, as a leader told it: from there on
+    /// what is applied is published. A node with peers publishes nothing before that, or before an
+    /// entry of a new term shows that it has caught up.
+    ///
+    /// # Errors
+    /// [`ProposeError::Fatal`] if Raft has ended.
+    pub async fn publish_from(&self, index: u64) -> Result<(), ProposeError> {
+        self.inner.hold.until_index(index);
+        // It may be applied already, and nothing may come after it for long.
+        let published = self.inner.raft.with_state_machine(|machine: &mut Machine| {
+            let published = machine.publish();
+            Box::pin(async move { published })
+        });
+        let published = published.await;
+        match published.map_err(|fatal| self.fatal(&fatal))? {
+            Ok(()) => Ok(()),
+            Err(error) => Err(ProposeError::Fatal(error.to_string().into())),
+        }
+    }
+
+    /// How far the others are, as long as this node leads.
+    #[must_use]
+    pub fn progress(&self) -> BTreeMap<NodeId, PeerProgress> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (Some(matched), Some(heard)) = (&metrics.replication, &metrics.heartbeat) else {
+            return BTreeMap::new();
+        };
+        let progress = |(id, matched): (&NodeId, &Option<LogId>)| {
+            let heard = heard.get(id).copied().flatten();
+            let silent = heard.map(|at| Instant::elapsed(&*at));
+            (*id, PeerProgress { matched_index: matched.map(|id| id.index), silent })
+        };
+        matched.iter().map(progress).collect()
+    }
+
     /// Waits until the entry at `index` is applied here and published. `false` if Raft ended
     /// before that.
     pub async fn wait_applied(&self, index: u64) -> bool {
@@ -326,6 +368,40 @@ impl Raft {
         self.check_may_propose()?;
         let added = self.inner.raft.add_learner(node, peer, true).await;
         added.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    /// Adds a node that receives the log without a vote, and does not wait for it. One that is a
+    /// member already stays what it is.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`].
+    pub async fn admit(&self, node: NodeId, peer: Peer) -> Result<(), MembershipError> {
+        self.check_may_propose()?;
+        let added = self.inner.raft.add_learner(node, peer, false).await;
+        added.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    /// Lets go of members that do not vote.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`]: of a voter, too.
+    pub async fn dismiss(&self, nodes: BTreeSet<NodeId>) -> Result<(), MembershipError> {
+        self.check_may_propose()?;
+        let change = ChangeMembers::RemoveNodes(nodes);
+        let changed = self.inner.raft.change_membership(change, true).await;
+        changed.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    /// Notes where a member is reached now. Its identity is its directory's and stays, so that no
+    /// other node is brought in by this.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`].
+    pub async fn relocate(&self, node: NodeId, peer: Peer) -> Result<(), MembershipError> {
+        self.check_may_propose()?;
+        let change = ChangeMembers::SetNodes(BTreeMap::from([(node, peer)]));
+        let changed = self.inner.raft.change_membership(change, true).await;
+        changed.map(drop).map_err(|error| self.membership_error(error))
     }
 
     /// Makes exactly these members the voters. All must be members already; former voters that are

@@ -25,6 +25,15 @@ pub enum Role {
     Stopped,
 }
 
+/// How far a member is, as its leader knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PeerProgress {
+    /// The last entry its log shares with the leader's.
+    pub matched_index: Option<u64>,
+    /// How long it has not answered; `None` if it never has.
+    pub silent: Option<std::time::Duration>,
+}
+
 /// The group as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RaftStatus {

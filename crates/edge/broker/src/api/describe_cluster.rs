@@ -9,11 +9,13 @@ use jocko_protocol::rpc::describe_cluster_response::{
     DescribeClusterBroker, DescribeClusterResponse,
 };
 use jocko_protocol::{Decode, DecodeError};
-use jocko_types::ErrorCode;
+use jocko_types::{BrokerId, ErrorCode};
 
 /// The kinds of endpoint a client may ask for (KIP-919).
 const ENDPOINT_BROKERS: i8 = 1;
 const ENDPOINT_CONTROLLERS: i8 = 2;
+/// No broker.
+const NO_BROKER: i32 = -1;
 
 pub(crate) fn handle(
     session: &mut Session,
@@ -69,7 +71,7 @@ pub(crate) fn handle(
     let response = DescribeClusterResponse {
         endpoint_type: ENDPOINT_BROKERS,
         cluster_id: published.image.cluster_id().map(|id| id.to_string()).unwrap_or_default(),
-        controller_id: context.broker.get(),
+        controller_id: context.controller_id().map_or(NO_BROKER, BrokerId::get),
         brokers: brokers.collect(),
         cluster_authorized_operations: operations::shown(
             request.include_cluster_authorized_operations,

@@ -143,7 +143,7 @@ fn respond(context: &Context, wanted: &Wanted) -> MetadataResponse {
         brokers: brokers.collect(),
         cluster_id: published.image.cluster_id().map(|id| id.to_string()),
         // Any broker takes administration and forwards it (KIP-590).
-        controller_id: context.broker.get(),
+        controller_id: context.controller_id().map_or(NO_BROKER, BrokerId::get),
         topics,
         cluster_authorized_operations: operations::shown(has_operations, operations::CLUSTER),
         ..Default::default()

@@ -228,6 +228,50 @@ async fn all_nodes_restart_at_once_and_lose_nothing() {
     assert_eq!(cluster.nodes[&node(1)].state.payloads(), expected);
 }
 
+/// What a restarted node finds in its log may be behind what its disk has seen done: until its
+/// leader has told it an index that was committed since, or another leads, nothing is published.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_starts_among_others_publishes_only_what_is_caught_up() {
+    let mut cluster = Cluster::form(8, 1000).await;
+    for number in 0..5 {
+        cluster.propose(payload(number)).await;
+    }
+    let leader = cluster.leader().await;
+    let follower = (1..=3).find(|number| node(*number) != leader).unwrap();
+    let disk = cluster.kill(node(follower)).await;
+    for number in 5..10 {
+        cluster.propose(payload(number)).await;
+    }
+    cluster.start(follower, disk).await;
+    let last = cluster.propose(payload(10)).await;
+    cluster.all_applied(last).await;
+    assert_eq!(cluster.leader().await, leader);
+    let restarted = &cluster.nodes[&node(follower)];
+    assert_eq!(*restarted.state.published.lock().unwrap(), None);
+    restarted.raft.publish_from(last).await.unwrap();
+    assert!(restarted.raft.wait_applied(last).await);
+    assert_eq!(*restarted.state.published.lock().unwrap(), Some(last));
+    assert_eq!(*restarted.state.seen_at_first.lock().unwrap(), Some(11));
+    // A node that a new leader has told something knows that it has caught up.
+    let disk = cluster.kill(node(follower)).await;
+    cluster.start(follower, disk).await;
+    cluster.network.isolate(leader);
+    let others: Vec<NodeId> = cluster.nodes.keys().copied().filter(|id| *id != leader).collect();
+    let last = loop {
+        let serving = others.iter().find(|id| cluster.nodes[id].raft.status().is_serving);
+        match serving {
+            Some(id) => match cluster.nodes[id].raft.propose(payload(11)).await {
+                Ok(index) => break index,
+                Err(error) => assert!(error.is_retriable(), "{error}"),
+            },
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let restarted = &cluster.nodes[&node(follower)];
+    assert!(restarted.raft.wait_applied(last).await);
+    assert_eq!(restarted.state.seen_at_first.lock().unwrap().map(|seen| seen >= 11), Some(true));
+}
+
 /// Proposes through losses, cuts and a kill; returns a hash of every message, when it passed and
 /// whether it arrived.
 async fn trace(seed: u64) -> (usize, u64) {

@@ -32,6 +32,10 @@ pub(super) fn explain(error: StartError, data_dir: &Path) -> Failure {
         StartError::Thread(_) => {
             failure.cure("raise the limits on processes and open files (ulimit -u, ulimit -n)")
         }
+        StartError::Foreign { .. } => failure.cure(format!(
+            "let cluster.join name brokers of this directory's cluster, or {OTHER_DIRECTORY}"
+        )),
+        StartError::Gossip(_) => failure.cure("choose another address for gossip: --listen-gossip"),
         StartError::Refused(_) | StartError::NotReady(_) => {
             failure.cure("look at the log above, and start it again with --log-level debug")
         }

@@ -1,0 +1,460 @@
+//! How a broker gets into its cluster: alone it forms one at once, as it always has; among others it
+//! forms or joins one with them, and is registered by whoever leads.
+
+use crate::cluster::{
+    self, AddressBook, Beating, Cluster, Doors, FORMING_FILE, Forwarding, Parts, RaftOverPeers,
+    addresses,
+};
+use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
+use crate::data_dir::SharedDataDir;
+use crate::disk_guard::DiskGuard;
+use crate::listen::KafkaDoors;
+use crate::published::Published;
+use crate::publisher::Publisher;
+use crate::start::StartError;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jocko_commitlog::data_dir::{Identity, META};
+use jocko_config::LoadedSettings;
+use jocko_consensus::{NodeId, Peer, Raft, RaftConfig};
+use jocko_discovery::Member;
+use jocko_disk::DiskRef;
+use jocko_forming::Envelope;
+use jocko_metadata::{
+    Answer, BrokerRegistration, Command, Endpoint, RegisteredBroker, Reply, bootstrap, encode_entry,
+};
+use jocko_net::peers::{OwnIdentity, PeerIdentity, PeerServer, Peers};
+use jocko_net::ports::{Ports, SpawnRef};
+use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, Uuid};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::random_uuid;
+
+/// The Raft log's folder in the data directory.
+const METADATA_FOLDER: &str = "__cluster_metadata-0";
+/// How long a lone voter may take to elect itself before something is wrong.
+const ELECTION_MAX: Duration = Duration::from_secs(30);
+/// How long a number that seems to be another disk's is asked for: that broker may just have been
+/// replaced by this one.
+const DUPLICATE_MAX: Duration = Duration::from_secs(10);
+/// The pause before a registration is tried again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long others get to take over, at most, of the whole grace of a stop.
+const STEP_BACK_MAX: Duration = Duration::from_secs(5);
+
+/// What an entry stands on.
+pub(crate) struct Ground<'g> {
+    pub(crate) settings: &'g Arc<LoadedSettings>,
+    pub(crate) disk: &'g DiskRef,
+    pub(crate) root: &'g Path,
+    pub(crate) ports: &'g Ports,
+    pub(crate) data_dir: &'g SharedDataDir,
+    pub(crate) identity: Identity,
+    pub(crate) guard: &'g Arc<DiskGuard>,
+    pub(crate) published: &'g Arc<ArcSwap<Published>>,
+}
+
+/// A broker that is in.
+pub(crate) struct Entered {
+    pub(crate) raft: Raft,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) cluster_id: Uuid,
+    pub(crate) node_id: BrokerId,
+    pub(crate) broker_epoch: BrokerEpoch,
+    pub(crate) kafka: KafkaDoors,
+    pub(crate) peer_server: Option<PeerServer>,
+    /// Forming messages, where nobody takes them yet.
+    pub(crate) inbox: Option<mpsc::Receiver<Envelope>>,
+}
+
+/// The number this directory has, or gets if it founds a cluster alone; `None` where a controller
+/// gives it one.
+pub(crate) fn own_number(settings: &LoadedSettings, identity: &Identity) -> Option<BrokerId> {
+    let settings = settings.settings();
+    let alone = || {
+        let wanted = settings.node.id.set().map_or(BrokerId::new(1), |id| id.0);
+        (!settings.expects_peers()).then_some(wanted)
+    };
+    let owned = identity.owner.map(|(_, node_id)| node_id);
+    // A number that is set beside another that the directory has is refused by its claim.
+    settings.node.id.set().map(|id| id.0).filter(|_| owned.is_some()).or(owned).or_else(alone)
+}
+
+/// Starts Raft and gets this broker in. Waits as long as that takes, and says for what.
+pub(crate) async fn enter(
+    ground: &Ground<'_>,
+    publisher: Publisher,
+) -> Result<Entered, StartError> {
+    let settings = ground.settings.settings();
+    let directory = ground.identity.directory_id;
+    let owner = ground.identity.owner;
+    let doors = Doors::reserve(settings, !settings.expects_peers())?;
+    let kafka = KafkaDoors::reserve(ground.settings)?;
+    let host = addresses::own_host(settings);
+    let told = cluster::told(&host, doors.as_ref());
+    let identity = OwnIdentity::new(PeerIdentity {
+        node: directory,
+        cluster_id: owner.map(|(cluster_id, _)| cluster_id),
+    });
+    let peer_settings = cluster::peer_settings(settings, identity.clone());
+    let peers = Peers::start(&ground.ports.net, peer_settings.clone());
+    let book = AddressBook::default();
+    let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
+    let raft = start_raft(ground, &told, publisher, network).await?;
+    let endpoints: Vec<Endpoint> = addresses::clients(settings, &kafka.addresses, &host)
+        .into_iter()
+        .chain(doors.as_ref().map(|doors| addresses::peers(&host, doors.address.port())))
+        .collect();
+    let me = Member {
+        node: directory,
+        broker_id: owner.map(|(_, id)| id),
+        cluster_address: told,
+        kafka_address: endpoints
+            .first()
+            .map_or_else(String::new, |it| addresses::joined(&it.host, it.port)),
+        rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id: owner.map(|(cluster_id, _)| cluster_id),
+        expect: settings.cluster.expect.get(),
+    };
+    let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
+    let clock = Arc::clone(&ground.ports.clock);
+    let published = Arc::clone(ground.published);
+    let (cluster, inbox) = Cluster::new(Parts {
+        me,
+        identity,
+        peers,
+        book,
+        raft: raft.clone(),
+        published: Arc::clone(&published),
+        clock: Arc::clone(&clock),
+    });
+    let (deciding, controller) = ControllerLoop::new(
+        raft.clone(),
+        published,
+        Arc::clone(ground.settings),
+        clock,
+        Arc::clone(ground.guard),
+        Some(forwarding),
+    );
+    tokio::spawn(deciding.run());
+    cluster.serve_commands(controller.clone());
+    let way = Way { ground, raft: &raft, cluster: &cluster, controller: &controller, endpoints };
+    let open = || {
+        let net = &ground.ports.net;
+        let opened = |doors| cluster::listen(&cluster, net, peer_settings.clone(), doors);
+        doors.as_ref().map(opened).transpose()
+    };
+    let (registered, cluster_id, inbox, peer_server) = if is_alone(ground, &raft)? {
+        let (registered, cluster_id) = way.alone().await?;
+        (registered, cluster_id, Some(inbox), open()?)
+    } else {
+        let peer_server = open()?;
+        if peer_server.is_none() {
+            let words = "other brokers belong to its cluster, and listen.cluster is none";
+            return Err(StartError::NotReady(words.to_owned()));
+        }
+        let (registered, cluster_id) = way.among_others(inbox).await?;
+        (registered, cluster_id, None, peer_server)
+    };
+    let RegisteredBroker { broker_id: node_id, broker_epoch } = registered;
+    cluster.is_broker(node_id);
+    Ok(Entered {
+        raft,
+        cluster,
+        controller,
+        cluster_id,
+        node_id,
+        broker_epoch,
+        kafka,
+        peer_server,
+        inbox,
+    })
+}
+
+/// Whether this node is, or shall be, the only voter: then nobody has to be waited for.
+fn is_alone(ground: &Ground<'_>, raft: &Raft) -> Result<bool, StartError> {
+    if !raft.is_blank() {
+        return Ok(raft.voters_found().iter().eq([&NodeId::new(ground.identity.directory_id)]));
+    }
+    let expects_peers = ground.settings.settings().expects_peers();
+    if expects_peers && let Some((cluster_id, node_id)) = ground.identity.owner {
+        let words = format!(
+            "{} says it is broker {node_id} of cluster {cluster_id}, and the metadata log that \
+             belongs to it is gone: restore {METADATA_FOLDER}, or start with another node.data_dir",
+            ground.root.join(META).display()
+        );
+        return Err(StartError::NotReady(words));
+    }
+    let path = ground.root.join(FORMING_FILE);
+    if !expects_peers && ground.disk.exists(&path)? {
+        let words = format!(
+            "{} says that this broker agreed to be part of a cluster: start it with the \
+             cluster.join and cluster.expect it had then, or remove that file if no such cluster \
+             was ever formed",
+            path.display()
+        );
+        return Err(StartError::NotReady(words));
+    }
+    Ok(!expects_peers)
+}
+
+async fn start_raft(
+    ground: &Ground<'_>,
+    told: &str,
+    publisher: Publisher,
+    network: RaftOverPeers,
+) -> Result<Raft, StartError> {
+    let directory_id = ground.identity.directory_id;
+    let node = NodeId::new(directory_id);
+    // A broker that is alone and has no cluster port is reached by nobody.
+    let peer = if told.is_empty() { "localhost:9093" } else { told };
+    let config = RaftConfig::new(node, Peer::at(peer), ground.root.join(METADATA_FOLDER));
+    let raft = Raft::start(
+        config,
+        Arc::clone(ground.disk),
+        Arc::clone(&ground.ports.spawn),
+        Box::new(publisher),
+        Arc::new(network),
+    )
+    .await?;
+    let voters = raft.voters_found();
+    let is_learner = raft.status().learners.contains_key(&node);
+    // A node that its own log does not know would never hear of anybody.
+    if !voters.is_empty() && !voters.contains(&node) && !is_learner {
+        let voters = voters.iter().map(|voter| voter.directory_id()).collect();
+        return Err(StartError::Mismatched { meta: ground.root.join(META), directory_id, voters });
+    }
+    Ok(raft)
+}
+
+/// The two ways in.
+struct Way<'w> {
+    ground: &'w Ground<'w>,
+    raft: &'w Raft,
+    cluster: &'w Arc<Cluster>,
+    controller: &'w ControllerHandle,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Way<'_> {
+    /// As the only voter of a group, which is made if there is none.
+    async fn alone(self) -> Result<(RegisteredBroker, Uuid), StartError> {
+        if self.raft.is_blank() {
+            self.raft.bootstrap_single().await?;
+        } else if !self.ground.settings.settings().cluster.join.is_empty() {
+            cluster::see_others(self.cluster, self.ground.settings.settings()).await?;
+            cluster::refuse_foreigners_soon(self.cluster).await?;
+        }
+        let mut status = self.raft.watch();
+        let serving = status.wait_for(|status| status.is_serving || status.fatal.is_some());
+        match timeout(ELECTION_MAX, serving).await {
+            Ok(Some(status)) if status.is_serving => {}
+            Ok(Some(status)) => {
+                let words = status.fatal.as_deref().unwrap_or("it ended").to_owned();
+                return Err(StartError::NotReady(words));
+            }
+            Ok(None) => return Err(StartError::NotReady("it ended".to_owned())),
+            Err(_) => {
+                return Err(StartError::NotReady(format!("no leader within {ELECTION_MAX:?}")));
+            }
+        }
+        let cluster_id = self.form_alone().await?;
+        self.cluster.belongs_to(cluster_id);
+        let node_id = own_number(self.ground.settings, &self.ground.identity);
+        // Brokers were expected once, and this one alone founded the cluster before they came.
+        let node_id = node_id.or(self.ground.settings.settings().node.id.set().map(|id| id.0));
+        let node_id = node_id.unwrap_or(BrokerId::new(1));
+        self.ground.data_dir.with(|it| it.claim(cluster_id, node_id)).transpose()?;
+        let undecided = |Undecided(code)| StartError::Refused(code.to_string());
+        let registered = self.register(Some(node_id), cluster_id).await.map_err(undecided)?;
+        let registered = registered.map_err(|refusal| StartError::Refused(refusal.message))?;
+        self.unfence(registered).await?;
+        Ok((registered, cluster_id))
+    }
+
+    /// The cluster's id; a blank node forms a cluster of its own first.
+    async fn form_alone(&self) -> Result<Uuid, StartError> {
+        if let Some(id) = self.ground.published.load().image.cluster_id() {
+            return Ok(id);
+        }
+        let id = self.cluster.identity.get().cluster_id.unwrap_or_else(random_uuid);
+        let records = bootstrap(id, self.ground.ports.clock.wall());
+        self.raft
+            .propose(Bytes::from(encode_entry(&records)))
+            .await
+            .map_err(|error| StartError::NotReady(error.to_string()))?;
+        Ok(id)
+    }
+
+    /// With others: a cluster is formed or joined, or gone back to.
+    async fn among_others(
+        self,
+        inbox: mpsc::Receiver<Envelope>,
+    ) -> Result<(RegisteredBroker, Uuid), StartError> {
+        let Ground { settings, disk, root, ports, identity, .. } = self.ground;
+        cluster::see_others(self.cluster, settings.settings()).await?;
+        let place = (*disk, *root, &ports.spawn);
+        if self.raft.is_blank() {
+            let mut outcome =
+                cluster::begin_forming(self.cluster, settings.settings(), place, inbox)?;
+            let lost = |_| StartError::NotReady("the forming of the cluster ended".to_owned());
+            let action = outcome.wait_for(Option::is_some).await.map_err(lost)?.clone();
+            if let Some(action) = action {
+                cluster::enter(self.cluster, &action).await?;
+            }
+        } else {
+            cluster::go_on_forming(self.cluster, place, inbox)?;
+        }
+        let wanted = settings.settings().node.id.set().map(|id| id.0);
+        let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
+        let registered = self.register_somewhere(wanted).await?;
+        let cluster_id = self.ground.published.load().image.cluster_id();
+        let cluster_id =
+            cluster_id.ok_or_else(|| StartError::NotReady("its log has no cluster".to_owned()))?;
+        let claimed = self.ground.data_dir.with(|it| it.claim(cluster_id, registered.broker_id));
+        claimed.transpose()?;
+        self.cluster.belongs_to(cluster_id);
+        self.unfence(registered).await?;
+        tracing::info!(%cluster_id, broker_id = %registered.broker_id, "is part of the cluster");
+        Ok((registered, cluster_id))
+    }
+
+    /// Has whoever leads register this broker, however long that takes to find.
+    async fn register_somewhere(
+        &self,
+        wanted: Option<BrokerId>,
+    ) -> Result<RegisteredBroker, StartError> {
+        let began = Instant::now();
+        loop {
+            cluster::hold_election(self.cluster).await?;
+            let Some(cluster_id) = self.cluster.identity.get().cluster_id else {
+                return Err(StartError::NotReady("its directory knows no cluster".to_owned()));
+            };
+            match self.register(wanted, cluster_id).await {
+                Ok(Ok(registered)) => return Ok(registered),
+                Ok(Err(refusal))
+                    if refusal.code == ErrorCode::DuplicateBrokerRegistration
+                        && began.elapsed() < DUPLICATE_MAX =>
+                {
+                    tracing::info!("{}", refusal.message);
+                }
+                Ok(Err(refusal)) => return Err(StartError::Refused(refusal.message)),
+                Err(Undecided(code)) => {
+                    tracing::info!(%code, "waiting for the controller to register this broker");
+                }
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn register(
+        &self,
+        broker_id: Option<BrokerId>,
+        cluster_id: Uuid,
+    ) -> Result<Answer<RegisteredBroker>, Undecided> {
+        let me = self.cluster.me();
+        let registration = BrokerRegistration {
+            broker_id,
+            cluster_id: Some(cluster_id),
+            incarnation: random_uuid(),
+            directory: self.ground.identity.directory_id,
+            endpoints: self.endpoints.clone(),
+            rack: me.rack,
+            release: me.release,
+            ..BrokerRegistration::default()
+        };
+        match self.controller.submit(Command::RegisterBroker(registration)).await? {
+            Reply::RegisterBroker(answer) => Ok(answer),
+            _ => unreachable!("each command has its own kind of reply"),
+        }
+    }
+
+    /// Lets this broker lead: its image shows all that was committed when it was registered.
+    async fn unfence(&self, registered: RegisteredBroker) -> Result<(), StartError> {
+        let RegisteredBroker { broker_id, broker_epoch } = registered;
+        let heartbeat = Command::BrokerHeartbeat {
+            broker_id,
+            broker_epoch,
+            want_fence: false,
+            want_shutdown: false,
+        };
+        match self.controller.submit(heartbeat).await {
+            Ok(Reply::BrokerHeartbeat(answer)) => {
+                answer.map_err(|refusal| StartError::Refused(refusal.message))?;
+                Ok(())
+            }
+            Ok(_) => unreachable!("each command has its own kind of reply"),
+            Err(Undecided(code)) => Err(StartError::Refused(code.to_string())),
+        }
+    }
+}
+
+/// A broker that is alone lets others find it, if its ports are free; one among others does already.
+pub(crate) async fn open_to_others(
+    cluster: Arc<Cluster>,
+    (settings, disk, spawn): (Arc<LoadedSettings>, DiskRef, SpawnRef),
+    inbox: Option<mpsc::Receiver<Envelope>>,
+) {
+    let settings = settings.settings();
+    let Some(inbox) = inbox else { return };
+    // Whoever cannot be called need not be found.
+    if cluster.me().cluster_address.is_empty() {
+        return;
+    }
+    if cluster.discovery().is_none()
+        && let Err(error) = cluster::see_others(&cluster, settings).await
+    {
+        tracing::debug!(%error, "this broker is not found by gossip");
+        return;
+    }
+    let place = (&disk, settings.node.data_dir.as_path(), &spawn);
+    if let Err(error) = cluster::go_on_forming(&cluster, place, inbox) {
+        tracing::warn!(%error, "this broker does not answer those who form a cluster");
+    }
+}
+
+/// Before a stop: others lead what this broker leads, the metadata's group, too.
+pub(crate) async fn step_back(beating: &Beating, grace: Duration) {
+    let raft = &beating.cluster.raft;
+    let status = raft.status();
+    if status.voters.len() + status.learners.len() <= 1 {
+        return;
+    }
+    let wait = grace.min(STEP_BACK_MAX);
+    beating.step_back(wait).await;
+    let own = NodeId::new(beating.cluster.node);
+    if !raft.status().is_serving {
+        return;
+    }
+    let progress = raft.progress();
+    let heirs = status.voters.keys().filter(|node| **node != own);
+    let Some(heir) = heirs.max_by_key(|node| progress.get(node).and_then(|it| it.matched_index))
+    else {
+        return;
+    };
+    if raft.hand_over_to(*heir).await.is_ok() {
+        let mut news = raft.watch();
+        let is_led_by_other = news
+            .wait_for(|status| status.leader.as_ref().is_some_and(|(leader, _)| *leader != own));
+        if timeout(wait, is_led_by_other).await.is_err() {
+            tracing::warn!(%heir, "leadership of the metadata was not taken over in time");
+        }
+    }
+}
+
+/// The last thing said to others.
+pub(crate) async fn say_farewell(cluster: &Cluster, peer_server: Option<PeerServer>) {
+    if let Some(discovery) = cluster.discovery() {
+        discovery.leave().await;
+    }
+    if let Some(server) = peer_server {
+        server.stop().await;
+    }
+    cluster.peers.close();
+}

@@ -1,0 +1,126 @@
+//! What the leader does for all: it fences brokers that are silent, and keeps the voters.
+
+use super::voters::{self, Change, MemberView};
+use super::{Cluster, heartbeats};
+use jocko_consensus::{MembershipError, NodeId, RaftStatus};
+use jocko_metadata::Command;
+use jocko_types::{BrokerId, Now, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// How often sessions are looked at.
+const ROUND: Duration = Duration::from_millis(100);
+/// Rounds between looks at who votes.
+const VOTERS_EVERY: u32 = 5;
+/// How long a change of the members may take; it may go on after that.
+const CHANGE_MAX: Duration = Duration::from_secs(10);
+/// A member whose log is at most so many entries behind has caught up.
+const LAG_MAX: u64 = 100;
+/// A member that has not answered for so long is not made a voter.
+const SILENT_MAX: Duration = Duration::from_secs(1);
+
+/// Runs until it is aborted, and sleeps while another leads or nobody else is there.
+pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
+    let mut news = cluster.raft.watch();
+    let mut led = None;
+    let mut round: u32 = 0;
+    loop {
+        let is_on_duty = |status: &RaftStatus| {
+            status.is_serving && status.voters.len() + status.learners.len() > 1
+        };
+        let Some(status) = news.wait_for(is_on_duty).await else { return };
+        let now = cluster.clock.now();
+        let since = match led {
+            Some((term, since)) if term == status.term => since,
+            _ => {
+                cluster.sessions.begin();
+                led = Some((status.term, now));
+                now
+            }
+        };
+        fence_silent(&cluster, now).await;
+        round = round.wrapping_add(1);
+        if round.is_multiple_of(VOTERS_EVERY) {
+            keep_voters(&cluster, &status, now.since(since)).await;
+        }
+        sleep(ROUND).await;
+    }
+}
+
+async fn fence_silent(cluster: &Cluster, now: Now) {
+    let Some(controller) = cluster.controller.get() else { return };
+    let overdue: Vec<BrokerId> = {
+        let published = cluster.published.load();
+        let live = published.image.live_brokers();
+        let others = live.filter(|broker| broker.registration.directory != cluster.node);
+        let ids = others.map(|broker| broker.id());
+        ids.filter(|id| cluster.sessions.is_over(*id, now)).collect()
+    };
+    for broker_id in overdue {
+        tracing::warn!(%broker_id, session = ?heartbeats::SESSION, "a broker is silent; it is fenced");
+        if let Err(undecided) =
+            controller.decide_here(Command::FenceBroker { broker_id, broker_epoch: None }).await
+        {
+            tracing::warn!(?undecided, %broker_id, "a silent broker was not fenced");
+            return;
+        }
+    }
+}
+
+async fn keep_voters(cluster: &Cluster, status: &RaftStatus, led: Duration) {
+    let members = view(cluster, status, led);
+    let Some(change) = voters::plan(cluster.node, &members) else { return };
+    let raft = &cluster.raft;
+    let made = async {
+        match &change {
+            Change::Voters(nodes) => {
+                let voters: BTreeSet<NodeId> = nodes.iter().copied().map(NodeId::new).collect();
+                raft.set_voters(voters, true).await
+            }
+            Change::Dismiss(node) => raft.dismiss(BTreeSet::from([NodeId::new(*node)])).await,
+        }
+    };
+    match timeout(CHANGE_MAX, made).await {
+        Ok(Ok(())) => tracing::info!(?change, "changed the members of the metadata's group"),
+        Ok(Err(MembershipError::Refused(why))) => tracing::debug!(%why, "members stay for now"),
+        Ok(Err(error)) => tracing::warn!(%error, "the members were not changed"),
+        Err(_) => tracing::warn!(?change, "a change of the members takes long"),
+    }
+}
+
+fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid, MemberView> {
+    let progress = raft_progress(cluster);
+    let published = cluster.published.load();
+    let racks: BTreeMap<Uuid, String> = published
+        .image
+        .brokers()
+        .map(|broker| &broker.registration)
+        .map(|it| (it.directory, it.rack.clone().unwrap_or_default()))
+        .collect();
+    let last = status.last_index.unwrap_or(0);
+    let member = |votes: bool, node: &NodeId| {
+        let id = node.directory_id();
+        let is_leader = id == cluster.node;
+        let (matched, silent) = progress.get(&id).copied().unwrap_or((None, None));
+        // Nobody is silent for longer than this node listens.
+        let silent = if is_leader { Duration::ZERO } else { silent.unwrap_or(led).min(led) };
+        let is_near = matched.is_some_and(|index| index.saturating_add(LAG_MAX) >= last);
+        let view = MemberView {
+            votes,
+            has_caught_up: is_leader || (is_near && silent < SILENT_MAX),
+            silent,
+            is_registered: racks.contains_key(&id),
+            rack: racks.get(&id).cloned().unwrap_or_default(),
+        };
+        (id, view)
+    };
+    let voters = status.voters.keys().map(|node| member(true, node));
+    voters.chain(status.learners.keys().map(|node| member(false, node))).collect()
+}
+
+/// By node: the index its log matches to, and how long it has been silent.
+fn raft_progress(cluster: &Cluster) -> BTreeMap<Uuid, (Option<u64>, Option<Duration>)> {
+    let progress = cluster.raft.progress().into_iter();
+    progress.map(|(node, it)| (node.directory_id(), (it.matched_index, it.silent))).collect()
+}

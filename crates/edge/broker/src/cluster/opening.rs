@@ -1,0 +1,220 @@
+//! Opens the ways to others: the cluster port, discovery, and the forming over both.
+
+use super::former::Former;
+use super::{Cluster, ClusterService, addresses, kinds};
+use crate::start::StartError;
+use bytes::Bytes;
+use jocko_config::{HostPort, Settings};
+use jocko_discovery::{
+    Discovery, GossipSettings, Member, Probe, SeedSettings, SerfDiscovery, StaticSeeds,
+};
+use jocko_disk::{DiskRef, Slots};
+use jocko_forming::{Action, Bound, Envelope, Forming, Seat};
+use jocko_net::peers::{Lane, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
+use jocko_net::ports::{NetRef, SpawnRef};
+use jocko_types::{BrokerId, Uuid};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// The record of the forming, in the data directory.
+pub(crate) const FORMING_FILE: &str = "forming";
+/// How long an address that is asked who it is may take.
+const PROBE_MAX: Duration = Duration::from_secs(2);
+
+/// How peers are talked to.
+pub(crate) fn peer_settings(settings: &Settings, identity: OwnIdentity) -> PeerSettings {
+    let secret = Secret::new(settings.cluster.secret.expose());
+    let secret_accepted = Secret::new(settings.cluster.secret_accepted.expose());
+    PeerSettings { secret, secret_accepted, ..PeerSettings::new(identity) }
+}
+
+/// A cluster port that is reserved: bound to its address, open for nobody yet.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    /// Where peers are to come.
+    pub(crate) address: SocketAddr,
+    /// Held until the port is opened, so that nobody else takes it.
+    _held: socket2::Socket,
+}
+
+impl Doors {
+    /// Reserves the cluster port. A broker that is alone goes without where it is taken, unless
+    /// somebody asked for it by name.
+    pub(crate) fn reserve(settings: &Settings, is_alone: bool) -> Result<Option<Self>, StartError> {
+        let Some(address) = settings.cluster_address() else { return Ok(None) };
+        let is_wish = settings.listen.cluster.explicit().is_none() && is_alone;
+        match resolve(&address).and_then(crate::listen::bind_for_later) {
+            Ok((address, held)) => Ok(Some(Self { address, _held: held })),
+            Err(_) if is_wish => Ok(None),
+            Err(source) => Err(StartError::Listen { address: address.to_string(), source }),
+        }
+    }
+}
+
+fn resolve(address: &HostPort) -> io::Result<SocketAddr> {
+    if address.host.is_empty() {
+        return Ok(SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port)));
+    }
+    let mut found = (address.host.as_str(), address.port).to_socket_addrs()?;
+    found.next().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Opens the cluster port.
+pub(crate) fn listen(
+    cluster: &Arc<Cluster>,
+    net: &NetRef,
+    settings: PeerSettings,
+    doors: &Doors,
+) -> Result<PeerServer, StartError> {
+    let service = Arc::new(ClusterService(Arc::clone(cluster)));
+    PeerServer::start(net, doors.address, settings, service)
+        .map_err(|source| StartError::Listen { address: doors.address.to_string(), source })
+}
+
+/// Begins to look for others, and keeps the address book.
+pub(crate) async fn see_others(
+    cluster: &Arc<Cluster>,
+    settings: &Settings,
+) -> Result<(), StartError> {
+    let discovery: Arc<dyn Discovery> = match GossipSettings::of(settings) {
+        Some(gossip) => {
+            let started = SerfDiscovery::start(gossip, cluster.me()).await;
+            Arc::new(started.map_err(|error| StartError::Gossip(error.to_string()))?)
+        }
+        None => {
+            let seeds = SeedSettings::new(settings.join_addresses());
+            Arc::new(StaticSeeds::start(seeds, cluster.node, probe(cluster.peers.clone())))
+        }
+    };
+    let (book, mut seen) = (cluster.book.clone(), discovery.changed());
+    tokio::spawn(async move {
+        loop {
+            let members = Arc::clone(&seen.borrow_and_update());
+            book.note(members.iter().map(|it| (it.node, it.cluster_address.clone())));
+            if seen.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+    // Set once, at the start.
+    let _ = cluster.discovery.set(discovery);
+    Ok(())
+}
+
+/// Begins to form or find a cluster, from what the disk says was agreed to before.
+///
+/// # Errors
+/// The record cannot be read or made.
+pub(crate) fn begin_forming(
+    cluster: &Arc<Cluster>,
+    settings: &Settings,
+    (disk, root, spawn): (&DiskRef, &Path, &SpawnRef),
+    inbox: mpsc::Receiver<Envelope>,
+) -> Result<watch::Receiver<Option<Action>>, StartError> {
+    let path = root.join(FORMING_FILE);
+    let (slots, stored) = Slots::open(disk.as_ref(), &path, &Bound::Free.to_bytes())?;
+    let bound = Bound::from_bytes(&stored.payload)
+        .map_err(|error| StartError::NotReady(format!("{}: {error}", path.display())))?;
+    let expect = settings.cluster.expect.get();
+    let expect = (expect > 1 || settings.cluster.join.is_empty()).then_some(expect);
+    let slots = Some(Arc::new(Mutex::new(slots)));
+    Ok(start(cluster, expect, bound, slots, (spawn, inbox)))
+}
+
+/// Answers those who still form, as a member of a cluster.
+pub(crate) fn go_on_forming(
+    cluster: &Arc<Cluster>,
+    (disk, root, spawn): (&DiskRef, &Path, &SpawnRef),
+    inbox: mpsc::Receiver<Envelope>,
+) -> Result<(), StartError> {
+    let Some(id) = cluster.identity.get().cluster_id else { return Ok(()) };
+    let path = root.join(FORMING_FILE);
+    let mut bound = Bound::Settled { cluster: id, proposal: None };
+    if disk.exists(&path)? {
+        let (_, stored) = Slots::open(disk.as_ref(), &path, &Bound::Free.to_bytes())?;
+        if let Ok(stored @ Bound::Settled { .. }) = Bound::from_bytes(&stored.payload) {
+            bound = stored;
+        }
+    }
+    start(cluster, None, bound, None, (spawn, inbox));
+    Ok(())
+}
+
+fn start(
+    cluster: &Arc<Cluster>,
+    expect: Option<u32>,
+    bound: Bound,
+    slots: Option<Arc<Mutex<Slots>>>,
+    (spawn, inbox): (&SpawnRef, mpsc::Receiver<Envelope>),
+) -> watch::Receiver<Option<Action>> {
+    let seat = Seat { node: cluster.node, address: cluster.me().cluster_address };
+    let settings = jocko_forming::Settings { me: seat, expect };
+    let (machine, first) = Forming::start(settings, bound, cluster.clock.now());
+    let (outcome, decided) = watch::channel(None);
+    let (cluster, spawn) = (Arc::clone(cluster), Arc::clone(spawn));
+    let former = Former { cluster, machine, slots, spawn, inbox, outcome };
+    tokio::spawn(former.run(first));
+    decided
+}
+
+/// A member as it describes itself on the cluster port.
+#[derive(Debug, Serialize, Deserialize)]
+struct Described {
+    node: Uuid,
+    broker_id: Option<BrokerId>,
+    cluster_address: String,
+    kafka_address: String,
+    rack: Option<String>,
+    release: String,
+    cluster_id: Option<Uuid>,
+    expect: u32,
+}
+
+pub(super) fn describe(me: &Member) -> Bytes {
+    let me = me.clone();
+    let described = Described {
+        node: me.node,
+        broker_id: me.broker_id,
+        cluster_address: me.cluster_address,
+        kafka_address: me.kafka_address,
+        rack: me.rack,
+        release: me.release,
+        cluster_id: me.cluster_id,
+        expect: me.expect,
+    };
+    serde_json::to_vec(&described).expect("ids, numbers and text become JSON").into()
+}
+
+/// Asks an address who it is.
+fn probe(peers: Peers) -> Probe {
+    Arc::new(move |address: String| {
+        let peers = peers.clone();
+        Box::pin(async move {
+            let none = Bytes::new();
+            let call = peers.call(&address, Lane::Control, kinds::WHO, none, PROBE_MAX).await;
+            let answer = call.map_err(|error| error.to_string())?;
+            let told: Described =
+                serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
+            Ok(Member {
+                node: told.node,
+                broker_id: told.broker_id,
+                cluster_address: told.cluster_address,
+                kafka_address: told.kafka_address,
+                rack: told.rack,
+                release: told.release,
+                cluster_id: told.cluster_id,
+                expect: told.expect,
+            })
+        })
+    })
+}
+
+/// `host:port` of the cluster port as others are told it.
+pub(crate) fn told(host: &str, doors: Option<&Doors>) -> String {
+    doors.map_or_else(String::new, |doors| addresses::joined(host, doors.address.port()))
+}
