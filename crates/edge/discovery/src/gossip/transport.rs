@@ -1,7 +1,7 @@
 //! The library's transport, with a filter in front of the packets.
 //!
-//! A packet says in the clear which way it was padded, and the seal does not cover that byte. A
-//! stranger who flips it in a packet it has overheard makes the library take the last byte of what
+//! A packet says in the clear how it was padded and how long it is; the seal covers neither. A
+//! stranger who changes both in a packet it has overheard makes the library take the last byte of what
 //! is sealed for the length of a padding, and a length that is too large ends the task that reads
 //! packets: the broker is deaf from then on. Brokers pad nothing, so whatever says otherwise is
 //! dropped here.

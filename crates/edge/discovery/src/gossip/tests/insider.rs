@@ -48,6 +48,15 @@ fn sealed(settings: &GossipSettings, plain: &[u8]) -> Vec<u8> {
     packet
 }
 
+/// What a stranger can make of a packet it has overheard: neither the byte that says how it was
+/// padded nor its length is covered by the seal.
+fn padded_by_a_stranger(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[1] = EncryptionAlgorithm::Pkcs7.as_u8();
+    // One byte of padding, and it claims to be 255.
+    packet[5] -= 1;
+    packet
+}
+
 fn damaged(rng: &mut fastrand::Rng, message: &[u8]) -> Vec<u8> {
     let mut bytes = message.to_vec();
     for _ in 0..rng.usize(1..4) {
@@ -79,11 +88,10 @@ async fn nonsense_from_within_is_survived() {
                 0 => (0..rng.usize(1..200)).map(|_| rng.u8(..)).collect(),
                 _ => damaged(&mut rng, message),
             };
-            let mut packet = sealed(&settings, &plain);
-            if round % 7 == 0 {
-                // The seal does not cover how it was padded: any stranger may flip that.
-                packet[1] = EncryptionAlgorithm::Pkcs7.as_u8();
-            }
+            let packet = match round % 7 {
+                0 => padded_by_a_stranger(sealed(&settings, &[0xff; 32])),
+                _ => sealed(&settings, &plain),
+            };
             socket.send_to(&packet, ("127.0.0.1", port)).expect("sent");
             if round % 50 == 0 {
                 std::thread::yield_now();
