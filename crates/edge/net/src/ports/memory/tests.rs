@@ -270,8 +270,9 @@ fn a_killed_node_resets_its_connections_and_listens_no_more() {
 fn a_machine_that_vanishes_says_nothing_until_it_can_be_reached() {
     simulate(async {
         let net = MemoryNet::new();
-        let (mut near, far) = connect(&net, A, B).await;
+        let (mut near, mut far) = connect(&net, A, B).await;
         net.isolate(B);
+        far.write_all(b"never leaves").await.unwrap();
         net.kill(B);
         drop(far);
         near.write_all(b"hello?").await.unwrap();
