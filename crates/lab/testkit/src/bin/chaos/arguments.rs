@@ -13,6 +13,8 @@ const CYCLES: u32 = 20;
 pub(crate) struct Arguments {
     pub(crate) binary: PathBuf,
     pub(crate) brokers: usize,
+    /// How many more join when the cluster stands, each through any other.
+    pub(crate) joining: usize,
     pub(crate) partitions: u32,
     /// What may happen: each round has a random subset of it.
     pub(crate) faults: Vec<Fault>,
@@ -45,6 +47,7 @@ impl Arguments {
         let mut parsed = Self {
             binary,
             brokers: 3,
+            joining: 0,
             partitions: 6,
             faults: vec![Fault::Kill, Fault::Pause],
             row: None,
@@ -72,6 +75,7 @@ impl Arguments {
         let mut value = || rest.next().with_context(|| format!("{argument} wants a value"));
         match argument {
             "--brokers" => self.brokers = value()?.parse()?,
+            "--joining" => self.joining = value()?.parse()?,
             "--partitions" => self.partitions = value()?.parse()?,
             "--faults" => {
                 let names = value()?;
@@ -115,11 +119,12 @@ impl Arguments {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!((1..=9).contains(&self.brokers), "from 1 to 9 brokers");
+        ensure!((1..=9).contains(&(self.brokers + self.joining)), "from 1 to 9 brokers");
+        ensure!(self.joining == 0 || self.brokers > 1, "nobody joins a lone broker");
         ensure!((1..=64).contains(&self.partitions), "from 1 to 64 partitions");
         for fault in &self.faults {
             let least = fault.brokers_min();
-            ensure!(self.brokers >= least, "{} wants {least} brokers", fault.name());
+            ensure!(self.brokers + self.joining >= least, "{} wants {least} brokers", fault.name());
         }
         Ok(())
     }

@@ -87,6 +87,11 @@ impl Fault {
             .with_context(|| format!("there is no row {name:?} here; there are {}", all.join(", ")))
     }
 
+    /// Whether no client may notice: not even records in doubt are allowed.
+    pub(crate) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Roll)
+    }
+
     pub(crate) const fn needs_network(self) -> bool {
         matches!(
             self,
@@ -132,8 +137,11 @@ impl Scene<'_> {
                 self.kill(victim)
             }
             Fault::KillController => {
-                let victim = seen::controller(self.cluster, self.random)?;
-                self.kill(victim.context("nobody leads the quorum")?)
+                let victim = seen::settled(|| {
+                    let leader = seen::controller(self.cluster, self.random)?;
+                    leader.context("nobody leads the quorum")
+                });
+                self.kill(victim?)
             }
             Fault::Pause => {
                 let victim = self.any();
@@ -165,9 +173,11 @@ impl Scene<'_> {
 
     /// The leader of a random partition that has one.
     fn leader(&mut self) -> Result<usize> {
-        let partitions = self.seen()?;
-        let leaders: Vec<usize> = partitions.iter().filter_map(|seen| seen.leader).collect();
-        self.random.choice(leaders).context("no partition has a leader")
+        seen::settled(|| {
+            let partitions = self.seen()?;
+            let leaders: Vec<usize> = partitions.iter().filter_map(|seen| seen.leader).collect();
+            self.random.choice(leaders).context("no partition has a leader")
+        })
     }
 
     fn wait_ms(&mut self, from: u64, to: u64) {
@@ -238,7 +248,7 @@ impl Scene<'_> {
             let seen = scene.seen().ok()?;
             seen.get(partition)?.leader.filter(|leader| scene.cluster.is_up(*leader))
         };
-        let first = leader_of(self).context("the partition has no leader")?;
+        let first = seen::settled(|| leader_of(self).context("the partition has no leader"))?;
         self.cluster.kill(first)?;
         self.cluster.start(first)?;
         let begun = std::time::Instant::now();

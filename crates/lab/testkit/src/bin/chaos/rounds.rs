@@ -50,6 +50,11 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path) -> Result<String> {
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let begun = Instant::now();
     form(&mut cluster, &mut random)?;
+    for _ in 0..arguments.joining {
+        let through = random.usize(..cluster.len());
+        cluster.plan_joining(through)?;
+        form(&mut cluster, &mut random).context("joining")?;
+    }
     let mut score = Score::default();
     let mut rounds = 0;
     while score.cycles < arguments.cycles
@@ -74,7 +79,7 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path) -> Result<String> {
     score.conclude(begun.elapsed())
 }
 
-/// Starts all brokers, in any order, and waits for one cluster.
+/// Starts all brokers that do not run, in any order, and waits for one cluster.
 fn form(cluster: &mut Cluster, random: &mut fastrand::Rng) -> Result<()> {
     let begun = Instant::now();
     let mut order: Vec<usize> = (0..cluster.len()).collect();
@@ -141,6 +146,10 @@ impl Round<'_> {
         score.judge(self.number, &verdict);
         if score.wrong.is_empty() {
             self.compare(cluster, &topic, random, score)?;
+        }
+        let is_orderly = self.arguments.faults.iter().all(|fault| fault.is_orderly());
+        if is_orderly && verdict.unknown + verdict.failed > 0 {
+            score.wrong.push(format!("round {}: clients noticed: {verdict}", self.number));
         }
         if self.arguments.folder.is_none() && score.wrong.is_empty() {
             std::fs::remove_file(&history)?;
@@ -263,7 +272,8 @@ impl Round<'_> {
         if fault.wants_all_in_sync() {
             scene.wait_in_sync(DRAIN_MAX).context("before it")?;
         }
-        let before = seen::partitions(scene.cluster, scene.random, &shared.topic)?;
+        let before =
+            seen::settled(|| seen::partitions(scene.cluster, scene.random, &shared.topic))?;
         shared.mark();
         let victims = scene.inject(fault)?;
         *score.faults.entry(fault.name()).or_default() += 1;

@@ -1,12 +1,16 @@
 //! The cluster as its clients see it: who is there, who leads what, who is in sync, who controls.
 
-use crate::workload::Rover;
+use crate::workload::{Rover, pause};
 use anyhow::{Context, Result};
 use jocko_client::NewTopic;
 use jocko_protocol::rpc::DescribeQuorumRequest;
 use jocko_protocol::rpc::describe_quorum_request::{PartitionData, TopicData};
 use jocko_testkit::Cluster;
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How long somebody may need to answer what all brokers know.
+const SETTLE_MAX: Duration = Duration::from_secs(15);
 
 /// The state of one partition; brokers by their place in the [`Cluster`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +38,17 @@ fn places(
         .iter()
         .filter_map(|broker| Some((broker.node_id, cluster.node_at(&broker.host, broker.port)?)));
     places.collect()
+}
+
+/// Asks again while nobody answers: right after a start some are not there yet.
+pub(crate) fn settled<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Err(_) if begun.elapsed() < SETTLE_MAX => pause(Duration::from_millis(20)),
+            answer => return answer,
+        }
+    }
 }
 
 /// How many brokers any of them lists.
