@@ -16,6 +16,8 @@ pub(crate) struct Arguments {
     /// How many more join when the cluster stands, each through any other.
     pub(crate) joining: usize,
     pub(crate) partitions: u32,
+    /// Of each partition: three, or as many as there are brokers.
+    pub(crate) replicas: usize,
     /// What may happen: each round has a random subset of it.
     pub(crate) faults: Vec<Fault>,
     /// The row of the catalogue that chose the faults.
@@ -49,6 +51,7 @@ impl Arguments {
             brokers: 3,
             joining: 0,
             partitions: 6,
+            replicas: 3,
             faults: vec![Fault::Kill, Fault::Pause],
             row: None,
             cycles: CYCLES,
@@ -67,6 +70,7 @@ impl Arguments {
         while let Some(argument) = rest.next() {
             parsed.take(&argument, &mut rest)?;
         }
+        parsed.replicas = parsed.replicas.min(parsed.brokers + parsed.joining);
         parsed.check()?;
         Ok(parsed)
     }
@@ -76,6 +80,7 @@ impl Arguments {
         match argument {
             "--brokers" => self.brokers = value()?.parse()?,
             "--joining" => self.joining = value()?.parse()?,
+            "--replicas" => self.replicas = value()?.parse()?,
             "--partitions" => self.partitions = value()?.parse()?,
             "--faults" => {
                 let names = value()?;
@@ -122,6 +127,7 @@ impl Arguments {
         ensure!((1..=9).contains(&(self.brokers + self.joining)), "from 1 to 9 brokers");
         ensure!(self.joining == 0 || self.brokers > 1, "nobody joins a lone broker");
         ensure!((1..=64).contains(&self.partitions), "from 1 to 64 partitions");
+        ensure!((1..=9).contains(&self.replicas), "from 1 to 9 replicas");
         for fault in &self.faults {
             let least = fault.brokers_min();
             ensure!(self.brokers + self.joining >= least, "{} wants {least} brokers", fault.name());

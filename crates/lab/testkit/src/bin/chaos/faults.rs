@@ -313,7 +313,7 @@ impl Scene<'_> {
 
     /// Waits until every replica of every partition is in sync.
     pub(crate) fn wait_in_sync(&mut self, deadline: Duration) -> Result<()> {
-        let (topic, count) = (&self.shared.topic, self.cluster.len().min(3));
+        let (topic, count) = (&self.shared.topic, self.shared.replicas);
         let random = &mut self.random;
         let begun = std::time::Instant::now();
         let mut last = Vec::new();

@@ -115,15 +115,16 @@ impl Round<'_> {
         random: &mut fastrand::Rng,
         score: &mut Score,
     ) -> Result<()> {
-        let (topic, partitions) = (format!("chaos-{}", self.number), self.arguments.partitions);
+        let topic = format!("chaos-{}", self.number);
+        let Arguments { partitions, replicas, .. } = *self.arguments;
+        let place = (topic.as_str(), partitions, replicas);
         let begun = Instant::now();
-        while !seen::create(cluster, random, (&topic, partitions), &SETTINGS)? {
+        while !seen::create(cluster, random, place, &SETTINGS)? {
             cluster.check_running()?;
             ensure!(begun.elapsed() < RECOVERY_MAX, "the topic of the round cannot be created");
             pause(Duration::from_millis(50));
         }
         let history = self.folder.join(format!("history-{}.jsonl", self.number));
-        let place = (topic.as_str(), partitions);
         let shared = Shared::new(cluster.bootstrap(), place, self.arguments.acks, &history)?;
         let done = self.with_clients(cluster, &shared, random, score);
         for complaint in shared.complaints() {
@@ -311,11 +312,11 @@ impl Round<'_> {
         random: &mut fastrand::Rng,
         score: &mut Score,
     ) -> Result<()> {
-        if cluster.len() < 3 {
+        if self.arguments.replicas < 2 {
             return Ok(());
         }
         cluster.stop_all().context("a clean stop of all brokers")?;
-        for difference in differences(cluster, topic, cluster.len().min(3))? {
+        for difference in differences(cluster, topic, self.arguments.replicas)? {
             score.wrong.push(format!("round {}: {difference}", self.number));
         }
         score.compared += 1;

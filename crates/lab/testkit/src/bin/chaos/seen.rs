@@ -104,13 +104,12 @@ pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Resul
 pub(crate) fn create(
     cluster: &Cluster,
     random: &mut fastrand::Rng,
-    (name, partitions): (&str, u32),
+    (name, partitions, replicas): (&str, u32, usize),
     settings: &[(&str, &str)],
 ) -> Result<bool> {
-    let replicas = cluster.len().min(3);
     let mut configs: Vec<(String, String)> =
         settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    if replicas == 3 {
+    if replicas >= 3 {
         configs.push(("min.insync.replicas".to_owned(), "2".to_owned()));
     }
     let topic = NewTopic {

@@ -32,6 +32,7 @@ pub(crate) struct Shared {
     pub(crate) bootstrap: Vec<String>,
     pub(crate) topic: String,
     pub(crate) partitions: u32,
+    pub(crate) replicas: usize,
     pub(crate) acks: i16,
     history_path: PathBuf,
     history: Mutex<BufWriter<File>>,
@@ -49,7 +50,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         bootstrap: Vec<String>,
-        (topic, partitions): (&str, u32),
+        (topic, partitions, replicas): (&str, u32, usize),
         acks: i16,
         history: &Path,
     ) -> Result<Self> {
@@ -64,6 +65,7 @@ impl Shared {
             bootstrap,
             topic: topic.to_owned(),
             partitions,
+            replicas,
             acks,
             history_path: history.to_owned(),
             history: Mutex::new(BufWriter::new(file)),
