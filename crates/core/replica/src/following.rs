@@ -122,6 +122,14 @@ impl Replica {
         }
         match answer.found {
             Found::Agreement => Plan::Append,
+            // Within an epoch logs that have agreed do not part again: this answers a question
+            // from before the cut, and what was fetched since may be claimed already.
+            Found::Divergence { .. } if self.is_reconciled => Plan::Stale,
+            Found::OutOfRange { log_start, .. }
+                if self.is_reconciled && log_start <= self.ends.end =>
+            {
+                Plan::Stale
+            }
             Found::Divergence { leader, own } => self.truncate(common_end(leader, own)),
             Found::OutOfRange { log_start, .. } if log_start > self.ends.end => {
                 Plan::Restart { at: log_start }
