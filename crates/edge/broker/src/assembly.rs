@@ -227,10 +227,11 @@ impl Running {
         self.context.limits.stop();
         over(self.cleaning, "the cleaner").await?;
         over(self.limiting, "the keeper of limits").await?;
+        // Nobody needs this broker any more, and it asks nobody.
+        entry::say_farewell(&self.beating.cluster, self.peer_server).await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }
-        entry::say_farewell(&self.beating.cluster, self.peer_server).await;
         self.context.flusher.stop();
         over(self.flushing, "the flusher").await?;
         let mut plan = self.context.flusher.take_plan().ok_or("the flusher kept its plan")?;

@@ -22,7 +22,8 @@ pub(crate) use heartbeats::Beating;
 pub(crate) use keeper::keep;
 pub(crate) use network::RaftOverPeers;
 pub(crate) use opening::{
-    Doors, FORMING_FILE, begin_forming, go_on_forming, listen, peer_settings, see_others, told,
+    Doors, FORMING_FILE, begin_forming, go_on_forming, listen, peer_settings, see_others,
+    settled_in, told,
 };
 pub(crate) use service::ClusterService;
 

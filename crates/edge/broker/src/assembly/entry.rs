@@ -23,7 +23,7 @@ use jocko_forming::Envelope;
 use jocko_metadata::{
     Answer, BrokerRegistration, Command, Endpoint, RegisteredBroker, Reply, bootstrap, encode_entry,
 };
-use jocko_net::peers::{OwnIdentity, PeerIdentity, PeerServer, Peers};
+use jocko_net::peers::{OwnIdentity, PeerIdentity, PeerServer, PeerSettings, Peers};
 use jocko_net::ports::{Ports, SpawnRef};
 use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, Uuid};
 use std::path::Path;
@@ -97,19 +97,19 @@ pub(crate) async fn enter(
     let kafka = KafkaDoors::reserve(ground.settings)?;
     let host = addresses::own_host(settings);
     let told = cluster::told(&host, doors.as_ref());
-    let identity = OwnIdentity::new(PeerIdentity {
-        node: directory,
-        cluster_id: owner.map(|(cluster_id, _)| cluster_id),
-    });
+    // A directory that is settled in a cluster belongs to it, before it has a number there, too.
+    let cluster_id = match owner {
+        Some((cluster_id, _)) => Some(cluster_id),
+        None => cluster::settled_in(ground.disk, ground.root)?,
+    };
+    let identity = OwnIdentity::new(PeerIdentity { node: directory, cluster_id });
     let peer_settings = cluster::peer_settings(settings, identity.clone());
     let peers = Peers::start(&ground.ports.net, peer_settings.clone());
     let book = AddressBook::default();
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
     let raft = start_raft(ground, &told, publisher, network).await?;
-    let endpoints: Vec<Endpoint> = addresses::clients(settings, &kafka.addresses, &host)
-        .into_iter()
-        .chain(doors.as_ref().map(|doors| addresses::peers(&host, doors.address.port())))
-        .collect();
+    let mut endpoints: Vec<Endpoint> =
+        addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
     let me = Member {
         node: directory,
         broker_id: owner.map(|(_, id)| id),
@@ -119,7 +119,7 @@ pub(crate) async fn enter(
             .map_or_else(String::new, |it| addresses::joined(&it.host, it.port)),
         rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
         release: env!("CARGO_PKG_VERSION").to_owned(),
-        cluster_id: owner.map(|(cluster_id, _)| cluster_id),
+        cluster_id,
         expect: settings.cluster.expect.get(),
     };
     let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
@@ -144,23 +144,17 @@ pub(crate) async fn enter(
     );
     tokio::spawn(deciding.run());
     cluster.serve_commands(controller.clone());
+    let is_alone = is_alone(ground, &raft)?;
+    let peer_server = open(ground, &cluster, peer_settings, (doors.as_ref(), is_alone))?;
+    let port = peer_server.as_ref().map(|server| server.address().port());
+    endpoints.extend(port.map(|port| addresses::peers(&host, port)));
     let way = Way { ground, raft: &raft, cluster: &cluster, controller: &controller, endpoints };
-    let open = || {
-        let net = &ground.ports.net;
-        let opened = |doors| cluster::listen(&cluster, net, peer_settings.clone(), doors);
-        doors.as_ref().map(opened).transpose()
-    };
-    let (registered, cluster_id, inbox, peer_server) = if is_alone(ground, &raft)? {
+    let (registered, cluster_id, inbox) = if is_alone {
         let (registered, cluster_id) = way.alone().await?;
-        (registered, cluster_id, Some(inbox), open()?)
+        (registered, cluster_id, Some(inbox))
     } else {
-        let peer_server = open()?;
-        if peer_server.is_none() {
-            let words = "other brokers belong to its cluster, and listen.cluster is none";
-            return Err(StartError::NotReady(words.to_owned()));
-        }
         let (registered, cluster_id) = way.among_others(inbox).await?;
-        (registered, cluster_id, None, peer_server)
+        (registered, cluster_id, None)
     };
     let RegisteredBroker { broker_id: node_id, broker_epoch } = registered;
     cluster.is_broker(node_id);
@@ -175,6 +169,32 @@ pub(crate) async fn enter(
         peer_server,
         inbox,
     })
+}
+
+/// Opens the cluster port. A broker that is alone goes without where somebody else was quicker,
+/// unless a person named the port.
+fn open(
+    ground: &Ground<'_>,
+    cluster: &Arc<Cluster>,
+    peer_settings: PeerSettings,
+    (doors, is_alone): (Option<&Doors>, bool),
+) -> Result<Option<PeerServer>, StartError> {
+    let is_wish = is_alone && ground.settings.settings().listen.cluster.explicit().is_none();
+    let opened =
+        doors.map(|doors| cluster::listen(cluster, &ground.ports.net, peer_settings, doors));
+    match opened {
+        Some(Ok(server)) => Ok(Some(server)),
+        Some(Err(_)) if is_wish => {
+            cluster.announce(|me| me.cluster_address.clear());
+            Ok(None)
+        }
+        Some(Err(error)) => Err(error),
+        None if is_alone => Ok(None),
+        None => {
+            let words = "other brokers belong to its cluster, and listen.cluster is none";
+            Err(StartError::NotReady(words.to_owned()))
+        }
+    }
 }
 
 /// Whether this node is, or shall be, the only voter: then nobody has to be waited for.

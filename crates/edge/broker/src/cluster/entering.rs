@@ -166,7 +166,7 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
             }
         } else if status.leader.as_ref().is_some_and(|(id, _)| id.directory_id() != cluster.node) {
             return Ok(());
-        } else if !has_told {
+        } else if !has_told && !status.voters.is_empty() {
             has_told = true;
             let peers: Vec<&str> =
                 status.voters.values().map(|peer| peer.address.as_str()).collect();

@@ -2,11 +2,12 @@
 
 use super::voters::{self, Change, MemberView};
 use super::{Cluster, heartbeats};
-use jocko_consensus::{MembershipError, NodeId, RaftStatus};
+use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
 use jocko_metadata::Command;
-use jocko_types::{BrokerId, Now, Uuid};
+use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// How often sessions are looked at.
@@ -25,6 +26,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     let mut news = cluster.raft.watch();
     let mut led = None;
     let mut round: u32 = 0;
+    let mut changing: Option<JoinHandle<()>> = None;
     loop {
         let is_on_duty = |status: &RaftStatus| {
             status.is_serving && status.voters.len() + status.learners.len() > 1
@@ -41,8 +43,12 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
         };
         fence_silent(&cluster, now).await;
         round = round.wrapping_add(1);
-        if round.is_multiple_of(VOTERS_EVERY) {
-            keep_voters(&cluster, &status, now.since(since)).await;
+        // A change waits for its commit; sessions are looked at meanwhile.
+        let is_changing = changing.as_ref().is_some_and(|change| !change.is_finished());
+        if round.is_multiple_of(VOTERS_EVERY) && !is_changing {
+            let members = view(&cluster, &status, now.since(since));
+            changing = voters::plan(cluster.node, &members)
+                .map(|change| tokio::spawn(carry_out(cluster.raft.clone(), change)));
         }
         sleep(ROUND).await;
     }
@@ -50,28 +56,32 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
 
 async fn fence_silent(cluster: &Cluster, now: Now) {
     let Some(controller) = cluster.controller.get() else { return };
-    let overdue: Vec<BrokerId> = {
+    let overdue: Vec<(BrokerId, BrokerEpoch)> = {
         let published = cluster.published.load();
         let live = published.image.live_brokers();
         let others = live.filter(|broker| broker.registration.directory != cluster.node);
-        let ids = others.map(|broker| broker.id());
-        ids.filter(|id| cluster.sessions.is_over(*id, now)).collect()
+        let registered = others.map(|broker| (broker.id(), broker.epoch()));
+        registered.filter(|(id, _)| cluster.sessions.is_over(*id, now)).collect()
     };
-    for broker_id in overdue {
-        tracing::warn!(%broker_id, session = ?heartbeats::SESSION, "a broker is silent; it is fenced");
-        if let Err(undecided) =
-            controller.decide_here(Command::FenceBroker { broker_id, broker_epoch: None }).await
-        {
-            tracing::warn!(?undecided, %broker_id, "a silent broker was not fenced");
-            return;
+    for (broker_id, epoch) in overdue {
+        // One that registers anew meanwhile is left alone.
+        let command = Command::FenceBroker { broker_id, broker_epoch: Some(epoch) };
+        let fenced = controller.decide_here(command).await;
+        match fenced {
+            Ok(_) => {
+                let session = heartbeats::SESSION;
+                tracing::warn!(%broker_id, ?session, "a silent broker was fenced");
+            }
+            // Whoever leads by then will see to it.
+            Err(undecided) => {
+                tracing::debug!(?undecided, %broker_id, "a silent broker was not fenced");
+                return;
+            }
         }
     }
 }
 
-async fn keep_voters(cluster: &Cluster, status: &RaftStatus, led: Duration) {
-    let members = view(cluster, status, led);
-    let Some(change) = voters::plan(cluster.node, &members) else { return };
-    let raft = &cluster.raft;
+async fn carry_out(raft: Raft, change: Change) {
     let made = async {
         match &change {
             Change::Voters(nodes) => {

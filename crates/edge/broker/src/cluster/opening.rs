@@ -126,6 +126,29 @@ pub(crate) fn begin_forming(
     Ok(start(cluster, expect, bound, slots, (spawn, inbox)))
 }
 
+/// The cluster that this directory has agreed to belong to for good, if there is one.
+///
+/// # Errors
+/// The record cannot be read.
+pub(crate) fn settled_in(disk: &DiskRef, root: &Path) -> Result<Option<Uuid>, StartError> {
+    Ok(match recorded(disk, root)? {
+        Some(Bound::Settled { cluster, .. }) => Some(cluster),
+        Some(Bound::Free | Bound::Pledged(_)) | None => None,
+    })
+}
+
+/// What the record of the forming says, where there is one.
+fn recorded(disk: &DiskRef, root: &Path) -> Result<Option<Bound>, StartError> {
+    let path = root.join(FORMING_FILE);
+    if !disk.exists(&path)? {
+        return Ok(None);
+    }
+    let (_, stored) = Slots::open(disk.as_ref(), &path, &Bound::Free.to_bytes())?;
+    let bound = Bound::from_bytes(&stored.payload)
+        .map_err(|error| StartError::NotReady(format!("{}: {error}", path.display())))?;
+    Ok(Some(bound))
+}
+
 /// Answers those who still form, as a member of a cluster.
 pub(crate) fn go_on_forming(
     cluster: &Arc<Cluster>,
@@ -133,14 +156,12 @@ pub(crate) fn go_on_forming(
     inbox: mpsc::Receiver<Envelope>,
 ) -> Result<(), StartError> {
     let Some(id) = cluster.identity.get().cluster_id else { return Ok(()) };
-    let path = root.join(FORMING_FILE);
-    let mut bound = Bound::Settled { cluster: id, proposal: None };
-    if disk.exists(&path)? {
-        let (_, stored) = Slots::open(disk.as_ref(), &path, &Bound::Free.to_bytes())?;
-        if let Ok(stored @ Bound::Settled { .. }) = Bound::from_bytes(&stored.payload) {
-            bound = stored;
+    let bound = match recorded(disk, root)? {
+        Some(settled @ Bound::Settled { .. }) => settled,
+        Some(Bound::Free | Bound::Pledged(_)) | None => {
+            Bound::Settled { cluster: id, proposal: None }
         }
-    }
+    };
     start(cluster, None, bound, None, (spawn, inbox));
     Ok(())
 }

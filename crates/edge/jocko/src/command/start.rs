@@ -62,7 +62,7 @@ fn start_logging(settings: &LoadedSettings) {
     // openraft tells of every heartbeat, and the libraries of gossip of every packet that a stranger
     // sends; what matters of it, this broker tells itself.
     let quiet =
-        "openraft=warn,openraft_rt=warn,serf_core=off,memberlist_core=off,memberlist_net=off";
+        "openraft=error,openraft_rt=error,serf_core=off,memberlist_core=off,memberlist_net=off";
     let filter = EnvFilter::new(format!("{level},{quiet}"));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Set once, at the start of the process.
