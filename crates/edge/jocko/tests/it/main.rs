@@ -12,6 +12,7 @@ mod groups;
 mod harness;
 mod http;
 mod library;
+mod membership;
 mod records;
 mod starting;
 mod surviving;
