@@ -147,8 +147,7 @@ async fn a_broker_that_was_held_up_comes_back() {
     drop(orders);
     knows(&one, &[2]).await;
     tokio::task::spawn_blocking(|| three.join()).await.expect("joins").expect("no panic");
-    let history = [EventKind::Joined, EventKind::Failed, EventKind::Joined, EventKind::Left];
-    happened(&one, 3, &history);
+    happened(&one, 3, &[EventKind::Joined, EventKind::Failed, EventKind::Joined]);
 }
 
 #[tokio::test]
