@@ -49,8 +49,9 @@ impl Joining<'_> {
         let mut pause = PAUSE_MIN;
         let mut said: Option<Instant> = None;
         loop {
-            let trouble = self.round().await;
-            let is_alone = self.list.borrow_and_update().is_empty();
+            let (is_heard, trouble) = self.round().await;
+            // Who was just heard may not be in the list yet.
+            let is_alone = self.list.borrow_and_update().is_empty() && !is_heard;
             if !is_alone {
                 said = None;
             } else if said.is_none_or(|said| said.elapsed() >= REMINDER) {
@@ -71,19 +72,21 @@ impl Joining<'_> {
         }
     }
 
-    /// Tries every address where nobody is known to be: why one of them did not answer.
-    pub(super) async fn round(&self) -> Option<String> {
+    /// Tries every address where nobody is known to be: whether somebody answered, and why
+    /// somebody did not.
+    pub(super) async fn round(&self) -> (bool, Option<String>) {
         let (addresses, mut trouble) = self.addresses().await;
+        let mut is_heard = false;
         let known = watch_events::alive(self.gossip).await;
         for address in addresses.difference(&known) {
             let there = MaybeResolvedAddress::resolved(*address);
             match timeout(CALL_MAX, self.gossip.join(there, false)).await {
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => is_heard = true,
                 Ok(Err(error)) => trouble = Some(self.explained(*address, &error.to_string())),
                 Err(_) => trouble = Some(format!("{address}: no answer in {CALL_MAX:?}")),
             }
         }
-        trouble
+        (is_heard, trouble)
     }
 
     /// All addresses of all names, without this broker's own.

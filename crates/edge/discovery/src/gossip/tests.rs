@@ -220,7 +220,7 @@ async fn join_once(one: &Running, settings: &GossipSettings, list: &Roster) -> O
         has_secret: settings.secret.is_some(),
         list: list.changed(),
     };
-    joining.round().await
+    joining.round().await.1
 }
 
 async fn count(running: &Running) -> usize {
