@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 use crate::publisher::{Hosting, Publisher};
+use crate::replication::{self, Outbox};
 use crate::start::{Ready, StartError};
 use arc_swap::ArcSwap;
 use entry::{Entered, Ground};
@@ -78,6 +79,7 @@ pub(crate) async fn bring_up(
     let mut plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
     let published = Arc::new(ArcSwap::from_pointee(Published::default()));
     let metadata_bell = Bell::default();
+    let outbox = Arc::new(Outbox::default());
     let hosting = Hosting {
         broker: entry::own_number(&settings, &identity),
         directory: identity.directory_id,
@@ -90,6 +92,7 @@ pub(crate) async fn bring_up(
         settings: Arc::clone(&settings),
         mailboxes: reactors.mailboxes(),
         bell: metadata_bell.clone(),
+        outbox: Arc::clone(&outbox),
     };
     let publisher = Publisher::new(Arc::clone(&published), hosting);
     // A start writes to the metadata log, too.
@@ -114,6 +117,7 @@ pub(crate) async fn bring_up(
         data_dir.set_strays_aside(&published.load().image)?;
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
+    outbox.registered(broker_epoch);
     let shards = reactors.count();
     let context = Arc::new(Context {
         broker: node_id,
@@ -134,6 +138,8 @@ pub(crate) async fn bring_up(
         settings: Arc::clone(&settings),
         raft: raft.clone(),
         log_starts: LogStarts::new(data_dir.clone()),
+        outbox,
+        spawn: Arc::clone(&ports.spawn),
         cluster: Arc::clone(&cluster),
     });
     let flushing = flusher::start(Arc::clone(&context), plan, &*ports.spawn)?;
@@ -159,7 +165,7 @@ pub(crate) async fn bring_up(
     };
     let grace = settings.settings().node.shutdown_grace;
     let beating = Beating { cluster: Arc::clone(&cluster), broker_id: node_id, broker_epoch };
-    let company = vec![
+    let mut company = vec![
         tokio::spawn(beating.clone().run()),
         tokio::spawn(cluster::keep(Arc::clone(&cluster))),
         tokio::spawn(entry::open_to_others(
@@ -168,6 +174,7 @@ pub(crate) async fn bring_up(
             entered.inbox,
         )),
     ];
+    company.extend(replication::start(&context, broker_epoch));
     let running = Running {
         beating,
         company,
@@ -239,7 +246,7 @@ impl Running {
             self.context.published.load().partitions.values().cloned().collect();
         let context = &self.context;
         let unclosed = close_together(&mut plan, &partitions, |effects| {
-            context.deliver(&effects.released);
+            context.follow_up(effects);
         });
         for Unclosed { partition, fault } in &unclosed {
             tracing::error!(partition = %partition.name(), %fault, "log not closed cleanly");

@@ -13,11 +13,12 @@ use crate::log_starts::LogStarts;
 use crate::metrics::Metrics;
 use crate::producer_ids::ProducerIds;
 use crate::published::Published;
+use crate::replication::Outbox;
 use arc_swap::ArcSwap;
 use jocko_config::LoadedSettings;
 use jocko_consensus::Raft;
 use jocko_fetch::Sessions;
-use jocko_net::ports::ClockRef;
+use jocko_net::ports::{ClockRef, SpawnRef};
 use jocko_net::{ConnectionLimits, Mailboxes, Reactor, Ticket};
 use jocko_partition::{Effects, Partition};
 use jocko_types::BrokerId;
@@ -33,8 +34,11 @@ pub(crate) struct Context {
     pub(crate) settings: Arc<LoadedSettings>,
     pub(crate) raft: Raft,
     pub(crate) log_starts: LogStarts,
+    /// What replication is to do.
+    pub(crate) outbox: Arc<Outbox>,
+    /// Workers, for what may block.
+    pub(crate) spawn: SpawnRef,
     /// Other brokers, and the way to them.
-    #[allow(dead_code, reason = "replication finds its way through it")]
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) clock: ClockRef,
     pub(crate) flusher: Flusher,
@@ -90,6 +94,12 @@ impl Context {
         if let Some(bytes) = effects.no_room_for {
             self.guard.ran_out(bytes);
         }
+        self.follow_up(effects);
+    }
+
+    /// As [`Context::carry_out`], for effects of several partitions, none of which asks for a flush.
+    pub(crate) fn follow_up(&self, mut effects: Effects) {
+        self.outbox.take(&mut effects);
         self.deliver(&effects.released);
     }
 

@@ -92,7 +92,7 @@ impl Routine for Rounds {
         };
         let plan = self.plan.as_mut().expect("it is given up at the end alone");
         let started = context.clock.now();
-        flush_together(plan, due, |effects| context.deliver(&effects.released));
+        flush_together(plan, due, |effects| context.follow_up(effects));
         context.metrics.flush_round(context.clock.now().since(started));
         Rest::None
     }

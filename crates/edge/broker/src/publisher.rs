@@ -4,19 +4,22 @@
 use crate::data_dir::SharedDataDir;
 use crate::governing::{govern, layers, topic_config};
 use crate::published::Published;
+use crate::replication::Outbox;
 use arc_swap::ArcSwap;
 use jocko_commitlog::{Checkpoints, OpenContext};
 use jocko_config::{LoadedSettings, Settings};
 use jocko_consensus::{RestoreError, StateMachine};
 use jocko_disk::DiskRef;
 use jocko_metadata::{
-    ClusterDelta, ClusterImage, ConfigResource, PartitionState, Topic, decode_entry, encode_entry,
+    BrokerState, ClusterDelta, ClusterImage, ConfigResource, PartitionState, Topic, decode_entry,
+    encode_entry,
 };
 use jocko_net::ports::Bell;
 use jocko_net::{Mailboxes, Ticket};
-use jocko_partition::{Assignment, Effects, Home, Partition};
+use jocko_partition::{Assignment, Effects, Home, Partition, Peer};
 use jocko_types::{
-    BrokerId, Offset, PartitionIndex, Timestamp, TopicIdPartition, TopicPartition, Uuid,
+    BrokerEpoch, BrokerId, Offset, PartitionIndex, Timestamp, TopicIdPartition, TopicPartition,
+    Uuid,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,6 +49,8 @@ pub(crate) struct Hosting {
     pub(crate) mailboxes: Mailboxes,
     /// Rung after each change.
     pub(crate) bell: Bell,
+    /// Takes what replication is to do.
+    pub(crate) outbox: Arc<Outbox>,
 }
 
 impl Publisher {
@@ -98,8 +103,10 @@ impl StateMachine for Publisher {
                     change.partition,
                 ))
             });
-            effects = effects.and(partition.assign(assignment(state)));
+            let assignment = self.hosting.assignment(&self.image, state);
+            effects = effects.and(partition.assign(assignment));
         }
+        effects = effects.and(self.hosting.meet(&self.image, &delta, &partitions));
         for resource in &delta.configs {
             effects =
                 effects.and(self.hosting.regovern(&self.image, &settings, resource, &partitions));
@@ -107,7 +114,8 @@ impl StateMachine for Publisher {
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         let image = self.image.clone();
         self.published.store(Arc::new(Published { index, image, settings, partitions }));
-        self.hosting.deliver(&effects);
+        self.hosting.deliver(effects);
+        self.hosting.outbox.image_changed();
         self.hosting.bell.ring();
     }
 
@@ -227,20 +235,68 @@ impl Hosting {
         effects
     }
 
-    fn deliver(&self, effects: &Effects) {
+    fn deliver(&self, mut effects: Effects) {
+        self.outbox.take(&mut effects);
         let tickets: Vec<Ticket> =
             effects.released.iter().map(|&bits| Ticket::from_bits(bits)).collect();
         self.mailboxes.deliver(&tickets);
     }
+
+    /// Tells partitions of brokers that were registered, fenced or unfenced: those that others keep,
+    /// and all if it is this one.
+    fn meet(
+        &self,
+        image: &ClusterImage,
+        delta: &ClusterDelta,
+        partitions: &imbl::OrdMap<TopicIdPartition, Arc<Partition>>,
+    ) -> Effects {
+        let concerns_all = self.broker.is_some_and(|own| delta.brokers.contains(&own));
+        let mut effects = Effects::default();
+        if delta.brokers.is_empty() {
+            return effects;
+        }
+        for (key, partition) in partitions {
+            let state = image.partition(key.topic_id, key.partition);
+            let Some(state) = state.filter(|state| concerns_all || state.replicas.len() > 1) else {
+                continue;
+            };
+            effects = effects.and(partition.assign(self.assignment(image, state)));
+        }
+        effects
+    }
+
+    fn assignment(&self, image: &ClusterImage, state: &PartitionState) -> Assignment {
+        assignment(image, self.number(), self.outbox.registration(), state)
+    }
 }
 
-fn assignment(state: &PartitionState) -> Assignment {
+/// What the image says to a replica on broker `own`, whose process is registered as `registered` if
+/// it is by now.
+pub(crate) fn assignment(
+    image: &ClusterImage,
+    own: BrokerId,
+    registered: Option<BrokerEpoch>,
+    state: &PartitionState,
+) -> Assignment {
+    let peer = |id: &BrokerId| {
+        let broker = image.broker(*id)?;
+        let may_join = broker.state() == BrokerState::Live && !broker.is_retiring;
+        Some(Peer { broker: *id, broker_epoch: broker.epoch(), may_join })
+    };
+    let is_alone = image.brokers().nth(1).is_none();
+    let is_registered = |broker: &jocko_metadata::Broker| match registered {
+        Some(epoch) => broker.epoch() == epoch && broker.state() == BrokerState::Live,
+        // What the log says of this broker is of its last process. A lone one leads at once, as
+        // nobody else can.
+        None => is_alone,
+    };
     Assignment {
         leader: state.leader,
         leader_epoch: state.leader_epoch,
         partition_epoch: state.partition_epoch,
         replicas: state.replicas.clone(),
         isr: state.isr.clone(),
-        ..Assignment::default()
+        peers: state.replicas.iter().filter_map(peer).collect(),
+        is_fenced: !image.broker(own).is_some_and(|broker| is_registered(broker)),
     }
 }

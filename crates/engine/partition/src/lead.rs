@@ -93,7 +93,7 @@ impl Partition {
                 patience: Patience::ResidentOnly,
             };
             let slice = match open.log.read(&request) {
-                Ok(LogRead::Slice(slice)) => Some(slice),
+                Ok(LogRead::Slice(slice)) => Some(slice).filter(|slice| slice.len > 0),
                 Ok(LogRead::Empty) => None,
                 Ok(LogRead::OutOfRange { log_start, log_end }) => {
                     return (FollowerRead::OutOfRange { log_start, log_end }, Effects::default());

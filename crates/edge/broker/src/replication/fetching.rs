@@ -105,7 +105,8 @@ impl Fetcher {
     /// What to ask now. Logs that were never used are opened, by a worker.
     async fn ask(&mut self, partitions: &Wanted) -> Asked {
         let (front, back) = partitions.split_at(self.turn % partitions.len().max(1));
-        let awake = |(key, _): &&(TopicIdPartition, Arc<Partition>)| !self.resting.contains_key(key);
+        let awake =
+            |(key, _): &&(TopicIdPartition, Arc<Partition>)| !self.resting.contains_key(key);
         let chosen: Vec<_> = back.iter().chain(front).filter(awake).cloned().collect();
         let look = move || {
             let follow = |(key, partition): (TopicIdPartition, Arc<Partition>)| {
@@ -153,15 +154,14 @@ impl Fetcher {
     async fn take(&mut self, asked: Asked, answer: Bytes) {
         let context = Arc::clone(&self.context);
         let is_short = answer.len() <= INLINE_BYTES_MAX;
-        let work = move |may_cut: bool| take_in(&context, &asked, &answer, may_cut).ok_or((asked, answer));
+        let work =
+            move |may_cut: bool| take_in(&context, &asked, &answer, may_cut).ok_or((asked, answer));
         let done = if is_short { work(false) } else { self.on_worker(move || work(true)).await };
         let done = match done {
             Ok(done) => done,
             Err((asked, answer)) => {
                 let context = Arc::clone(&self.context);
-                let work = move || {
-                    take_in(&context, &asked, &answer, true).ok_or((asked, answer))
-                };
+                let work = move || take_in(&context, &asked, &answer, true).ok_or((asked, answer));
                 self.on_worker(work).await.unwrap_or_default()
             }
         };

@@ -11,9 +11,7 @@ use futures_util::future::BoxFuture;
 use jocko_codec::{Reader, RecordBytes};
 use jocko_net::peers::{PeerIdentity, PeerRefusal, PeerService};
 use jocko_net::ports::run_on;
-use jocko_partition::{
-    Caller, FollowerFetch, FollowerRead, FollowerView, LogSlice, Partition,
-};
+use jocko_partition::{Caller, FollowerFetch, FollowerRead, FollowerView, LogSlice, Partition};
 use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };

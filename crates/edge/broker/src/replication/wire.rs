@@ -7,9 +7,7 @@ use jocko_codec::{Decode, DecodeError, Encode, Reader, Writer};
 use jocko_partition::Follow;
 use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use jocko_protocol::rpc::fetch_response::FetchResponse;
-use jocko_types::{
-    BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition,
-};
+use jocko_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
 
 use super::{ANSWER_BYTES_MAX, Own, PARTITION_BYTES_MAX, WAIT_MAX};
 
