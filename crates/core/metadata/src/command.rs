@@ -244,9 +244,10 @@ pub struct BrokerRegistration {
     pub rack: Option<String>,
     /// Its release of jocko.
     pub release: String,
-    /// Whether all that its last process wrote is still there, synced or not: it stopped cleanly, or
-    /// the machine has not restarted since. Decides for topics that are not synced before they are
-    /// acknowledged.
+    /// Whether all that was written since a process of it was last registered is still there, synced
+    /// or not: each stopped cleanly, or the machine has not restarted. A start that lost something
+    /// and stopped before it was let in leaves the telling to the next. Decides for topics that
+    /// are not synced before they are acknowledged.
     #[serde(default)]
     pub kept_page_cache: bool,
 }

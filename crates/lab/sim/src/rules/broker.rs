@@ -170,7 +170,8 @@ impl World {
         if broker.process.take().is_none() {
             return;
         }
-        broker.kept_page_cache = matches!(end, End::Clean | End::Killed);
+        // What a life lost it must tell, even if it is a later life that is let in.
+        broker.kept_page_cache &= matches!(end, End::Clean | End::Killed);
         for log in broker.logs.values_mut() {
             match end {
                 End::Clean => log.synced(log.end()),
@@ -519,6 +520,7 @@ impl World {
         match (call, reply) {
             (Call::Register, Reply::RegisterBroker(Ok(registered))) => {
                 process.epoch = Some(registered.broker_epoch);
+                self.broker(place).kept_page_cache = true;
             }
             (Call::Heartbeat, Reply::BrokerHeartbeat(Ok(state)))
                 if state.may_shut_down && process.is_retiring =>

@@ -2,9 +2,10 @@
 
 use super::broker::End;
 use super::controller::Controller;
-use super::world::{CONTROLLER, Event, PARTITIONS, TOPIC, World, place_of_id};
+use super::log::ToyLog;
+use super::world::{CONTROLLER, Event, Message, PARTITIONS, TOPIC, World, place_of_id};
 use jocko_metadata::{Command, Election, Reassignment};
-use jocko_replica::Durability;
+use jocko_replica::{Caller, Durability};
 use jocko_types::{BrokerId, PartitionIndex};
 
 /// Kinds of trouble. A run has a random subset of them, which may be empty (DR30).
@@ -138,10 +139,39 @@ impl World {
             End::PowerLost => self.coverage.unclean_restarts += 1,
             End::Wiped => self.coverage.wipes += 1,
         }
+        self.leave_words(place);
+        if end == End::Wiped && self.dice.per_mille(500) {
+            self.quiet_until = self.now_ms + 2_000;
+        }
         self.stop(place, end);
         // A quick start may be noticed by nobody.
         let pause = if self.dice.per_mille(600) { 5 } else { self.dice.between(50, 4_000) };
         self.after(pause, Event::Start { broker: place });
+    }
+
+    /// The last words of a process may arrive when the next one is long there.
+    fn leave_words(&mut self, place: usize) {
+        let Some(broker_epoch) = self.own_epoch(place) else { return };
+        for partition in 0..PARTITIONS {
+            let Some(replica) = self.replica(place, partition) else { continue };
+            let Some(following) = replica.following() else { continue };
+            let caller = Caller {
+                broker: self.brokers[place - 1].id,
+                broker_epoch,
+                leader_epoch: following.leader_epoch,
+            };
+            let (offset, claim) = (following.offset.get(), replica.claim());
+            let last = self.brokers[place - 1].logs.get(&partition).and_then(ToyLog::last_epoch);
+            let fetch = Message::Fetch { process: 0, partition, caller, offset, last };
+            let (from, to) = (place, place_of_id(following.leader));
+            let delay = self.dice.between(100, 1_500);
+            self.after(delay, Event::Arrive { from, to, message: Box::new(fetch) });
+            if let Some(claim) = claim {
+                let claim = Message::Claim { partition, caller, end: claim.end.get() };
+                let delay = self.dice.between(100, delay.max(100));
+                self.after(delay, Event::Arrive { from, to, message: Box::new(claim) });
+            }
+        }
     }
 
     /// Whether this broker may lose what it acknowledged: one at a time, of as many as the minimum

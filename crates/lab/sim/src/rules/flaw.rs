@@ -37,12 +37,13 @@ pub enum Flaw {
 }
 
 /// Every flaw, with its name on the command line.
-pub const FLAWS: [(Flaw, &str); 14] = [
+pub const FLAWS: [(Flaw, &str); 15] = [
     (Flaw::SkipTruncation, "skip-truncation"),
     (Flaw::HighWatermarkFirst, "high-watermark-first"),
     (Flaw::TruncateToHighWatermark, "truncate-to-high-watermark"),
     (Flaw::CountUnsynced, "count-unsynced"),
     (Flaw::ForgetLeaderEpoch, "forget-leader-epoch"),
+    (Flaw::ForgetBrokerEpoch, "forget-broker-epoch"),
     (Flaw::ElectOutsideIsr, "elect-outside-isr"),
     (Flaw::JoinTooEarly, "join-too-early"),
     (Flaw::IgnoreMinIsr, "ignore-min-isr"),
