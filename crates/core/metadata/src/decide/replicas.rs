@@ -152,7 +152,10 @@ impl Decider<'_> {
         if !state.leader.as_ref().is_some_and(stays) {
             self.choose_leader(before, &mut state, min_isr, turn);
         }
-        if state.leader != before.leader {
+        // A broker that keeps no replica any more deletes what it had. What it said before must not
+        // count should it be given the replica back, and only a leader epoch tells the two apart.
+        let loses_replica = before.replicas.iter().any(|id| !state.replicas.contains(id));
+        if state.leader != before.leader || loses_replica {
             state.leader_epoch = before.leader_epoch.next();
         }
         state.partition_epoch = before.partition_epoch.next();
