@@ -110,18 +110,8 @@ pub(crate) async fn enter(
     let raft = start_raft(ground, &told, publisher, network).await?;
     let mut endpoints: Vec<Endpoint> =
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
-    let me = Member {
-        node: directory,
-        broker_id: owner.map(|(_, id)| id),
-        cluster_address: told,
-        kafka_address: endpoints
-            .first()
-            .map_or_else(String::new, |it| addresses::joined(&it.host, it.port)),
-        rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
-        release: env!("CARGO_PKG_VERSION").to_owned(),
-        cluster_id,
-        expect: settings.cluster.expect.get(),
-    };
+    let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));
+    let me = described(ground, cluster_id, told, kafka_address.unwrap_or_default());
     let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
     let clock = Arc::clone(&ground.ports.clock);
     let published = Arc::clone(ground.published);
@@ -169,6 +159,26 @@ pub(crate) async fn enter(
         peer_server,
         inbox,
     })
+}
+
+/// This broker as others are told of it.
+fn described(
+    ground: &Ground<'_>,
+    cluster_id: Option<Uuid>,
+    cluster_address: String,
+    kafka_address: String,
+) -> Member {
+    let settings = ground.settings.settings();
+    Member {
+        node: ground.identity.directory_id,
+        broker_id: ground.identity.owner.map(|(_, id)| id),
+        cluster_address,
+        kafka_address,
+        rack: Some(settings.node.rack.clone()).filter(|rack| !rack.is_empty()),
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster_id,
+        expect: settings.cluster.expect.get(),
+    }
 }
 
 /// Opens the cluster port. A broker that is alone goes without where somebody else was quicker,

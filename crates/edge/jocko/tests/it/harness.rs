@@ -157,6 +157,13 @@ impl Broker {
         serde_json::from_str(&self.ok(&arguments)).unwrap()
     }
 
+    /// What `cluster status` says, but for the term, which each start of a voter takes anew.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let mut status = self.json(&["cluster", "status"]);
+        status["term"].take();
+        status
+    }
+
     /// Writes these lines to a topic.
     pub(crate) fn produce(&self, arguments: &[&str], lines: &str) -> String {
         let mut all = vec!["produce"];

@@ -11,12 +11,12 @@ use std::time::Duration;
 #[test]
 fn a_clean_stop_leaves_nothing_to_recover() {
     let broker = Broker::start();
-    let status = broker.json(&["cluster", "status"]);
+    let status = broker.status();
     let broker = broker.stop_and_start(&[]);
     let log = broker.process.log().unwrap();
     assert!(log.contains("stopped"), "{log}");
     assert!(!log.contains("unclean"), "{log}");
-    assert_eq!(broker.json(&["cluster", "status"]), status, "the same cluster, the same broker");
+    assert_eq!(broker.status(), status, "the same cluster, the same broker");
 }
 
 #[test]

@@ -19,9 +19,9 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         values.sort_unstable();
         assert_eq!(values, (0..(round + 1) * 1_000).collect::<Vec<_>>());
     }
-    let status = broker.json(&["cluster", "status"]);
+    let status = broker.status();
     let broker = broker.stop_and_start(&[]);
-    assert_eq!(broker.json(&["cluster", "status"]), status);
+    assert_eq!(broker.status(), status);
     assert_eq!(broker.values("t").len(), 3_000);
 }
 
