@@ -78,16 +78,17 @@ fn part_of(context: &Context, own: BrokerId) -> Part {
     }
     for (key, partition) in &published.partitions {
         let Some(state) = published.image.partition(key.topic_id, key.partition) else { continue };
+        let partition_of = || Arc::clone(partition);
         match state.leader {
-            Some(leader) if leader == own => {
-                if state.replicas.len() > 1 {
-                    part.led.push(Arc::clone(partition));
-                }
+            Some(leader) if leader == own && state.replicas.len() > 1 => {
+                part.led.push(partition_of());
             }
+            // Nobody follows it.
+            Some(leader) if leader == own => {}
             Some(leader) => part.followed.entry(leader).or_default().push((
                 *key,
                 state.leader_epoch,
-                Arc::clone(partition),
+                partition_of(),
             )),
             None => {}
         }
