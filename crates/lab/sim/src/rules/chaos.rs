@@ -140,7 +140,7 @@ impl World {
             End::Wiped => self.coverage.wipes += 1,
         }
         self.leave_words(place);
-        if end == End::Wiped && self.dice.per_mille(500) {
+        if end == End::Wiped && self.dice.per_mille(800) {
             self.quiet_until = self.now_ms + 2_000;
         }
         self.stop(place, end);
@@ -162,14 +162,14 @@ impl World {
             };
             let (offset, claim) = (following.offset.get(), replica.claim());
             let last = self.brokers[place - 1].logs.get(&partition).and_then(ToyLog::last_epoch);
-            let fetch = Message::Fetch { process: 0, partition, caller, offset, last };
             let (from, to) = (place, place_of_id(following.leader));
-            let delay = self.dice.between(100, 1_500);
-            self.after(delay, Event::Arrive { from, to, message: Box::new(fetch) });
-            if let Some(claim) = claim {
+            for _ in 0..8 {
+                let fetch = Message::Fetch { process: 0, partition, caller, offset, last };
+                let delay = self.dice.between(100, 1_500);
+                self.after(delay, Event::Arrive { from, to, message: Box::new(fetch) });
+                let Some(claim) = claim else { continue };
                 let claim = Message::Claim { partition, caller, end: claim.end.get() };
-                let delay = self.dice.between(100, delay.max(100));
-                self.after(delay, Event::Arrive { from, to, message: Box::new(claim) });
+                self.after(delay - 1, Event::Arrive { from, to, message: Box::new(claim) });
             }
         }
     }

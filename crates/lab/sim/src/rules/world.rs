@@ -277,7 +277,8 @@ impl World {
         let message = Box::new(message);
         if !self.is_healed && self.dice.per_mille(self.setup.doubled) {
             self.coverage.doubled += 1;
-            let delay = self.delay_of(from, to);
+            // The second comes when much may have changed.
+            let delay = self.delay_of(from, to) + self.dice.between(0, 1_500);
             self.after(delay, Event::Arrive { from, to, message: message.clone() });
         }
         let delay = self.delay_of(from, to);
