@@ -192,7 +192,7 @@ impl<'a> Producer<'a> {
         match &error {
             // It was not even sent.
             ClientError::Unreachable { .. } => Answer::Again(Outcome::Failed),
-            ClientError::Refused { code, .. } => self.refused(*code),
+            ClientError::Refused { code, message } => self.refused(*code, message.as_deref()),
             error if error.is_retriable() => Answer::Again(Outcome::Unknown),
             // Metadata of a broker that does not know the topic yet.
             ClientError::NoSuchTopic(_) | ClientError::NoSuchPartition { .. } => {
@@ -205,7 +205,8 @@ impl<'a> Producer<'a> {
         }
     }
 
-    fn refused(&self, code: ErrorCode) -> Answer {
+    fn refused(&self, code: ErrorCode, words: Option<&str>) -> Answer {
+        let words = words.unwrap_or_default();
         match code {
             // Retriable for clients, but no broker may say it to a produce ; it would make some of them double records.
             ErrorCode::UnknownServerError
@@ -214,14 +215,14 @@ impl<'a> Producer<'a> {
             | ErrorCode::UnknownProducerId
             | ErrorCode::InvalidProducerEpoch
             | ErrorCode::CorruptMessage => {
-                self.complain(&format!("{} in answer to a produce", code.name()));
+                self.complain(&format!("{} in answer to a produce: {words}", code.name()));
                 Answer::Over(Outcome::Unknown)
             }
             // Its metadata was old: no leader at all was found.
             ErrorCode::LeaderNotAvailable => Answer::Again(Outcome::Failed),
             code if code.is_retriable() => Answer::Again(Outcome::of_refusal(code)),
             code => {
-                self.complain(&format!("{} in answer to a produce", code.name()));
+                self.complain(&format!("{} in answer to a produce: {words}", code.name()));
                 Answer::Over(Outcome::of_refusal(code))
             }
         }
