@@ -54,8 +54,10 @@ impl Forwarding {
     ) -> Result<Decided, Undecided> {
         let deadline = Instant::now() + SUBMIT_MAX;
         let may_repeat = is_idempotent(&command);
+        // One over all turns: a fresh one takes what is long known for news, and the loop would
+        // not wait at all while nobody leads.
+        let mut news = self.raft.watch();
         loop {
-            let mut news = self.raft.watch();
             let attempt = if news.get().is_serving {
                 match here.decide_here(command.clone()).await {
                     Err(Undecided(ErrorCode::NotController)) => Attempt::Nothing,
