@@ -125,6 +125,7 @@ fn what_is_committed_is_never_cut() {
     let _ = partition.assign(following(1));
     let bytes = led(&[], 1, &[&["a"], &["b"]]);
     assert!(matches!(take(&partition, &records(&bytes, 2)), Followed::Appended { .. }));
+    let _ = partition.assign(following(2));
     let parts = ReplicaEpochEnd { epoch: LeaderEpoch::new(1), end: offset(1) };
     let lost = take(&partition, &Answered::Diverging(parts));
     let (to, high_watermark) = (offset(1), offset(2));
