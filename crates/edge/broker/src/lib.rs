@@ -32,6 +32,7 @@ mod operations;
 mod producer_ids;
 mod published;
 mod publisher;
+mod quorum;
 mod replication;
 mod session;
 mod start;

@@ -7,7 +7,7 @@ mod groups;
 use crate::context::Context;
 use crate::metrics::{BUCKETS_MICROS, Histogram};
 use jocko_admin::Probe;
-use jocko_consensus::Raft;
+use jocko_consensus::{Raft, Role};
 use jocko_net::{CloseReason, Meter};
 use jocko_partition::{LimitSource, Partition};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Probe for Page {
         let status = self.raft.status();
         if let Some(fatal) = &status.fatal {
             reasons.push(format!("the metadata log failed: {fatal}"));
-        } else if !status.is_serving {
+        } else if !status.is_serving && (status.role == Role::Leader || status.leader.is_none()) {
             reasons.push("the metadata log has no leader".to_owned());
         }
         if self.context.addresses().is_empty() {

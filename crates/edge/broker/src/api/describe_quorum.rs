@@ -2,10 +2,10 @@
 //! KIP-836, KIP-853). Its log has the name Kafka gives it, and is no topic that clients can read.
 
 use crate::context::Context;
+use crate::quorum::{self, MemberProgress, QuorumAnswer, QuorumCall, QuorumView};
 use crate::session::{Exchange, Session};
-use jocko_consensus::{NodeId, RaftStatus};
 use jocko_metadata::ClusterImage;
-use jocko_net::Call;
+use jocko_net::{Call, Outcome};
 use jocko_protocol::rpc::describe_quorum_request::{
     DescribeQuorumRequest, TopicData as AskedTopic,
 };
@@ -13,7 +13,8 @@ use jocko_protocol::rpc::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node, PartitionData, ReplicaState, TopicData,
 };
 use jocko_protocol::{Decode, DecodeError};
-use jocko_types::ErrorCode;
+use jocko_types::{BrokerId, ErrorCode, Uuid};
+use std::sync::Arc;
 
 /// The metadata log's name.
 const METADATA_TOPIC: &str = "__cluster_metadata";
@@ -26,13 +27,23 @@ pub(crate) fn handle(
 ) -> Result<Call, DecodeError> {
     let version = exchange.version;
     let request = DescribeQuorumRequest::decode(&mut exchange.body, version)?;
-    let context = &session.context;
-    let response = if is_about_metadata(&request.topics) {
-        describe(context, version)
-    } else {
-        unknown(version, request.topics)
-    };
-    Ok(exchange.answer().now(&response))
+    let answer = exchange.answer();
+    if !is_about_metadata(&request.topics) {
+        return Ok(answer.now(&unknown(version, request.topics)));
+    }
+    let context = Arc::clone(&session.context);
+    if context.raft.status().is_serving {
+        let view = quorum::here(&context.cluster);
+        return Ok(answer.now(&describe(&context, &view, version)));
+    }
+    Ok(Call::Later(Box::pin(async move {
+        // Only the leader knows how far the others are. Without one, what is known here has to do.
+        let view = match quorum::ask(&context.cluster, QuorumCall::Describe).await {
+            Ok(QuorumAnswer::Described(view)) => view,
+            _ => quorum::here(&context.cluster),
+        };
+        Outcome::Reply(answer.encode(&describe(&context, &view, version)))
+    })))
 }
 
 /// Kafka answers about one log only, asked for alone.
@@ -60,35 +71,32 @@ fn unknown(version: i16, topics: Vec<AskedTopic>) -> DescribeQuorumResponse {
     DescribeQuorumResponse { topics: topics.collect(), ..Default::default() }
 }
 
-fn describe(context: &Context, version: i16) -> DescribeQuorumResponse {
-    let status = context.raft.status();
+fn describe(context: &Context, view: &QuorumView, version: i16) -> DescribeQuorumResponse {
     let published = context.published.load();
     let image = &published.image;
     let now = context.clock.wall().as_millis();
-    let leader = status.leader.as_ref().map(|(id, _)| *id);
-    let state = |id: NodeId| {
-        // Only the leader knows how far the others are; alone, there are none.
-        let is_leader = leader == Some(id);
-        let known = |value: i64| if is_leader { value } else { NONE.into() };
+    let last = view.members.values().filter_map(|member| member.index).max();
+    let state = |(node, member): (&Uuid, &MemberProgress)| {
+        let heard = member
+            .silent_ms
+            .map(|silent| now.saturating_sub(i64::try_from(silent).unwrap_or(i64::MAX)));
+        let caught_up = heard.filter(|_| member.has_caught_up(last));
         ReplicaState {
-            replica_id: broker_of(image, id),
-            replica_directory_id: if version >= 2 {
-                id.directory_id()
-            } else {
-                jocko_types::Uuid::ZERO
-            },
-            log_end_offset: known(end(status.last_index)),
-            last_fetch_timestamp: known(now),
-            last_caught_up_timestamp: known(now),
+            replica_id: broker_of(image, *node),
+            replica_directory_id: if version >= 2 { *node } else { Uuid::ZERO },
+            log_end_offset: member.index.map_or(NONE.into(), |index| end(Some(index))),
+            last_fetch_timestamp: heard.unwrap_or(NONE.into()),
+            last_caught_up_timestamp: caught_up.unwrap_or(NONE.into()),
             ..Default::default()
         }
     };
+    let members = |votes: bool| view.members.iter().filter(move |(_, it)| it.votes == votes);
     let partition = PartitionData {
-        leader_id: leader.map_or(NONE, |id| broker_of(image, id)),
-        leader_epoch: i32::try_from(status.term).unwrap_or(i32::MAX),
-        high_watermark: end(status.commit_index),
-        current_voters: status.voters.keys().map(|id| state(*id)).collect(),
-        observers: status.learners.keys().map(|id| state(*id)).collect(),
+        leader_id: view.leader.map_or(NONE, |leader| broker_of(image, leader)),
+        leader_epoch: i32::try_from(view.term).unwrap_or(i32::MAX),
+        high_watermark: end(view.commit_index),
+        current_voters: members(true).map(state).collect(),
+        observers: members(false).map(state).collect(),
         ..Default::default()
     };
     let topic = TopicData {
@@ -96,7 +104,7 @@ fn describe(context: &Context, version: i16) -> DescribeQuorumResponse {
         partitions: vec![partition],
         ..Default::default()
     };
-    let nodes = if version >= 2 { nodes(image, &status) } else { Vec::new() };
+    let nodes = if version >= 2 { nodes(image, view) } else { Vec::new() };
     DescribeQuorumResponse { topics: vec![topic], nodes, ..Default::default() }
 }
 
@@ -106,25 +114,22 @@ fn end(index: Option<u64>) -> i64 {
 }
 
 /// The number of the broker that lives on a directory.
-fn broker_of(image: &ClusterImage, id: NodeId) -> i32 {
-    let on_it = |broker: &&std::sync::Arc<jocko_metadata::Broker>| {
-        broker.registration.directory == id.directory_id()
-    };
-    image.brokers().find(on_it).map_or(NONE, |broker| broker.id().get())
+fn broker_of(image: &ClusterImage, node: Uuid) -> i32 {
+    quorum::broker_on(image, node).map_or(NONE, BrokerId::get)
 }
 
 /// Where the voters are reached.
-fn nodes(image: &ClusterImage, status: &RaftStatus) -> Vec<Node> {
-    let node = |id: &NodeId| {
-        let node_id = broker_of(image, *id);
-        let broker = image.brokers().find(|broker| broker.id().get() == node_id)?;
+fn nodes(image: &ClusterImage, view: &QuorumView) -> Vec<Node> {
+    let node = |(node, _): (&Uuid, &MemberProgress)| {
+        let broker = image.brokers().find(|broker| broker.registration.directory == *node)?;
         let listeners = broker.registration.endpoints.iter().map(|endpoint| Listener {
             name: endpoint.listener.clone(),
             host: endpoint.host.clone(),
             port: endpoint.port,
             ..Default::default()
         });
-        Some(Node { node_id, listeners: listeners.collect(), ..Default::default() })
+        let listeners = listeners.collect();
+        Some(Node { node_id: broker.id().get(), listeners, ..Default::default() })
     };
-    status.voters.keys().filter_map(node).collect()
+    view.members.iter().filter(|(_, member)| member.votes).filter_map(node).collect()
 }

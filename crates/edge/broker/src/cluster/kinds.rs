@@ -12,6 +12,8 @@ pub(crate) const ADMIT: u16 = 4;
 pub(crate) const SUBMIT: u16 = 5;
 /// A broker tells the controller that it is there.
 pub(crate) const HEARTBEAT: u16 = 6;
+/// A question or a wish about the metadata's group, for its leader.
+pub(crate) const QUORUM: u16 = 7;
 /// Kinds from here on are replication's.
 pub(crate) const REPLICATION: u16 = 16;
 

@@ -2,6 +2,7 @@
 //! a blank one may ask who is there, form a cluster, or ask to be let in.
 
 use super::{Cluster, entering, forwarding, heartbeats, kinds, opening};
+use crate::quorum;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jocko_forming::Envelope;
@@ -75,6 +76,7 @@ async fn answer(cluster: Arc<Cluster>, from: PeerIdentity, kind: u16, body: Byte
                 _ => Err(not_ready("this broker does not lead")),
             }
         }
+        kinds::QUORUM => quorum::serve(&cluster, &body).await,
         kinds::HEARTBEAT => heartbeats::hear(&cluster, &body).await,
         _ => Err(PeerRefusal::new(kinds::MALFORMED, format!("there is no call {kind}"))),
     }
