@@ -11,7 +11,7 @@ use crate::groups::{replay, view};
 use jocko_group::{
     Answer, Command, Coordinator, DecideContext, Decision, GroupRecord, append_refused,
 };
-use jocko_net::{Reactor, Waiter};
+use jocko_net::Reactor;
 use jocko_partition::{Acks, Appended, Effects, Partition, Progress};
 use jocko_records::{AppendRules, BatchBuilder, Encoding, Origin};
 use jocko_types::{ErrorCode, LeaderEpoch, Now, TopicId};
@@ -20,9 +20,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// How long an answer waits for its records to be committed (Kafka's
-/// `offsets.commit.timeout.ms`).
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
+mod waiting;
+
+pub(crate) use waiting::{Reading, Waiting};
 
 /// How long after the first failure to load a coordinator it is tried again; later ones wait
 /// longer, up to the second.
@@ -88,18 +88,6 @@ pub(crate) enum Asked {
     Now(Answer),
     /// With a wait.
     Later(Waiting),
-}
-
-/// A request that is parked.
-pub(crate) struct Waiting {
-    shard: Arc<Shard>,
-    waiter: Waiter,
-}
-
-/// Something that was read, and the append it must wait for.
-pub(crate) struct Reading<T> {
-    found: T,
-    wait: Option<(Arc<Partition>, Appended, Waiter)>,
 }
 
 impl Shard {
@@ -496,80 +484,6 @@ impl State {
             self.answers.insert(ticket, Held { answer, behind });
         }
         waits
-    }
-}
-
-impl Waiting {
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// The answer for whoever asked: what was decided may or may not have been kept.
-    pub(crate) async fn answered(mut self) -> Result<Answer, ErrorCode> {
-        let ticket = self.waiter.ticket().to_bits();
-        let mut commit_by = None;
-        loop {
-            {
-                let mut state = self.shard.lock();
-                if let Some(held) = state.answers.remove(&ticket) {
-                    match held.behind.map(|appended| self.shard.partition.progress(&appended)) {
-                        None | Some(Progress::Committed) => return Ok(held.answer),
-                        Some(Progress::Lost(error)) => return Err(append_refused(error)),
-                        Some(Progress::Waiting) => {
-                            state.answers.insert(ticket, held);
-                            let deadline = tokio::time::Instant::now() + COMMIT_TIMEOUT;
-                            commit_by.get_or_insert(deadline);
-                        }
-                    }
-                } else if let Phase::Gone(error) = state.phase {
-                    return Err(error);
-                }
-            }
-            let Some(deadline) = commit_by else {
-                self.waiter.delivered().await;
-                continue;
-            };
-            if tokio::time::timeout_at(deadline, self.waiter.delivered()).await.is_err() {
-                return Err(ErrorCode::CoordinatorNotAvailable);
-            }
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        let ticket = self.waiter.ticket().to_bits();
-        let mut state = self.shard.lock();
-        state.waiting.remove(&ticket);
-        state.answers.remove(&ticket);
-        drop(state);
-        self.shard.partition.forget(ticket);
-    }
-}
-
-impl<T> Reading<T> {
-    /// Whether it may be told at once.
-    pub(crate) fn now(self) -> Result<T, Self> {
-        if self.wait.is_none() { Ok(self.found) } else { Err(self) }
-    }
-
-    /// Waits until what was read cannot be taken back.
-    ///
-    /// # Errors
-    /// The answer for whoever asked.
-    pub(crate) async fn settled(self) -> Result<T, ErrorCode> {
-        let Some((partition, appended, mut waiter)) = self.wait else { return Ok(self.found) };
-        let deadline = tokio::time::Instant::now() + COMMIT_TIMEOUT;
-        loop {
-            match partition.progress(&appended) {
-                Progress::Committed => return Ok(self.found),
-                Progress::Lost(error) => return Err(append_refused(error)),
-                Progress::Waiting => {}
-            }
-            if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
-                partition.forget(waiter.ticket().to_bits());
-                return Err(ErrorCode::CoordinatorNotAvailable);
-            }
-        }
     }
 }
 
