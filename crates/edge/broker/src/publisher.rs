@@ -92,6 +92,12 @@ impl StateMachine for Publisher {
                 effects = effects.and(self.hosting.remove(&partition));
             }
         }
+        // Before assignments: a larger minimum and a smaller in-sync set may come together, and the
+        // high watermark must not move between the two.
+        for resource in &delta.configs {
+            effects =
+                effects.and(self.hosting.regovern(&self.image, &settings, resource, &partitions));
+        }
         for change in here {
             let Some(state) = &change.after else { continue };
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
@@ -107,10 +113,6 @@ impl StateMachine for Publisher {
             effects = effects.and(partition.assign(assignment));
         }
         effects = effects.and(self.hosting.meet(&self.image, &delta, &partitions));
-        for resource in &delta.configs {
-            effects =
-                effects.and(self.hosting.regovern(&self.image, &settings, resource, &partitions));
-        }
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         let image = self.image.clone();
         self.published.store(Arc::new(Published { index, image, settings, partitions }));

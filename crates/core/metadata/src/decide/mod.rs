@@ -40,7 +40,8 @@ pub const RECORDS_PER_REQUEST_MAX: usize = 10_000;
 /// `min.insync.replicas` is set for all brokers from the start, as Kafka does since brokers that
 /// disagree about it would disagree about what is committed (KIP-966).
 #[must_use]
-pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
+pub fn bootstrap(cluster_id: Uuid, now: Timestamp, founders: u32) -> Vec<MetadataRecord> {
+    let min_insync = if founders >= 3 { "2" } else { "1" };
     let level = |feature: Feature| MetadataRecord::FeatureLevel {
         name: feature.name.to_owned(),
         level: feature.max,
@@ -56,7 +57,7 @@ pub fn bootstrap(cluster_id: Uuid, now: Timestamp) -> Vec<MetadataRecord> {
         MetadataRecord::Config {
             resource: ConfigResource::Cluster,
             name: "min.insync.replicas".to_owned(),
-            value: Some("1".to_owned()),
+            value: Some(min_insync.to_owned()),
         },
     ]
 }

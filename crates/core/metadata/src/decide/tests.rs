@@ -18,7 +18,7 @@ fn a_command_of_a_batch_sees_those_before_it() {
     let now = Timestamp::from_millis(0);
     let cx = DecideContext { now, seed: [1; 4], settings: &settings };
     let mut image = ClusterImage::default();
-    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now));
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now, 1));
     let register = Command::RegisterBroker(crate::BrokerRegistration {
         broker_id: None,
         cluster_id: None,
@@ -55,7 +55,7 @@ fn a_command_of_a_batch_sees_those_before_it() {
 #[test]
 fn a_cluster_begins_with_its_identity() {
     let mut image = ClusterImage::default();
-    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(5)));
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(5), 1));
     assert_eq!(image.cluster_id(), Some(Uuid::from_bytes([1; 16])));
     assert_eq!(image.created(), Timestamp::from_millis(5));
     for feature in FEATURES {
@@ -71,7 +71,7 @@ fn what_no_record_could_hold_is_refused() {
     let now = Timestamp::from_millis(0);
     let cx = DecideContext { now, seed: [1; 4], settings: &settings };
     let mut image = ClusterImage::default();
-    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now));
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now, 1));
     let registration = |rack: String| crate::BrokerRegistration {
         broker_id: Some(jocko_types::BrokerId::new(1)),
         cluster_id: None,
@@ -127,7 +127,7 @@ fn a_preferred_replica_in_sync_takes_over_when_asked() {
     let now = Timestamp::from_millis(0);
     let cx = DecideContext { now, seed: [1; 4], settings: &settings };
     let mut image = ClusterImage::default();
-    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now));
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now, 1));
     let brokers = [1, 2].map(jocko_types::BrokerId::new);
     for broker_id in brokers {
         let disk = u8::try_from(broker_id.get()).expect("small");

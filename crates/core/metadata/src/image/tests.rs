@@ -44,7 +44,7 @@ fn names_that_collide_are_found_until_they_are_gone() {
 
 #[test]
 fn records_about_what_is_not_there_change_nothing() {
-    let before = image(&bootstrap(Uuid::from_bytes([9; 16]), Timestamp::from_millis(1)));
+    let before = image(&bootstrap(Uuid::from_bytes([9; 16]), Timestamp::from_millis(1), 1));
     let nobody = (BrokerId::new(1), BrokerEpoch::new(1));
     for record in [
         MetadataRecord::FenceBroker { broker_id: nobody.0, broker_epoch: nobody.1 },

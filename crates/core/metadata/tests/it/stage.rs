@@ -31,7 +31,7 @@ impl Stage {
             log: Vec::new(),
             seed: 0,
         };
-        stage.commit(&bootstrap(CLUSTER, Timestamp::from_millis(1_700_000_000_000)));
+        stage.commit(&bootstrap(CLUSTER, Timestamp::from_millis(1_700_000_000_000), 1));
         stage
     }
 

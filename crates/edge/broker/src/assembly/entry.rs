@@ -304,7 +304,8 @@ impl Way<'_> {
         let undecided = |Undecided(code)| StartError::Refused(code.to_string());
         let registered = self.register(Some(node_id), cluster_id).await.map_err(undecided)?;
         let registered = registered.map_err(|refusal| StartError::Refused(refusal.message))?;
-        self.unfence(registered).await?;
+        let unfenced = self.unfence(registered).await.map_err(undecided)?;
+        unfenced.map_err(|refusal| StartError::Refused(refusal.message))?;
         Ok((registered, cluster_id))
     }
 
@@ -314,7 +315,7 @@ impl Way<'_> {
             return Ok(id);
         }
         let id = self.cluster.identity.get().cluster_id.unwrap_or_else(random_uuid);
-        let records = bootstrap(id, self.ground.ports.clock.wall());
+        let records = bootstrap(id, self.ground.ports.clock.wall(), 1);
         self.raft
             .propose(Bytes::from(encode_entry(&records)))
             .await
@@ -343,16 +344,26 @@ impl Way<'_> {
         }
         let wanted = settings.settings().node.id.set().map(|id| id.0);
         let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
-        let registered = self.register_somewhere(wanted).await?;
+        let (registered, cluster_id) = loop {
+            let registered = self.register_somewhere(wanted).await?;
+            let cluster_id = self.claim(registered)?;
+            if self.unfence_somewhere(registered).await? {
+                break (registered, cluster_id);
+            }
+        };
+        tracing::info!(%cluster_id, broker_id = %registered.broker_id, "is part of the cluster");
+        Ok((registered, cluster_id))
+    }
+
+    /// Notes on the disk whose directory this is.
+    fn claim(&self, registered: RegisteredBroker) -> Result<Uuid, StartError> {
         let cluster_id = self.ground.published.load().image.cluster_id();
         let cluster_id =
             cluster_id.ok_or_else(|| StartError::NotReady("its log has no cluster".to_owned()))?;
         let claimed = self.ground.data_dir.with(|it| it.claim(cluster_id, registered.broker_id));
         claimed.transpose()?;
         self.cluster.belongs_to(cluster_id);
-        self.unfence(registered).await?;
-        tracing::info!(%cluster_id, broker_id = %registered.broker_id, "is part of the cluster");
-        Ok((registered, cluster_id))
+        Ok(cluster_id)
     }
 
     /// Has whoever leads register this broker, however long that takes to find.
@@ -406,21 +417,36 @@ impl Way<'_> {
     }
 
     /// Lets this broker lead: its image shows all that was committed when it was registered.
-    async fn unfence(&self, registered: RegisteredBroker) -> Result<(), StartError> {
-        let RegisteredBroker { broker_id, broker_epoch } = registered;
+    async fn unfence(&self, registered: RegisteredBroker) -> Result<Answer<()>, Undecided> {
         let heartbeat = Command::BrokerHeartbeat {
-            broker_id,
-            broker_epoch,
+            broker_id: registered.broker_id,
+            broker_epoch: registered.broker_epoch,
             want_fence: false,
             want_shutdown: false,
         };
-        match self.controller.submit(heartbeat).await {
-            Ok(Reply::BrokerHeartbeat(answer)) => {
-                answer.map_err(|refusal| StartError::Refused(refusal.message))?;
-                Ok(())
+        match self.controller.submit(heartbeat).await? {
+            Reply::BrokerHeartbeat(answer) => Ok(answer.map(drop)),
+            _ => unreachable!("each command has its own kind of reply"),
+        }
+    }
+
+    /// The same, however long it takes somebody to lead. `false` if this process is registered so
+    /// no more.
+    async fn unfence_somewhere(&self, registered: RegisteredBroker) -> Result<bool, StartError> {
+        loop {
+            match self.unfence(registered).await {
+                Ok(Ok(())) => return Ok(true),
+                Ok(Err(refusal)) => {
+                    return match refusal.code {
+                        ErrorCode::StaleBrokerEpoch | ErrorCode::BrokerIdNotRegistered => Ok(false),
+                        _ => Err(StartError::Refused(refusal.message)),
+                    };
+                }
+                Err(Undecided(code)) => {
+                    tracing::info!(%code, "waiting for the controller to let this broker lead");
+                }
             }
-            Ok(_) => unreachable!("each command has its own kind of reply"),
-            Err(Undecided(code)) => Err(StartError::Refused(code.to_string())),
+            sleep(PAUSE).await;
         }
     }
 }

@@ -159,7 +159,7 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
                 let words = "its log has no cluster id, and this directory knows none";
                 return Err(StartError::NotReady(words.to_owned()));
             };
-            let records = bootstrap(id, cluster.clock.wall());
+            let records = bootstrap(id, cluster.clock.wall(), cluster.me().expect);
             match cluster.raft.propose(Bytes::from(encode_entry(&records))).await {
                 Ok(_) => return Ok(()),
                 Err(error) => tracing::warn!(%error, "the cluster's id was not recorded yet"),

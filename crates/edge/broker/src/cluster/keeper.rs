@@ -2,8 +2,9 @@
 
 use super::voters::{self, Change, MemberView};
 use super::{Cluster, heartbeats};
+use crate::controller::Decided;
 use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
-use jocko_metadata::Command;
+use jocko_metadata::{Command, Reply};
 use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use tokio::time::{sleep, timeout};
 const ROUND: Duration = Duration::from_millis(100);
 /// Rounds between looks at who votes.
 const VOTERS_EVERY: u32 = 5;
+/// Partitions that are given more copies at once.
+const RAISED_MAX: u32 = 20;
 /// How long a change of the members may take; it may go on after that.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
 /// A member whose log is at most so many entries behind has caught up.
@@ -27,6 +30,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     let mut led = None;
     let mut round: u32 = 0;
     let mut changing: Option<JoinHandle<()>> = None;
+    let mut raised = Raised::default();
     loop {
         let is_on_duty = |status: &RaftStatus| {
             status.is_serving && status.voters.len() + status.learners.len() > 1
@@ -47,6 +51,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
         let is_changing = changing.as_ref().is_some_and(|change| !change.is_finished());
         if round.is_multiple_of(VOTERS_EVERY) && !is_changing {
             let members = view(&cluster, &status, now.since(since));
+            raise_replication(&cluster, &mut raised).await;
             changing = voters::plan(cluster.node, &members)
                 .map(|change| tokio::spawn(carry_out(cluster.raft.clone(), change)));
         }
@@ -78,6 +83,35 @@ async fn fence_silent(cluster: &Cluster, now: Now) {
                 return;
             }
         }
+    }
+}
+
+/// What is remembered between looks at topics whose replication follows the number of brokers.
+#[derive(Default)]
+struct Raised {
+    /// How many there were.
+    brokers: usize,
+    is_more: bool,
+}
+
+/// Gives topics that leave the number of copies to the cluster more of them where there are more
+/// brokers now, some partitions at a time.
+async fn raise_replication(cluster: &Cluster, raised: &mut Raised) {
+    let brokers = cluster.published.load().image.active_brokers().count();
+    let Some(controller) = cluster.controller.get() else { return };
+    if brokers < 2 || (brokers == raised.brokers && !raised.is_more) {
+        return;
+    }
+    let command = Command::RaiseReplication { partitions_max: RAISED_MAX };
+    match controller.decide_here(command).await {
+        Ok(Decided { reply: Reply::RaiseReplication(Ok(done)), .. }) => {
+            *raised = Raised { brokers, is_more: done.is_more };
+            if done.partitions > 0 {
+                tracing::info!(partitions = done.partitions, brokers, "given more copies");
+            }
+        }
+        // The next look asks again.
+        other => tracing::debug!(?other, "no copies were added"),
     }
 }
 

@@ -28,6 +28,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 const REST_FOR_IMAGE: Duration = Duration::from_millis(50);
 /// And so long where something is wrong with it.
 const REST: Duration = Duration::from_secs(2);
+/// And so long where following would destroy committed records.
+const REST_AT_ODDS: Duration = Duration::from_secs(60);
 /// An answer of so many bytes is taken in by a worker.
 const INLINE_BYTES_MAX: usize = 16 << 10;
 
@@ -280,15 +282,16 @@ fn judge(partition: &Partition, followed: Followed) -> Option<Duration> {
         }
         Followed::NoRoom { .. } | Followed::Failed(_) => Some(REST),
         Followed::LosesCommitted { to, high_watermark } => {
-            // Everything that could be done here would destroy what somebody was told is safe. A
-            // start begins without that knowledge, and then follows the leader it finds.
+            // Everything that could be done here would destroy what somebody was told is safe. It
+            // stays as it is, out of sync, for whoever wants to save it; other partitions go on.
             tracing::error!(
                 partition = %partition.name(),
                 %to,
                 %high_watermark,
-                "the leader's log lacks what is committed here; this process must not go on"
+                "the leader's log lacks what is committed here, as after an unclean election; this \
+                 copy is kept and follows no more until this broker is started again"
             );
-            std::process::abort()
+            Some(REST_AT_ODDS)
         }
     }
 }

@@ -21,7 +21,13 @@ fn stores(disk: DiskRef, dir: &Path) -> (BeginsAnywhere, Machine) {
     let log = LogStore::open(&disk, dir, spawn.clone(), Arc::new(Counters::default())).unwrap();
     let snapshots = SnapshotStore::open(disk, dir.to_owned()).unwrap();
     let state = Box::new(Remembers::default());
-    let machine = Machine::new(state, Arc::new(snapshots), spawn, channel(None).0, Arc::new(crate::machine::Hold::until_nothing()));
+    let machine = Machine::new(
+        state,
+        Arc::new(snapshots),
+        spawn,
+        channel(None).0,
+        Arc::new(crate::machine::Hold::until_nothing()),
+    );
     (BeginsAnywhere(log), machine)
 }
 

@@ -74,9 +74,12 @@ fn ask(process: &BrokerProcess, arguments: &[&str]) -> String {
 }
 
 fn topics(process: &BrokerProcess) -> Vec<String> {
-    let listed: Value = serde_json::from_str(&ask(process, &["topic", "list", "-o", "json"])).unwrap();
+    let listed: Value =
+        serde_json::from_str(&ask(process, &["topic", "list", "-o", "json"])).unwrap();
     let listed = listed.as_array().unwrap().iter();
-    listed.map(|topic| topic["topic"].as_str().or(topic["name"].as_str()).unwrap().to_owned()).collect()
+    listed
+        .map(|topic| topic["topic"].as_str().or(topic["name"].as_str()).unwrap().to_owned())
+        .collect()
 }
 
 fn says(process: &BrokerProcess, words: &str) {
@@ -152,7 +155,8 @@ fn a_broker_that_began_alone_is_joined() {
 fn a_directory_of_another_cluster_is_refused_with_both_ids() {
     let meeting = Meeting::new();
     let mut elsewhere = Options::new(JOCKO, meeting.path().join("data-3")).unwrap();
-    elsewhere.arguments = vec!["--listen-cluster=none".to_owned(), "--listen-gossip=none".to_owned()];
+    elsewhere.arguments =
+        vec!["--listen-cluster=none".to_owned(), "--listen-gossip=none".to_owned()];
     BrokerProcess::start(elsewhere).unwrap().stop().unwrap();
     let cluster = format!("--listen-cluster=127.0.0.1:{}", meeting.cluster[0]);
     let gossip = format!("--listen-gossip=127.0.0.1:{}", meeting.gossip[0]);

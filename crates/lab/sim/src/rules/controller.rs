@@ -29,7 +29,7 @@ impl Controller {
             heartbeats: Heartbeats::default(),
             settings: LoadedSettings::default(),
         };
-        let first = bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(0));
+        let first = bootstrap(Uuid::from_bytes([1; 16]), Timestamp::from_millis(0), 1);
         controller.image.apply_all(&first);
         controller.entries.push(Arc::new(first));
         controller
