@@ -20,13 +20,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 /// The only broker.
 const ONE: &[i32] = &[1];
 
-fn moves(topics: &[(&str, &[(i32, Option<&[i32]>)])]) -> AlterPartitionReassignmentsRequest {
-    let partition = |(index, replicas): &(i32, Option<&[i32]>)| ReassignablePartition {
+/// A partition, and the replicas it shall have; `None` calls a move off.
+type Wanted<'w> = (i32, Option<&'w [i32]>);
+
+fn moves(topics: &[(&str, &[Wanted<'_>])]) -> AlterPartitionReassignmentsRequest {
+    let partition = |(index, replicas): &Wanted<'_>| ReassignablePartition {
         partition_index: *index,
         replicas: replicas.map(<[i32]>::to_vec),
         ..Default::default()
     };
-    let topic = |(name, partitions): &(&str, &[(i32, Option<&[i32]>)])| ReassignableTopic {
+    let topic = |(name, partitions): &(&str, &[Wanted<'_>])| ReassignableTopic {
         name: (*name).to_owned(),
         partitions: partitions.iter().map(partition).collect(),
         ..Default::default()
