@@ -283,13 +283,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Takes all from its disk. It must not run.
+    /// Takes all from its disk. It must not run. From now on it is told its number, which it cannot
+    /// know from the disk: without, it would be one more broker.
     ///
     /// # Errors
     /// When it runs, or the system refuses.
-    pub fn wipe(&mut self, node: usize) -> Result<()> {
+    pub fn wipe(&mut self, node: usize, id: i32) -> Result<()> {
         ensure!(!self.is_up(node), "a running broker is not wiped");
-        fs::remove_dir_all(self.data_dir(node)).context("wiping a disk")
+        fs::remove_dir_all(self.data_dir(node)).context("wiping a disk")?;
+        let number = format!("--node-id={id}");
+        let arguments = &mut self.nodes[node].options.arguments;
+        if !arguments.contains(&number) {
+            arguments.push(number);
+        }
+        Ok(())
     }
 
     /// Everything runs and everybody reaches everybody.

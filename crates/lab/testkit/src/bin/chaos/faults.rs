@@ -234,8 +234,12 @@ impl Scene<'_> {
 
     fn wipe(&mut self) -> Result<Vec<usize>> {
         let victim = self.any();
+        let id = seen::settled(|| {
+            let found = seen::id(self.cluster, self.random, victim)?;
+            found.context("a broker that is not listed")
+        })?;
         self.cluster.kill(victim)?;
-        self.cluster.wipe(victim)?;
+        self.cluster.wipe(victim, id)?;
         self.wait_ms(0, 2_000);
         self.cluster.start(victim)?;
         Ok(vec![victim])

@@ -58,6 +58,18 @@ pub(crate) fn members(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<u
     Ok(places(cluster, &metadata).len())
 }
 
+/// The id of the broker at a place, if any of them lists it.
+pub(crate) fn id(
+    cluster: &Cluster,
+    random: &mut fastrand::Rng,
+    node: usize,
+) -> Result<Option<i32>> {
+    let metadata =
+        rover(cluster, random)?.with(async |client| client.metadata(Some(&[]), false).await)?;
+    let found = places(cluster, &metadata).into_iter().find(|(_, place)| *place == node);
+    Ok(found.map(|(id, _)| id))
+}
+
 /// The partitions of a topic, as some broker sees them now.
 pub(crate) fn partitions(
     cluster: &Cluster,
