@@ -315,20 +315,24 @@ impl Scene<'_> {
         Ok(vec![victim])
     }
 
-    /// Waits until every replica of every partition is in sync.
+    /// Waits until every replica of every partition is in sync, and every broker knows it: what one
+    /// says that was cut off until now may be from before.
     pub(crate) fn wait_in_sync(&mut self, deadline: Duration) -> Result<()> {
         let (topic, count) = (&self.shared.topic, self.shared.replicas);
-        let random = &mut self.random;
         let begun = std::time::Instant::now();
         let mut last = Vec::new();
         while begun.elapsed() < deadline {
             self.cluster.check_running()?;
-            if let Ok(seen) = seen::partitions(self.cluster, random, topic) {
+            if let Ok(told) = seen::partitions_of_each(self.cluster, topic) {
                 let whole = |seen: &Seen| seen.leader.is_some() && seen.in_sync.len() == count;
-                if seen.len() == self.shared.partitions as usize && seen.iter().all(whole) {
+                let first = &told[0];
+                let is_whole = first.len() == self.shared.partitions as usize
+                    && first.iter().all(whole)
+                    && told.iter().all(|seen| seen == first);
+                if is_whole {
                     return Ok(());
                 }
-                last = seen;
+                last = told;
             }
             pause(Duration::from_millis(20));
         }

@@ -16,6 +16,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) leader: Option<usize>,
+    pub(crate) leader_epoch: i32,
     pub(crate) in_sync: Vec<usize>,
     pub(crate) replicas: Vec<usize>,
 }
@@ -76,8 +77,21 @@ pub(crate) fn partitions(
     random: &mut fastrand::Rng,
     topic: &str,
 ) -> Result<Vec<Seen>> {
-    let metadata = rover(cluster, random)?
-        .with(async |client| client.metadata(Some(&[topic]), false).await)?;
+    partitions_through(cluster, &mut rover(cluster, random)?, topic)
+}
+
+/// The partitions of a topic, as each broker sees them now. One that was cut off tells for a while
+/// what was true before.
+pub(crate) fn partitions_of_each(cluster: &Cluster, topic: &str) -> Result<Vec<Vec<Seen>>> {
+    let ask = |node| {
+        let mut only = Rover::new(&[cluster.address(node)], 0)?;
+        partitions_through(cluster, &mut only, topic)
+    };
+    (0..cluster.len()).map(ask).collect()
+}
+
+fn partitions_through(cluster: &Cluster, rover: &mut Rover, topic: &str) -> Result<Vec<Seen>> {
+    let metadata = rover.with(async |client| client.metadata(Some(&[topic]), false).await)?;
     let places = places(cluster, &metadata);
     let found = metadata.topics.first().context("a topic")?;
     let mut partitions: Vec<_> = found.partitions.iter().collect();
@@ -85,6 +99,7 @@ pub(crate) fn partitions(
     let place = |id: &i32| places.get(id).copied();
     let seen = partitions.into_iter().map(|partition| Seen {
         leader: place(&partition.leader_id),
+        leader_epoch: partition.leader_epoch,
         in_sync: partition.isr_nodes.iter().filter_map(place).collect(),
         replicas: partition.replica_nodes.iter().filter_map(place).collect(),
     });
