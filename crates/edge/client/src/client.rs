@@ -32,6 +32,9 @@ use jocko_types::{ErrorCode, TopicId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// The leader of a partition that has none, as Metadata says it.
+const NOBODY: i32 = -1;
+
 /// A topic to be created.
 #[derive(Debug, Clone, Default)]
 pub struct NewTopic {
@@ -66,6 +69,9 @@ pub struct Client {
     connections: BTreeMap<String, Connection>,
     brokers: BTreeMap<i32, String>,
     leaders: BTreeMap<(String, i32), (i32, TopicId)>,
+    /// The newest leader epoch that was heard of: who says less has not heard it yet (KIP-320).
+    /// It stays when a leader is forgotten.
+    epochs: BTreeMap<(String, i32), (TopicId, i32)>,
     /// Who coordinates a group, and where it listens.
     coordinators: BTreeMap<String, (i32, String)>,
 }
@@ -80,6 +86,7 @@ impl Client {
             connections: BTreeMap::new(),
             brokers: BTreeMap::new(),
             leaders: BTreeMap::new(),
+            epochs: BTreeMap::new(),
             coordinators: BTreeMap::new(),
         }
     }
@@ -160,15 +167,43 @@ impl Client {
             .iter()
             .map(|broker| (broker.node_id, join_address(&broker.host, broker.port)))
             .collect();
+        let mut knows_all = true;
         for topic in &response.topics {
             let Some(name) = &topic.name else { continue };
             for partition in &topic.partitions {
-                self.leaders.insert(
-                    (name.clone(), partition.partition_index),
-                    (partition.leader_id, topic.topic_id),
-                );
+                let key = (name.clone(), partition.partition_index);
+                let is_outdated = self.is_outdated(&key, topic.topic_id, partition.leader_epoch);
+                knows_all &= !is_outdated && partition.leader_id >= 0;
+                if is_outdated {
+                    self.leaders.entry(key).or_insert((NOBODY, topic.topic_id));
+                    continue;
+                }
+                self.epochs.insert(key.clone(), (topic.topic_id, partition.leader_epoch));
+                self.leaders.insert(key, (partition.leader_id, topic.topic_id));
             }
         }
+        if !knows_all {
+            self.ask_elsewhere();
+        }
+    }
+
+    /// The broker that was asked may be cut off from the others: the next question goes to another.
+    fn ask_elsewhere(&mut self) {
+        for address in self.brokers.values() {
+            if !self.bootstrap.contains(address) {
+                self.bootstrap.push(address.clone());
+            }
+        }
+        if !self.bootstrap.is_empty() {
+            self.bootstrap.rotate_left(1);
+        }
+    }
+
+    /// Whether a newer leader epoch of the same topic is known. One of another id was made anew, and
+    /// brokers that are old say nothing of epochs.
+    fn is_outdated(&self, key: &(String, i32), topic: TopicId, epoch: i32) -> bool {
+        let known = self.epochs.get(key);
+        epoch >= 0 && known.is_some_and(|(of, newest)| *of == topic && epoch < *newest)
     }
 
     /// How many partitions a topic has.
@@ -251,6 +286,7 @@ impl Client {
         let deleted = response.responses.first();
         let deleted = deleted.ok_or_else(|| ClientError::NoSuchTopic(name.to_owned()))?;
         self.leaders.retain(|(topic, _), _| topic != name);
+        self.epochs.retain(|(topic, _), _| topic != name);
         match jocko_protocol::error_code(deleted.error_code) {
             ErrorCode::UnknownTopicOrPartition => Err(ClientError::NoSuchTopic(name.to_owned())),
             _ => ClientError::check(deleted.error_code, deleted.error_message.as_deref()),

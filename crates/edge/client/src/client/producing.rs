@@ -259,6 +259,8 @@ fn leaves_doubt(error: &ClientError) -> bool {
         ClientError::Refused { code, .. } => matches!(
             code,
             ErrorCode::RequestTimedOut
+                // Also where the lead was lost while the batch waited for other replicas.
+                | ErrorCode::NotLeaderOrFollower
                 | ErrorCode::NotEnoughReplicasAfterAppend
                 | ErrorCode::KafkaStorageError
                 | ErrorCode::NetworkException

@@ -32,6 +32,8 @@ struct Script {
     /// The next so many ListOffsets are refused with this.
     refusals: Vec<ErrorCode>,
     addresses: Vec<(i32, u16)>,
+    /// By broker: the leader of all partitions and its epoch, as that one sees it.
+    views: BTreeMap<i32, (i32, i32)>,
     log: producing::Log,
     /// Instead of an answer, the connection ends.
     hangs_up: bool,
@@ -81,7 +83,7 @@ impl Script {
         let version = request.version;
         match request.api {
             ApiKey::ApiVersions => Some(encoded(&request, &versions())),
-            ApiKey::Metadata => Some(encoded(&request, &self.metadata())),
+            ApiKey::Metadata => Some(encoded(&request, &self.metadata(broker))),
             ApiKey::ListOffsets => {
                 let asked = ListOffsetsRequest::decode(&mut request.body, version).unwrap();
                 let refusal = self.refusals.pop().unwrap_or(ErrorCode::None);
@@ -108,7 +110,8 @@ impl Script {
         }
     }
 
-    fn metadata(&self) -> MetadataResponse {
+    fn metadata(&self, asked: i32) -> MetadataResponse {
+        let view = self.views.get(&asked).copied();
         let brokers = self.addresses.iter().map(|(node_id, port)| MetadataResponseBroker {
             node_id: *node_id,
             host: "127.0.0.1".to_owned(),
@@ -118,7 +121,8 @@ impl Script {
         let partitions =
             LEADERS.iter().zip(0..).map(|(leader_id, partition_index)| MetadataResponsePartition {
                 partition_index,
-                leader_id: *leader_id,
+                leader_id: view.map_or(*leader_id, |(leader, _)| leader),
+                leader_epoch: view.map_or(-1, |(_, epoch)| epoch),
                 ..Default::default()
             });
         MetadataResponse {
@@ -235,6 +239,27 @@ async fn a_leader_that_has_moved_is_looked_for_again() {
     let error = client.offset("t", 1, Position::Start).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused { .. }), "what is final is told: {error}");
     assert!(client.offset("t", 9, Position::Start).await.is_err());
+}
+
+#[tokio::test]
+async fn who_is_behind_is_not_believed() {
+    let (script, mut client) = cluster().await;
+    let sees = |views: [(i32, (i32, i32)); 2]| {
+        script.lock().unwrap().views = BTreeMap::from(views);
+    };
+    sees([(1, (2, 5)), (2, (2, 5))]);
+    client.offset("t", 0, Position::End).await.unwrap();
+    // Broker 1 led before, is cut off, and still calls itself the leader.
+    sees([(1, (1, 4)), (2, (2, 6))]);
+    script.lock().unwrap().refusals = vec![ErrorCode::NotLeaderOrFollower];
+    client.offset("t", 0, Position::End).await.unwrap();
+    assert_eq!(asked(&script, ApiKey::ListOffsets), [2, 2, 2]);
+    assert_eq!(asked(&script, ApiKey::Metadata), [1, 1, 2], "another one is asked then");
+    // Nor one that knows that it does not know.
+    sees([(1, (2, 6)), (2, (-1, 6))]);
+    script.lock().unwrap().refusals = vec![ErrorCode::NotLeaderOrFollower];
+    client.offset("t", 0, Position::End).await.unwrap();
+    assert_eq!(asked(&script, ApiKey::Metadata), [1, 1, 2, 2, 1]);
 }
 
 #[tokio::test]
