@@ -60,9 +60,9 @@ impl Sessions {
         self.lock().insert(broker, now);
     }
 
-    /// Whether a broker's session is over. One that was never heard of begins its session now.
-    pub(super) fn is_over(&self, broker: BrokerId, now: Now) -> bool {
-        now.since(*self.lock().entry(broker).or_insert(now)) >= SESSION
+    /// How long a broker has been silent. One that was never heard of begins its session now.
+    pub(super) fn silence(&self, broker: BrokerId, now: Now) -> Duration {
+        now.since(*self.lock().entry(broker).or_insert(now))
     }
 }
 
@@ -191,12 +191,12 @@ mod tests {
         let at = |millis| Now::from_start(Duration::from_millis(millis));
         let sessions = Sessions::default();
         let broker = BrokerId::new(1);
-        assert!(!sessions.is_over(broker, at(10_000)));
-        assert!(!sessions.is_over(broker, at(11_499)));
+        let silence = |now| sessions.silence(broker, at(now)).as_millis();
+        assert_eq!(silence(10_000), 0);
+        assert_eq!(silence(11_499), 1_499);
         sessions.hear(broker, at(11_400));
-        assert!(!sessions.is_over(broker, at(12_899)));
-        assert!(sessions.is_over(broker, at(12_900)));
+        assert_eq!(silence(12_900), 1_500);
         sessions.begin();
-        assert!(!sessions.is_over(broker, at(12_900)));
+        assert_eq!(silence(12_950), 0);
     }
 }

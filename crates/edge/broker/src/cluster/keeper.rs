@@ -1,8 +1,9 @@
 //! What the leader does for all: it fences brokers that are silent, and keeps the voters.
 
 use super::voters::{self, Change, MemberView};
-use super::{Cluster, heartbeats};
+use super::{Cluster, addresses, heartbeats};
 use crate::controller::Decided;
+use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
 use jocko_metadata::{Command, Reply};
 use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
@@ -13,6 +14,10 @@ use tokio::time::{sleep, timeout};
 
 /// How often sessions are looked at.
 const ROUND: Duration = Duration::from_millis(100);
+/// A broker that is silent for so long has missed a beat: it is looked for.
+const SUSPECT: Duration = Duration::from_millis(450);
+/// How long such a look may take.
+const LOOK_MAX: Duration = Duration::from_millis(100);
 /// Rounds between looks at who votes.
 const VOTERS_EVERY: u32 = 5;
 /// Partitions that are given more copies at once.
@@ -37,15 +42,15 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
         };
         let Some(status) = news.wait_for(is_on_duty).await else { return };
         let now = cluster.clock.now();
-        let since = match led {
-            Some((term, since)) if term == status.term => since,
+        let (since, has_just_begun) = match led {
+            Some((term, since)) if term == status.term => (since, false),
             _ => {
                 cluster.sessions.begin();
                 led = Some((status.term, now));
-                now
+                (now, true)
             }
         };
-        fence_silent(&cluster, now).await;
+        fence_silent(&cluster, now, has_just_begun).await;
         round = round.wrapping_add(1);
         // A change waits for its commit; sessions are looked at meanwhile.
         let is_changing = changing.as_ref().is_some_and(|change| !change.is_finished());
@@ -59,23 +64,40 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     }
 }
 
-async fn fence_silent(cluster: &Cluster, now: Now) {
+/// Brokers that are to be fenced: silent for a whole session, or for longer than between two
+/// beats while nobody listens where they were. A process that ended leaves a port that refuses, so
+/// its partitions need not wait; one that hangs or is cut off does not, and gets its session.
+async fn lost(cluster: &Cluster, now: Now, has_just_begun: bool) -> Vec<(BrokerId, BrokerEpoch)> {
+    let published = cluster.published.load_full();
+    let others = published.image.live_brokers();
+    let others = others.filter(|broker| broker.registration.directory != cluster.node);
+    let looks = others.map(|broker| async move {
+        let (id, epoch) = (broker.id(), broker.epoch());
+        let silence = cluster.sessions.silence(id, now);
+        if silence >= heartbeats::SESSION {
+            return Some((id, epoch));
+        }
+        if silence < SUSPECT && !has_just_begun {
+            return None;
+        }
+        let endpoint = broker.endpoint(addresses::PEERS)?;
+        let known = addresses::joined(&endpoint.host, endpoint.port);
+        let address = cluster.book.find(broker.registration.directory, &known);
+        cluster.peers.is_refused(&address, LOOK_MAX).await.then_some((id, epoch))
+    });
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+async fn fence_silent(cluster: &Cluster, now: Now, has_just_begun: bool) {
     let Some(controller) = cluster.controller.get() else { return };
-    let overdue: Vec<(BrokerId, BrokerEpoch)> = {
-        let published = cluster.published.load();
-        let live = published.image.live_brokers();
-        let others = live.filter(|broker| broker.registration.directory != cluster.node);
-        let registered = others.map(|broker| (broker.id(), broker.epoch()));
-        registered.filter(|(id, _)| cluster.sessions.is_over(*id, now)).collect()
-    };
+    let overdue = lost(cluster, now, has_just_begun).await;
     for (broker_id, epoch) in overdue {
         // One that registers anew meanwhile is left alone.
         let command = Command::FenceBroker { broker_id, broker_epoch: Some(epoch) };
         let fenced = controller.decide_here(command).await;
         match fenced {
             Ok(_) => {
-                let session = heartbeats::SESSION;
-                tracing::warn!(%broker_id, ?session, "a silent broker was fenced");
+                tracing::warn!(%broker_id, "a silent broker was fenced");
             }
             // Whoever leads by then will see to it.
             Err(undecided) => {

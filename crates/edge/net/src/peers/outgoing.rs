@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use jocko_types::Uuid;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::PeerError;
 use super::link::{Abandon, Driver, Link, Submitted};
@@ -220,6 +221,23 @@ impl Peers {
             };
         }
         Err(runtime_gone())
+    }
+
+    /// Whether surely nobody listens at `address`: all that it means refuse connections. A machine
+    /// that is gone or cut off does not refuse, it is silent.
+    pub async fn is_refused(&self, address: &str, patience: Duration) -> bool {
+        let Pool { net, settings, .. } = &*self.pool;
+        let look = async {
+            let addresses = net.resolve(address).await.unwrap_or_default();
+            for one in &addresses {
+                match net.connect(*one, &settings.socket).await {
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Ok(_) | Err(_) => return false,
+                }
+            }
+            !addresses.is_empty()
+        };
+        timeout(patience, look).await.unwrap_or(false)
     }
 
     /// Closes all connections; calls under way end as broken, and there will be no others.

@@ -45,6 +45,20 @@ fn serve(net: &MemoryNet, script: &Arc<Script>) -> PeerServer {
 }
 
 #[test]
+fn only_an_address_where_nobody_listens_refuses() {
+    simulate(async {
+        let two = Two::new(MemoryNet::new());
+        assert!(!two.peers.is_refused(ADDRESS, SECOND).await, "it listens");
+        two.net.cut_both(A, B);
+        assert!(!two.peers.is_refused(ADDRESS, SECOND).await, "nobody knows");
+        two.net.heal();
+        two.server.stop().await;
+        assert!(two.peers.is_refused(ADDRESS, SECOND).await, "its process has ended");
+        assert!(!two.peers.is_refused("nobody.example:1", SECOND).await, "there is no address");
+    });
+}
+
+#[test]
 fn a_peer_that_falls_silent_is_noticed_while_calls_are_open() {
     for one_way in [false, true] {
         simulate(async {
