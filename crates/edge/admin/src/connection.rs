@@ -1,6 +1,9 @@
 //! One connection, from its first byte to its last: what it may hold, and for how long.
 
+use crate::company::Peer;
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
@@ -22,7 +25,7 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 /// Told to stop, it ends at once if no request of it is known, and else after the answer that is
 /// under way.
 pub(crate) async fn run(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
+    (stream, peer): (impl AsyncRead + AsyncWrite + Unpin, Peer),
     routes: Router,
     silence_max: Duration,
     mut stop: watch::Receiver<bool>,
@@ -30,8 +33,9 @@ pub(crate) async fn run(
     let progress = Progress::default();
     let router = TowerToHyperService::new(routes);
     let asked = progress.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         asked.ask();
+        request.extensions_mut().insert(peer);
         router.call(request)
     });
     let stream = Watched { stream, progress: progress.clone() };

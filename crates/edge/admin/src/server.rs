@@ -1,12 +1,14 @@
-//! The three routes, and who may come in.
+//! The routes, and who may come in.
 
+use crate::company::{self, Company, Peer};
 use crate::connection;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,29 +62,39 @@ impl Default for Limits {
 /// is closed.
 pub async fn serve(
     listener: TcpListener,
-    probe: Arc<dyn Probe>,
+    (probe, company): (Arc<dyn Probe>, Arc<dyn Company>),
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) {
+    let cluster = Router::new()
+        .route("/cluster/members", get(company::members))
+        .route("/cluster/events", get(company::events))
+        .route("/cluster/transfer-leader", post(company::transfer_leader))
+        .with_state(company);
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/metrics/kafka_exporter", get(kafka_exporter))
-        .with_state(probe);
+        .with_state(probe)
+        .merge(cluster);
     let (stopping, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = &mut stop => break,
             accepted = accept(&listener, &limits.places) => match accepted {
                 Some(accepted) => accepted,
                 None => break,
             },
         };
-        let connection =
-            connection::run(stream, routes.clone(), limits.silence_max, stopped.clone());
+        let connection = connection::run(
+            (stream, Peer(peer)),
+            routes.clone(),
+            limits.silence_max,
+            stopped.clone(),
+        );
         connections.spawn(async move {
             connection.await;
             drop(place);
@@ -102,11 +114,11 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, place)),
+            Ok((stream, peer)) => return Some((stream, peer, place)),
             // Most are of one connection that has gone already; the rest pass, or nothing helps.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }

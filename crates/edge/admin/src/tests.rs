@@ -1,7 +1,8 @@
 //! The routes over a real loopback socket, and the limits over streams in memory and virtual time.
 
+use crate::company::Peer;
 use crate::connection;
-use crate::{Limits, Probe, serve};
+use crate::{Answering, Company, Limits, Probe, serve};
 use axum::Router;
 use axum::routing::get;
 use std::net::SocketAddr;
@@ -31,6 +32,23 @@ impl Probe for Switch {
     }
 }
 
+impl Company for Switch {
+    fn members(&self) -> String {
+        "[1]".into()
+    }
+
+    fn events(&self) -> String {
+        "[2]".into()
+    }
+
+    fn transfer_leader(&self, to: Option<i32>, only_ask: bool) -> Answering {
+        Box::pin(async move {
+            let to = to.ok_or_else(|| "nobody to hand over to".to_owned())?;
+            Ok(format!("{{\"leader\":{to},\"asked\":{only_ask}}}"))
+        })
+    }
+}
+
 /// A port that runs.
 struct Port {
     address: SocketAddr,
@@ -45,7 +63,7 @@ impl Port {
         let address = listener.local_addr().expect("bound");
         let probe = Arc::new(Switch(AtomicBool::new(false)));
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(serve(listener, probe.clone(), limits, async {
+        let server = tokio::spawn(serve(listener, (probe.clone(), probe.clone()), limits, async {
             stopped.await.ok();
         }));
         Self { address, probe, stop, server }
@@ -57,8 +75,13 @@ impl Port {
 
     /// Sends one request and returns the status line and the body.
     async fn ask(&self, request: &str) -> (String, String) {
+        self.ask_with(request, "host: x").await
+    }
+
+    /// The same, with headers.
+    async fn ask_with(&self, request: &str, headers: &str) -> (String, String) {
         let mut stream = self.connect().await;
-        let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let request = format!("{request} HTTP/1.1\r\n{headers}\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sends");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answers");
@@ -97,6 +120,30 @@ async fn health_metrics_and_nothing_else() {
     check("GET //livez", "404 Not Found", "").await;
     check("GET /x/../livez", "404 Not Found", "").await;
     check("POST /livez", "405 Method Not Allowed", "").await;
+    port.stop().await;
+}
+
+#[tokio::test]
+async fn the_cluster_is_told_of_and_changed_by_the_command_line() {
+    let port = Port::open(Limits::default()).await;
+    let check = async |request: &str, headers: &str, status: &str, body: &str| {
+        let told = port.ask_with(request, headers).await;
+        assert_eq!(told, (format!("HTTP/1.1 {status}"), body.to_owned()), "{request} {headers}");
+    };
+    let (page, cli) = ("host: localhost:1", "host: localhost:1\r\nx-jocko: cli");
+    check("GET /cluster/members", page, "200 OK", "[1]\n").await;
+    check("GET /cluster/events", page, "200 OK", "[2]\n").await;
+    check("POST /cluster/members", cli, "405 Method Not Allowed", "").await;
+    check("GET /cluster/transfer-leader", cli, "405 Method Not Allowed", "").await;
+    check("OPTIONS /cluster/transfer-leader", cli, "405 Method Not Allowed", "").await;
+    let words = "changes are made by the command line, which says so: x-jocko: cli\n";
+    check("POST /cluster/transfer-leader?to=2", page, "403 Forbidden", words).await;
+    let told = "{\"leader\":2,\"asked\":true}\n";
+    check("POST /cluster/transfer-leader?to=2&dry-run", cli, "200 OK", told).await;
+    let words = "nobody to hand over to\n";
+    check("POST /cluster/transfer-leader", cli, "409 Conflict", words).await;
+    let words = "only to=BROKER and dry-run can be asked for\n";
+    check("POST /cluster/transfer-leader?to=x", cli, "400 Bad Request", words).await;
     port.stop().await;
 }
 
@@ -167,7 +214,8 @@ impl Held {
         let routes = Router::new()
             .route("/livez", get(|| async { "ok\n" }))
             .route("/large", get(|| async { "x".repeat(ANSWER_BYTES) }));
-        let task = tokio::spawn(connection::run(theirs, routes, SILENCE, stopped));
+        let peer = Peer(SocketAddr::from(([127, 0, 0, 1], 1)));
+        let task = tokio::spawn(connection::run((theirs, peer), routes, SILENCE, stopped));
         Self { stream, task, began: Instant::now(), stop }
     }
 

@@ -12,6 +12,7 @@ mod api;
 mod assembly;
 mod cleaner;
 mod cluster;
+mod company;
 mod context;
 mod controller;
 mod data_dir;

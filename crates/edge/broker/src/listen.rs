@@ -1,5 +1,6 @@
 //! The broker's doors: Kafka for clients, HTTP for operators.
 
+use crate::company::Knowledge;
 use crate::context::Context;
 use crate::metrics_page::Page;
 use crate::session::Front;
@@ -220,6 +221,7 @@ pub(crate) fn serve_http(
     let mut http = Http { addresses: Vec::new(), tasks: Vec::new(), stop };
     let page: Arc<dyn jocko_admin::Probe> =
         Arc::new(Page::new(Arc::clone(context), raft.clone(), reactors.meter()));
+    let company: Arc<dyn jocko_admin::Company> = Arc::new(Knowledge(Arc::clone(context)));
     let grace = settings.settings().node.shutdown_grace;
     let limits = jocko_admin::Limits { grace, ..jocko_admin::Limits::default() };
     let wanted = settings.settings().listen.http.iter().flat_map(|all| all.iter());
@@ -242,7 +244,7 @@ pub(crate) fn serve_http(
             };
             http.tasks.push(tokio::spawn(jocko_admin::serve(
                 listener,
-                Arc::clone(&page),
+                (Arc::clone(&page), Arc::clone(&company)),
                 limits.clone(),
                 stopping,
             )));

@@ -262,10 +262,10 @@ fn successor(
     let best = candidates.filter(|(_, id, _)| is_asked(id)).max_by_key(|(_, _, index)| *index);
     let Some((node, id, _)) = best else {
         let words = match to {
-            Some(id) if view.leader.and_then(|it| broker_on(image, it)) == Some(id) => {
-                format!("broker {id} leads already")
-            }
             Some(id) => format!("broker {id} is no voter that answers"),
+            None if voters(view).len() <= 1 => {
+                "no other broker votes on the metadata: there is nobody to hand over to".to_owned()
+            }
             None => "no other voter answers".to_owned(),
         };
         return refuse(ErrorCode::InvalidRequest, words);
@@ -279,7 +279,15 @@ async fn hand_over(
     to: Option<BrokerId>,
     only_ask: bool,
 ) -> Result<QuorumAnswer, Refusal> {
-    let (node, id) = successor(view, &cluster.published.load().image, to)?;
+    let (node, id) = {
+        let image = &cluster.published.load().image;
+        let leader = view.leader.and_then(|it| broker_on(image, it));
+        match to.filter(|id| leader == Some(*id)) {
+            // Whoever leads already has nothing to take.
+            Some(id) => return Ok(QuorumAnswer::Leads(id)),
+            None => successor(view, image, to)?,
+        }
+    };
     if only_ask {
         return Ok(QuorumAnswer::Leads(id));
     }

@@ -142,7 +142,7 @@ fn text(bytes: Option<&[u8]>) -> Value {
 }
 
 /// RFC 3339 in UTC, with milliseconds.
-fn time(timestamp: Timestamp) -> String {
+pub(crate) fn time(timestamp: Timestamp) -> String {
     match jiff::Timestamp::from_millisecond(timestamp.as_millis()) {
         Ok(time) => format!("{time:.3}"),
         Err(_) => timestamp.to_string(),

@@ -15,7 +15,7 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks and waits for the whole answer.
+/// Asks and waits for the whole answer. What asks is named in a header that web pages cannot send.
 pub(super) async fn ask(
     method: &str,
     address: &str,
@@ -40,7 +40,8 @@ pub(super) async fn ask(
 async fn exchange(method: &str, address: &str, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\
+         X-Jocko: cli\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -47,6 +47,28 @@ fn a_broker_is_asked_over_http_whether_it_serves() {
 }
 
 #[test]
+fn a_lone_broker_tells_of_itself_and_hands_over_to_nobody() {
+    let broker = Broker::start();
+    let http = broker.process.http_address().to_string();
+    let ask = |arguments: &[&str]| jocko(&[arguments, &["--http", http.as_str()]].concat());
+    let told = ask(&["cluster", "members", "-o", "json"]).ok();
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told.as_array().unwrap().len(), 1);
+    let own = &told[0];
+    assert_eq!((&own["broker"], &own["state"]), (&json!(1), &json!("live")));
+    assert_eq!((&own["kafka"], &own["rack"]), (&json!(broker.bootstrap()), &json!(null)));
+    assert!(ask(&["cluster", "members"]).ok().contains(&broker.bootstrap()));
+    assert_eq!(ask(&["cluster", "events"]).ok(), "nothing yet\n");
+    assert_eq!(ask(&["cluster", "events", "-o", "json"]).ok(), "[]\n");
+    for more in [&[][..], &["--dry-run"]] {
+        let asked = ask(&[&["cluster", "transfer-leader"], more].concat());
+        asked.fails(1, &["nobody to hand over to"]);
+    }
+    assert_eq!(ask(&["cluster", "transfer-leader", "1"]).ok(), "broker 1 leads now\n");
+    ask(&["cluster", "transfer-leader", "7"]).fails(1, &["broker 7"]);
+}
+
+#[test]
 fn the_quorum_of_one_leads_itself() {
     let broker = Broker::start();
     let quorum = broker.json(&["cluster", "quorum"]);

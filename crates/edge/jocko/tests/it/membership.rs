@@ -1,6 +1,8 @@
 //! Three real brokers on loopback: they find each other and form one cluster, whoever is asked
 //! administers all of it, and one that dies is missed and comes back.
 
+mod cut_off;
+
 use crate::harness::{DEADLINE, JOCKO, command, run};
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};
 use serde_json::Value;
@@ -87,6 +89,32 @@ fn says(process: &BrokerProcess, words: &str) {
     assert!(said.is_ok(), "never said {words:?}: {}", process.log().unwrap());
 }
 
+/// Runs a command against one broker's HTTP port until its answer is as wanted.
+fn ask_http(process: &BrokerProcess, arguments: &[&str], is_wanted: fn(&Value) -> bool) -> Value {
+    let mut told = Value::Null;
+    let mut said = String::new();
+    let http = process.http_address().to_string();
+    wait_until(DEADLINE, || {
+        let mut command = command(arguments);
+        command.args(["-o", "json", "--http", &http]);
+        let ran = run(command, b"");
+        if ran.code == 0 {
+            told = serde_json::from_str(&ran.out).unwrap();
+        }
+        said = ran.out + &ran.err;
+        Ok(ran.code == 0 && is_wanted(&told))
+    })
+    .unwrap_or_else(|error| panic!("{arguments:?} of {http}: {error}: {said}"));
+    told
+}
+
+/// Who leads the metadata, as far as a broker knows.
+fn leader(process: &BrokerProcess) -> Option<i64> {
+    let quorum: Value =
+        serde_json::from_str(&ask(process, &["cluster", "quorum", "-o", "json"])).unwrap();
+    quorum["leader"].as_i64()
+}
+
 /// How many brokers a broker's metadata lists.
 fn brokers(process: &BrokerProcess) -> usize {
     let status: Value =
@@ -119,6 +147,66 @@ fn three_blank_brokers_form_one_cluster_and_one_may_die() {
     ask(&fourth, &["topic", "create", "meanwhile"]);
     let again = BrokerProcess::start(stopped).unwrap();
     assert!(topics(&again).contains(&"meanwhile".to_owned()));
+}
+
+#[test]
+fn each_of_three_tells_of_all_and_the_lead_is_handed_over() {
+    let meeting = Meeting::new();
+    let mut three = meeting.three([0, 1, 2]);
+    let all_live = |told: &Value| {
+        let told = told.as_array().unwrap();
+        told.len() == 3 && told.iter().all(|member| member["state"] == "live")
+    };
+    for process in &three {
+        let told = ask_http(process, &["cluster", "members"], all_live);
+        for (member, id) in told.as_array().unwrap().iter().zip(1..) {
+            assert_eq!(member["broker"], id);
+            assert_eq!(member["release"], env!("CARGO_PKG_VERSION"));
+        }
+        let mut cluster: Vec<&str> =
+            told.as_array().unwrap().iter().map(|it| it["cluster"].as_str().unwrap()).collect();
+        cluster.sort_unstable();
+        let mut ports: Vec<String> =
+            meeting.cluster[..3].iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        ports.sort_unstable();
+        assert_eq!(cluster, ports);
+        ask_http(process, &["cluster", "events"], |told| {
+            let joined = |event: &&Value| event["event"] == "joined";
+            told.as_array().unwrap().iter().filter(joined).count() >= 2
+        });
+    }
+    // Whoever is asked, the lead goes where it is wanted, and everybody follows.
+    for process in &three {
+        let before = leader(process).unwrap();
+        let to = before % 3 + 1;
+        let transfer = ["cluster", "transfer-leader", &to.to_string()];
+        let dry = [&transfer[..], &["--dry-run"]].concat();
+        assert_eq!(ask_http(process, &dry, |_| true)["leader"], to);
+        let followed = wait_until(DEADLINE, || {
+            // Asked again, should another have been elected meanwhile.
+            assert_eq!(ask_http(process, &transfer, |_| true)["leader"], to);
+            Ok(three.iter().all(|other| leader(other) == Some(to)))
+        });
+        assert!(followed.is_ok(), "{:?} leads, not {to}", leader(process));
+    }
+    // One that is killed is not seen after a while, and the others do without it.
+    three.remove(2).kill().unwrap();
+    let told = ask_http(&three[0], &["cluster", "members"], |told| {
+        told.as_array().unwrap().iter().filter(|member| member["state"] == "unseen").count() == 1
+    });
+    let mut told = told.as_array().unwrap().iter();
+    let killed = told.find(|member| member["state"] == "unseen").unwrap()["broker"].to_string();
+    ask_http(&three[0], &["cluster", "transfer-leader", "--dry-run"], |_| true);
+    let address = three[1].address().to_string();
+    let mut said = String::new();
+    let forgotten = wait_until(DEADLINE, || {
+        let mut command = command(&["cluster", "remove", &killed, "--yes"]);
+        command.args(["-b", &address]);
+        let ran = run(command, b"");
+        said = ran.out + &ran.err;
+        Ok(brokers(&three[0]) == 2)
+    });
+    assert!(forgotten.is_ok(), "{said}");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use super::{http_address, node};
 use crate::command::{http, timeout};
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, table, wants_json};
+use crate::records_format::time;
 use clap::ArgMatches;
+use jocko_types::Timestamp;
 use serde_json::{Value, json};
 
 pub(super) async fn members(matches: &ArgMatches) -> Result<()> {
@@ -34,10 +36,13 @@ pub(super) async fn events(matches: &ArgMatches) -> Result<()> {
     let rows: Vec<Vec<String>> = list(&events)
         .iter()
         .map(|event| {
-            ["time", "event", "broker", "cluster"].map(|field| cell(&event[field])).to_vec()
+            let at = event["time"].as_i64().map(Timestamp::from_millis);
+            let mut row = vec![at.map_or_else(|| "-".to_owned(), time)];
+            row.extend(["event", "broker", "cluster", "detail"].map(|field| cell(&event[field])));
+            row
         })
         .collect();
-    table(&["TIME", "EVENT", ">BROKER", "CLUSTER"], &rows)
+    table(&["TIME", "EVENT", ">BROKER", "CLUSTER", "DETAIL"], &rows)
 }
 
 pub(super) async fn transfer_leader(matches: &ArgMatches) -> Result<()> {
