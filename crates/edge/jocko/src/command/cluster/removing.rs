@@ -6,7 +6,7 @@ use crate::command::{client, confirm};
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, wants_json};
 use clap::ArgMatches;
-use jocko_client::{Client, ClientError, QuorumNode};
+use jocko_client::{ClientError, QuorumNode};
 use jocko_protocol::ApiKey;
 use serde_json::json;
 
@@ -16,17 +16,27 @@ pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
     let picture = Picture::take(&mut client).await?;
     refuse_if_needed(&picture, id)?;
     let votes = votes_of(&picture, id);
+    // Where votes are not taken by hand, the cluster gives them away by itself.
+    let takes = !votes.is_empty() && client.serves(ApiKey::RemoveRaftVoter).await?;
     let is_dry = matches.get_flag("dry-run");
     if !is_dry {
         confirm(matches, &format!("Forget broker {id}?"))?;
-        take_votes(&mut client, &votes).await?;
+        for vote in votes.iter().filter(|_| takes) {
+            client.remove_voter(vote.id, vote.directory).await?;
+        }
         client.unregister_broker(id).await?;
     }
     if wants_json(matches) {
-        return json(&json!({ "broker": id, "votes": votes.len(), "removed": !is_dry }));
+        let taken = if takes { votes.len() } else { 0 };
+        return json(&json!({ "broker": id, "votes": taken, "removed": !is_dry }));
     }
     let verb = if is_dry { "would forget" } else { "forgot" };
-    let also = if votes.is_empty() { "" } else { "  and took its vote" };
+    let also = match (votes.is_empty(), takes, is_dry) {
+        (true, ..) => "",
+        (false, true, false) => "  and took its vote",
+        (false, true, true) => "  and take its vote",
+        (false, false, _) => "  (its vote goes to another broker when there is one to have it)",
+    };
     say(format_args!("{verb} broker {id}{also}"))
 }
 
@@ -53,16 +63,6 @@ fn refuse_if_needed(picture: &Picture, id: i32) -> Result<()> {
 fn votes_of(picture: &Picture, id: i32) -> Vec<QuorumNode> {
     let voters = picture.quorum.iter().flat_map(|quorum| &quorum.voters);
     voters.filter(|voter| voter.id == id).cloned().collect()
-}
-
-async fn take_votes(client: &mut Client, votes: &[QuorumNode]) -> Result<()> {
-    if votes.is_empty() || !client.serves(ApiKey::RemoveRaftVoter).await? {
-        return Ok(());
-    }
-    for vote in votes {
-        client.remove_voter(vote.id, vote.directory).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
