@@ -4,6 +4,7 @@
 
 pub(crate) mod addresses;
 mod book;
+mod contact;
 mod entering;
 mod former;
 mod forwarding;
@@ -16,6 +17,7 @@ mod service;
 mod voters;
 
 pub(crate) use book::AddressBook;
+pub(crate) use contact::{Contact, GivenUp};
 pub(crate) use entering::{enter, hold_election, refuse_foreigners_soon};
 pub(crate) use forwarding::Forwarding;
 pub(crate) use heartbeats::Beating;
@@ -53,6 +55,8 @@ pub(crate) struct Cluster {
     pub(crate) raft: Raft,
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) clock: ClockRef,
+    /// Whether the controller answers this broker.
+    pub(crate) contact: Arc<Contact>,
     me: Mutex<Member>,
     /// Set when discovery has begun.
     discovery: OnceLock<Arc<dyn Discovery>>,
@@ -87,6 +91,7 @@ impl Cluster {
             book,
             raft,
             published,
+            contact: Arc::new(Contact::new(Arc::clone(&clock))),
             clock,
             me: Mutex::new(me),
             discovery: OnceLock::new(),

@@ -72,6 +72,12 @@ impl Context {
         brokers.find(|broker| is_leader(broker.registration.directory)).map(|broker| broker.id())
     }
 
+    /// Whom this broker must not call a leader: itself, while it does not know whether it still is
+    /// one. Clients then ask elsewhere.
+    pub(crate) fn disowned(&self) -> Option<BrokerId> {
+        self.cluster.contact.is_lost().then_some(self.broker)
+    }
+
     /// The data directory as this broker tells it: from the root, whatever it was told itself.
     pub(crate) fn log_dir(&self) -> PathBuf {
         let told = &self.settings.settings().node.data_dir;

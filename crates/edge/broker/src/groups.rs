@@ -68,6 +68,9 @@ impl Groups {
         context: &Arc<Context>,
         group_id: &str,
     ) -> Result<Arc<Shard>, ErrorCode> {
+        if context.cluster.contact.is_lost() {
+            return Err(ErrorCode::NotCoordinator);
+        }
         let published = context.published.load();
         let index = partition_of(&published, group_id).ok_or(ErrorCode::NotCoordinator)?;
         self.shard_at(context, &published, index)

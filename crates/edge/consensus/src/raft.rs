@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use jocko_disk::{DiskRef, Open};
 use jocko_net::ports::SpawnRef;
@@ -209,13 +210,22 @@ impl Raft {
         if !status.is_serving {
             return Err(ProposeError::NotReady);
         }
-        // A node that votes alone agrees with itself at all times.
         let lease = self.inner.config.lease();
-        let is_acked = |at: &_| Instant::elapsed(at) < lease;
-        if status.voters.len() > 1 && !metrics.last_quorum_acked.as_deref().is_some_and(is_acked) {
+        if silence(&status, &metrics).is_none_or(|silence| silence >= lease) {
             return Err(ProposeError::NoLease);
         }
         Ok(())
+    }
+
+    /// How long ago this node, which leads and serves, knew of a quorum that follows it: zero where
+    /// it votes alone, `None` where it does not lead or the time is above the leader's lease.
+    #[must_use]
+    pub fn quorum_silence(&self) -> Option<Duration> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let status = RaftStatus::of(&metrics);
+        let silence = silence(&status, &metrics).filter(|_| status.is_serving)?;
+        (silence < self.inner.config.lease()).then_some(silence)
     }
 
     /// An append that finds no room waits for it, and everything else with it, so it is not tried
@@ -478,6 +488,15 @@ async fn open_files(
         Ok((log, SnapshotStore::open(disk, dir)?))
     });
     opened.await.map_err(|error| StartError::Stopped(error.to_string().into()))?
+}
+
+/// How long ago a quorum last answered this leader.
+fn silence(status: &RaftStatus, metrics: &openraft::RaftMetrics<Types>) -> Option<Duration> {
+    match status.voters.len() {
+        // A node that votes alone agrees with itself at all times.
+        0 | 1 => Some(Duration::ZERO),
+        _ => metrics.last_quorum_acked.as_deref().map(Instant::elapsed),
+    }
 }
 
 fn propose_error(error: ClientWriteError<Types>) -> ProposeError {

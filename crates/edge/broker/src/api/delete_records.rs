@@ -44,6 +44,9 @@ pub(crate) fn handle(
         let mut topics = Vec::with_capacity(wishes.len());
         for (name, partitions) in wishes.into_iter().filter(|(_, all)| !all.is_empty()) {
             let partitions = partitions.into_iter().map(|(index, offset)| {
+                if context.cluster.contact.is_lost() {
+                    return result(index, Err(ErrorCode::NotLeaderOrFollower));
+                }
                 let done = delete(&published, &name, index, offset, |partition, effects| {
                     context.carry_out(partition, effects);
                     moved.push(Arc::clone(partition));

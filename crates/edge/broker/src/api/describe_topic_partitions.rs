@@ -36,6 +36,7 @@ pub(crate) fn handle(
     let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX);
     let mut page = Page {
         left: usize::try_from(limit).unwrap_or(1),
+        disowned: session.context.disowned(),
         response: DescribeTopicPartitionsResponse::default(),
     };
     let first_partition = |name: &str| match &request.cursor {
@@ -89,6 +90,8 @@ fn refuse(request: &DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsRe
 /// An answer being filled.
 struct Page {
     left: usize,
+    /// Who is not to be called a leader.
+    disowned: Option<BrokerId>,
     response: DescribeTopicPartitionsResponse,
 }
 
@@ -104,7 +107,7 @@ impl Page {
         let mut partitions = Vec::new();
         let mut rest = topic.partitions.range(PartitionIndex::new(first)..);
         for (index, state) in rest.by_ref().take(self.left) {
-            partitions.push(partition(published, *index, state));
+            partitions.push(partition(published, *index, state, self.disowned));
         }
         self.left -= partitions.len();
         self.response.topics.push(DescribeTopicPartitionsResponseTopic {
@@ -151,16 +154,18 @@ fn partition(
     published: &Published,
     index: PartitionIndex,
     state: &PartitionState,
+    disowned: Option<BrokerId>,
 ) -> DescribeTopicPartitionsResponsePartition {
     let numbers = |brokers: &[BrokerId]| brokers.iter().map(|id| id.get()).collect::<Vec<i32>>();
     let offline = state.replicas.iter().filter(|id| !published.image.is_live(**id));
+    let leader = state.leader.filter(|leader| Some(*leader) != disowned);
     DescribeTopicPartitionsResponsePartition {
-        error_code: match state.leader {
+        error_code: match leader {
             Some(_) => ErrorCode::None.code(),
             None => ErrorCode::LeaderNotAvailable.code(),
         },
         partition_index: index.get(),
-        leader_id: state.leader.map_or(-1, BrokerId::get),
+        leader_id: leader.map_or(-1, BrokerId::get),
         leader_epoch: state.leader_epoch.get(),
         replica_nodes: numbers(&state.replicas),
         isr_nodes: numbers(&state.isr),

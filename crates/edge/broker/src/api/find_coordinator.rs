@@ -94,6 +94,12 @@ fn find(context: &Context, key: &str, kind: i8, own_address: &(String, u16)) -> 
     let Some(leader) = leader.filter(|id| published.image.is_live(*id)) else {
         return no(ErrorCode::CoordinatorNotAvailable, "nobody leads the group's partition");
     };
+    if Some(leader) == context.disowned() {
+        return no(
+            ErrorCode::CoordinatorNotAvailable,
+            "this broker is cut off from the controller",
+        );
+    }
     if leader == context.broker {
         return Ok((leader, own_address.0.clone(), own_address.1));
     }

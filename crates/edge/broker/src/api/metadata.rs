@@ -115,11 +115,10 @@ async fn create(context: &Context, names: Vec<TopicName>) {
 
 fn respond(context: &Context, wanted: &Wanted) -> MetadataResponse {
     let published = context.published.load();
+    let seen = Seen { published: &published, wanted, disowned: context.disowned() };
     let topics = match &wanted.topics {
-        None => {
-            published.image.topics().map(|topic| described(&published, topic, wanted)).collect()
-        }
-        Some(topics) => topics.iter().map(|topic| answer_for(&published, topic, wanted)).collect(),
+        None => published.image.topics().map(|topic| described(&seen, topic)).collect(),
+        Some(topics) => topics.iter().map(|topic| answer_for(&seen, topic)).collect(),
     };
     let brokers = published.image.live_brokers().map(|broker| {
         let (host, port) = if broker.id() == context.broker {
@@ -150,11 +149,16 @@ fn respond(context: &Context, wanted: &Wanted) -> MetadataResponse {
     }
 }
 
-fn answer_for(
-    published: &Published,
-    asked: &MetadataRequestTopic,
-    wanted: &Wanted,
-) -> MetadataResponseTopic {
+/// What an answer is made from.
+struct Seen<'s> {
+    published: &'s Published,
+    wanted: &'s Wanted,
+    /// Who is not to be called a leader.
+    disowned: Option<BrokerId>,
+}
+
+fn answer_for(seen: &Seen<'_>, asked: &MetadataRequestTopic) -> MetadataResponseTopic {
+    let Seen { published, wanted, .. } = *seen;
     let failed = |error: ErrorCode, name: Option<String>, topic_id| MetadataResponseTopic {
         error_code: error.code(),
         name,
@@ -168,7 +172,7 @@ fn answer_for(
         }
         // Who says an id means that topic, whatever it is called now.
         Some(name) if asked.topic_id.is_zero() => match published.image.topic(name) {
-            Some(topic) => described(published, topic, wanted),
+            Some(topic) => described(seen, topic),
             None => {
                 let error = match TopicName::new(name) {
                     Ok(_) => ErrorCode::UnknownTopicOrPartition,
@@ -187,22 +191,21 @@ fn answer_for(
             failed(ErrorCode::InvalidRequest, Some(String::new()), TopicId::ZERO)
         }
         Some(_) | None => match published.image.topic_by_id(asked.topic_id) {
-            Some(topic) => described(published, topic, wanted),
+            Some(topic) => described(seen, topic),
             None => failed(ErrorCode::UnknownTopicId, None, asked.topic_id),
         },
     }
 }
 
-fn described(published: &Published, topic: &Topic, wanted: &Wanted) -> MetadataResponseTopic {
-    let partitions =
-        topic.partitions.iter().map(|(index, state)| partition(published, *index, state));
+fn described(seen: &Seen<'_>, topic: &Topic) -> MetadataResponseTopic {
+    let partitions = topic.partitions.iter().map(|(index, state)| partition(seen, *index, state));
     MetadataResponseTopic {
         name: Some(topic.name.as_str().to_owned()),
         topic_id: topic.id,
         is_internal: crate::internal::is_internal(&topic.name),
         partitions: partitions.collect(),
         topic_authorized_operations: operations::shown(
-            wanted.operations_of_topics,
+            seen.wanted.operations_of_topics,
             operations::TOPIC,
         ),
         ..Default::default()
@@ -210,18 +213,19 @@ fn described(published: &Published, topic: &Topic, wanted: &Wanted) -> MetadataR
 }
 
 fn partition(
-    published: &Published,
+    seen: &Seen<'_>,
     index: PartitionIndex,
     state: &PartitionState,
 ) -> MetadataResponsePartition {
-    let offline = state.replicas.iter().filter(|id| !published.image.is_live(**id));
+    let offline = state.replicas.iter().filter(|id| !seen.published.image.is_live(**id));
+    let leader = state.leader.filter(|leader| Some(*leader) != seen.disowned);
     MetadataResponsePartition {
-        error_code: match state.leader {
+        error_code: match leader {
             Some(_) => ErrorCode::None.code(),
             None => ErrorCode::LeaderNotAvailable.code(),
         },
         partition_index: index.get(),
-        leader_id: state.leader.map_or(NO_BROKER, BrokerId::get),
+        leader_id: leader.map_or(NO_BROKER, BrokerId::get),
         leader_epoch: state.leader_epoch.get(),
         replica_nodes: numbers(&state.replicas),
         isr_nodes: numbers(&state.isr),

@@ -5,6 +5,7 @@
 //! every batch of the request, or until its timeout. Batches that take long to validate keep the
 //! connection's next request waiting, and nobody else (`appending`).
 
+use crate::cluster::GivenUp;
 use crate::context::Context;
 use crate::leader_hints::hint_produce;
 use crate::published::{Hosted, Published};
@@ -167,19 +168,23 @@ impl Promise {
             };
         }
         let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
-            hint_produce(&context.published.load(), &mut draft.response, answer.version);
+            hint(context, &mut draft.response, answer.version);
             return answer.now(&draft.response);
         };
         let context = Arc::clone(context);
         Call::Later(Box::pin(async move {
             let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
             while !settle(&mut draft) {
-                if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
-                    give_up(&mut draft, waiter.ticket());
-                    break;
-                }
+                let contact = &context.cluster.contact;
+                let code = match contact.wait(Some(deadline), waiter.delivered()).await {
+                    Ok(()) => continue,
+                    Err(GivenUp::Late) => ErrorCode::RequestTimedOut,
+                    Err(GivenUp::CutOff) => ErrorCode::NotLeaderOrFollower,
+                };
+                give_up(&mut draft, waiter.ticket(), code);
+                break;
             }
-            hint_produce(&context.published.load(), &mut draft.response, answer.version);
+            hint(&context, &mut draft.response, answer.version);
             Outcome::Reply(answer.encode(&draft.response))
         }))
     }
@@ -199,11 +204,19 @@ fn settle(draft: &mut Draft) -> bool {
     draft.pending.is_empty()
 }
 
-/// The timeout has passed: what is pending may or may not be committed one day.
-fn give_up(draft: &mut Draft, ticket: Ticket) {
+/// Says where clients should rather go. Who is cut off does not know, and would name itself.
+fn hint(context: &Context, response: &mut ProduceResponse, version: i16) {
+    if !context.cluster.contact.is_lost() {
+        hint_produce(&context.published.load(), response, version);
+    }
+}
+
+/// The timeout has passed, or this broker may lead no more: what is pending may or may not be
+/// committed one day.
+fn give_up(draft: &mut Draft, ticket: Ticket, code: ErrorCode) {
     for pending in std::mem::take(&mut draft.pending) {
         pending.partition.forget(ticket.to_bits());
-        put_failure(&mut draft.response, &pending, ErrorCode::RequestTimedOut);
+        put_failure(&mut draft.response, &pending, code);
     }
 }
 

@@ -40,6 +40,9 @@ struct Beat {
 pub(crate) struct Pulse {
     /// Whether the broker is fenced now.
     pub(crate) is_fenced: bool,
+    /// Milliseconds since the controller last knew of a quorum that follows it.
+    #[serde(default)]
+    quorum_silence_ms: u64,
 }
 
 /// When brokers were last heard of, as the leader knows.
@@ -76,10 +79,14 @@ pub(super) async fn hear(cluster: &Cluster, body: &Bytes) -> Result<Vec<Bytes>, 
 }
 
 async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
-    let Some(controller) = cluster.controller.get().filter(|_| cluster.raft.status().is_serving)
-    else {
+    let Some(controller) = cluster.controller.get() else {
         return Err(service::not_ready("this broker does not lead"));
     };
+    // One that others may have replaced must not let anybody go on.
+    let Some(quorum_silence) = cluster.raft.quorum_silence() else {
+        return Err(service::not_ready("this broker does not know that it leads"));
+    };
+    let quorum_silence_ms = u64::try_from(quorum_silence.as_millis()).unwrap_or(u64::MAX);
     let (state, shown) = {
         let published = cluster.published.load();
         let broker = published.image.broker(beat.broker_id);
@@ -97,7 +104,7 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         BrokerState::Fenced | BrokerState::Live => None,
     };
     let Some(want_fence) = wanted else {
-        return Ok(Pulse { is_fenced: state == BrokerState::Fenced });
+        return Ok(Pulse { is_fenced: state == BrokerState::Fenced, quorum_silence_ms });
     };
     let command = Command::BrokerHeartbeat {
         broker_id: beat.broker_id,
@@ -106,7 +113,7 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         want_shutdown: false,
     };
     match controller.decide_here(command).await {
-        Ok(_) => Ok(Pulse { is_fenced: want_fence }),
+        Ok(_) => Ok(Pulse { is_fenced: want_fence, quorum_silence_ms }),
         Err(Undecided(code)) => Err(service::not_ready(code.to_string())),
     }
 }
@@ -129,9 +136,13 @@ impl Beating {
             let has_company = |status: &jocko_consensus::RaftStatus| {
                 status.voters.len() + status.learners.len() > 1
             };
+            if !has_company(&news.get()) {
+                self.cluster.contact.alone();
+            }
             if news.wait_for(has_company).await.is_none() {
                 return;
             }
+            self.cluster.contact.in_company();
             match self.beat(false).await {
                 Ok(_) => trouble.clear(),
                 Err(words) if words != trouble => {
@@ -165,6 +176,15 @@ impl Beating {
     }
 
     async fn beat(&self, wants_fence: bool) -> Result<Pulse, String> {
+        let asked = self.cluster.clock.now();
+        let pulse = self.tell(wants_fence).await?;
+        let silence = Duration::from_millis(pulse.quorum_silence_ms);
+        let known = asked.since_start().saturating_sub(silence);
+        self.cluster.contact.heard(Now::from_start(known));
+        Ok(pulse)
+    }
+
+    async fn tell(&self, wants_fence: bool) -> Result<Pulse, String> {
         let cluster = &self.cluster;
         let shown_index = u64::try_from(cluster.published.load().index).unwrap_or(0);
         let (broker_id, broker_epoch) = (self.broker_id, self.broker_epoch);

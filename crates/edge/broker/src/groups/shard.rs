@@ -22,6 +22,7 @@ use std::time::Duration;
 
 mod waiting;
 
+use waiting::Behind;
 pub(crate) use waiting::{Reading, Waiting};
 
 /// How long after the first failure to load a coordinator it is tried again; later ones wait
@@ -243,7 +244,10 @@ impl Shard {
         context.groups.note_deadline(deadline);
         Ok(match own {
             Some(answer) => Asked::Now(answer),
-            None => Asked::Later(Waiting { shard: Arc::clone(self), waiter }),
+            None => {
+                let contact = Arc::clone(&context.cluster.contact);
+                Asked::Later(Waiting { shard: Arc::clone(self), waiter, contact })
+            }
         })
     }
 
@@ -310,7 +314,8 @@ impl Shard {
             let waiter = reactor.waiter();
             let effects = self.partition.park(waiter.ticket().to_bits(), appended.end);
             context.carry_out(&self.partition, effects);
-            (Arc::clone(&self.partition), appended, waiter)
+            let contact = Arc::clone(&context.cluster.contact);
+            Behind { partition: Arc::clone(&self.partition), appended, waiter, contact }
         });
         Ok(Reading { found, wait })
     }
@@ -397,6 +402,9 @@ impl Shard {
     ) -> Result<Option<Appended>, ErrorCode> {
         if decision.records.is_empty() {
             return Ok(None);
+        }
+        if context.cluster.contact.is_lost() {
+            return Err(ErrorCode::NotCoordinator);
         }
         if context.guard.refuses_produce() {
             return Err(ErrorCode::CoordinatorNotAvailable);

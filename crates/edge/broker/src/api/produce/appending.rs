@@ -259,6 +259,10 @@ fn put(
     if batch.header.attributes.is_transactional() {
         return Err(ErrorCode::InvalidTxnState.into());
     }
+    // Before the log judges sequences: one that has fallen behind would call good ones bad.
+    if context.cluster.contact.is_lost() {
+        return Err(ErrorCode::NotLeaderOrFollower.into());
+    }
     let ticket = terms.ticket.map(jocko_net::Ticket::to_bits);
     let (outcome, effects) = hosted.partition.append(batch, terms.acks, terms.now, ticket);
     context.carry_out(&hosted.partition, effects);

@@ -2,6 +2,7 @@
 //! back.
 
 use super::{Phase, Shard};
+use crate::cluster::{Contact, GivenUp};
 use jocko_group::{Answer, append_refused};
 use jocko_net::Waiter;
 use jocko_partition::{Appended, Partition, Progress};
@@ -17,12 +18,29 @@ const COMMIT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Waiting {
     pub(super) shard: Arc<Shard>,
     pub(super) waiter: Waiter,
+    pub(super) contact: Arc<Contact>,
 }
 
 /// Something that was read, and the append it must wait for.
 pub(crate) struct Reading<T> {
     pub(super) found: T,
-    pub(super) wait: Option<(Arc<Partition>, Appended, Waiter)>,
+    pub(super) wait: Option<Behind>,
+}
+
+/// An append that is not committed yet.
+pub(crate) struct Behind {
+    pub(super) partition: Arc<Partition>,
+    pub(super) appended: Appended,
+    pub(super) waiter: Waiter,
+    pub(super) contact: Arc<Contact>,
+}
+
+/// The answer for whoever has waited in vain.
+fn in_vain(given_up: GivenUp) -> ErrorCode {
+    match given_up {
+        GivenUp::Late => ErrorCode::CoordinatorNotAvailable,
+        GivenUp::CutOff => ErrorCode::NotCoordinator,
+    }
 }
 
 impl Waiting {
@@ -50,13 +68,7 @@ impl Waiting {
                     return Err(error);
                 }
             }
-            let Some(deadline) = commit_by else {
-                self.waiter.delivered().await;
-                continue;
-            };
-            if tokio::time::timeout_at(deadline, self.waiter.delivered()).await.is_err() {
-                return Err(ErrorCode::CoordinatorNotAvailable);
-            }
+            self.contact.wait(commit_by, self.waiter.delivered()).await.map_err(in_vain)?;
         }
     }
 }
@@ -83,7 +95,8 @@ impl<T> Reading<T> {
     /// # Errors
     /// The answer for whoever asked.
     pub(crate) async fn settled(self) -> Result<T, ErrorCode> {
-        let Some((partition, appended, mut waiter)) = self.wait else { return Ok(self.found) };
+        let Some(behind) = self.wait else { return Ok(self.found) };
+        let Behind { partition, appended, mut waiter, contact } = behind;
         let deadline = tokio::time::Instant::now() + COMMIT_TIMEOUT;
         loop {
             match partition.progress(&appended) {
@@ -91,9 +104,9 @@ impl<T> Reading<T> {
                 Progress::Lost(error) => return Err(append_refused(error)),
                 Progress::Waiting => {}
             }
-            if tokio::time::timeout_at(deadline, waiter.delivered()).await.is_err() {
+            if let Err(given_up) = contact.wait(Some(deadline), waiter.delivered()).await {
                 partition.forget(waiter.ticket().to_bits());
-                return Err(ErrorCode::CoordinatorNotAvailable);
+                return Err(in_vain(given_up));
             }
         }
     }

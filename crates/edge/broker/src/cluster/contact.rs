@@ -1,0 +1,205 @@
+//! For how long this broker may act as a leader. Whoever has not had an answer from the controller
+//! for a whole session may have been fenced, and others may lead what it led: it acknowledges
+//! nothing more until it has an answer again.
+//!
+//! The session counts from when the question left, not from when the answer came, and from when
+//! the controller itself last had a quorum, so that it is over here before it is over there.
+
+use super::heartbeats::SESSION;
+use jocko_net::ports::ClockRef;
+use jocko_types::Now;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// This broker is alone: nobody can lead in its place.
+const FOR_EVER: u64 = u64::MAX;
+
+/// See the module. Told by one task, asked by all.
+#[derive(Debug)]
+pub(crate) struct Contact {
+    clock: ClockRef,
+    /// Nanoseconds of the clock at which the session is over.
+    until: AtomicU64,
+}
+
+/// Why a wait has ended without what was waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// Its own time was over.
+    Late,
+    /// The session was.
+    CutOff,
+}
+
+impl Contact {
+    pub(super) fn new(clock: ClockRef) -> Self {
+        Self { clock, until: AtomicU64::new(FOR_EVER) }
+    }
+
+    /// Nobody else is there (any more).
+    pub(super) fn alone(&self) {
+        self.until.store(FOR_EVER, Ordering::Relaxed);
+    }
+
+    /// Somebody else is there. If that is new, this broker has a whole session to be heard.
+    pub(super) fn in_company(&self) {
+        if self.until.load(Ordering::Relaxed) == FOR_EVER {
+            self.until.store(over(self.clock.now()), Ordering::Relaxed);
+        }
+    }
+
+    /// The controller has answered what it was told at `asked`.
+    pub(super) fn heard(&self, asked: Now) {
+        match self.until.load(Ordering::Relaxed) {
+            FOR_EVER => self.until.store(over(asked), Ordering::Relaxed),
+            // An answer that says less than an earlier one takes nothing back.
+            _ => drop(self.until.fetch_max(over(asked), Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether this broker must not act as a leader now.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+
+    /// How long it may, unless it hears more; `None` while it is alone.
+    fn left(&self) -> Option<Duration> {
+        let until = self.until.load(Ordering::Relaxed);
+        // Whoever is alone pays for no clock.
+        (until != FOR_EVER)
+            .then(|| Duration::from_nanos(until.saturating_sub(nanos(self.clock.now()))))
+    }
+
+    /// Waits until `what` has happened, but no longer than to `deadline`, and only as long as this
+    /// broker may act as a leader.
+    pub(crate) async fn wait(
+        &self,
+        deadline: Option<Instant>,
+        what: impl Future,
+    ) -> Result<(), GivenUp> {
+        let mut what = pin!(what);
+        loop {
+            let left = self.left();
+            if left == Some(Duration::ZERO) {
+                return Err(GivenUp::CutOff);
+            }
+            let over = left.map(|left| Instant::now() + left);
+            let Some(bound) = deadline.into_iter().chain(over).min() else {
+                what.await;
+                return Ok(());
+            };
+            if timeout_at(bound, &mut what).await.is_ok() {
+                return Ok(());
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return Err(GivenUp::Late);
+            }
+        }
+    }
+}
+
+/// When a session that began then is over.
+fn over(begun: Now) -> u64 {
+    nanos(begun.plus(SESSION))
+}
+
+fn nanos(at: Now) -> u64 {
+    u64::try_from(at.since_start().as_nanos()).unwrap_or(FOR_EVER - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jocko_net::ports::Clock;
+    use jocko_types::Timestamp;
+    use std::future::{pending, poll_fn, ready};
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    /// Milliseconds, as the test says.
+    #[derive(Debug, Default)]
+    struct Hand(AtomicU64);
+
+    impl Clock for Hand {
+        fn now(&self) -> Now {
+            at(self.0.load(Ordering::Relaxed))
+        }
+
+        fn wall(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+    }
+
+    fn at(millis: u64) -> Now {
+        Now::from_start(Duration::from_millis(millis))
+    }
+
+    fn contact() -> (Arc<Hand>, Contact) {
+        let hand = Arc::new(Hand::default());
+        (Arc::clone(&hand), Contact::new(hand))
+    }
+
+    #[test]
+    fn it_is_lost_a_session_after_the_last_question_that_was_answered() {
+        let (hand, contact) = contact();
+        let is_lost_at = |millis| {
+            hand.0.store(millis, Ordering::Relaxed);
+            contact.is_lost()
+        };
+        assert!(!is_lost_at(1_000_000), "nobody else is there");
+        contact.in_company();
+        assert!(!is_lost_at(1_001_499));
+        assert!(is_lost_at(1_001_500));
+        contact.in_company();
+        assert!(is_lost_at(1_001_600), "company alone is no contact");
+        contact.heard(at(1_001_000));
+        assert!(!is_lost_at(1_002_499));
+        contact.heard(at(1_000_900));
+        assert!(!is_lost_at(1_002_499), "an older word takes nothing back");
+        assert!(is_lost_at(1_002_500));
+        contact.alone();
+        assert!(!is_lost_at(9_000_000));
+        contact.heard(at(9_000_000));
+        assert!(is_lost_at(9_001_500), "not alone any more");
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_told_when_it_is_lost() {
+        let (hand, contact) = contact();
+        let late = Some(Instant::now());
+        assert_eq!(contact.wait(None, ready(())).await, Ok(()));
+        assert_eq!(contact.wait(late, pending::<()>()).await, Err(GivenUp::Late), "alone");
+        contact.in_company();
+        assert_eq!(contact.wait(None, ready(())).await, Ok(()));
+        assert_eq!(contact.wait(late, pending::<()>()).await, Err(GivenUp::Late));
+        hand.0.store(1_499, Ordering::Relaxed);
+        // Asked again when the session should be over; it is.
+        let passes = |polls: u32| {
+            hand.0.store(1_498 + u64::from(polls), Ordering::Relaxed);
+            Poll::<()>::Pending
+        };
+        assert_eq!(contact.wait(None, counted(passes)).await, Err(GivenUp::CutOff));
+        contact.heard(at(100));
+        hand.0.store(1_599, Ordering::Relaxed);
+        // Or there is news by then.
+        let renewed = |polls: u32| {
+            contact.heard(at(1_000));
+            if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
+        };
+        assert_eq!(contact.wait(None, counted(renewed)).await, Ok(()));
+        hand.0.store(2_500, Ordering::Relaxed);
+        assert_eq!(contact.wait(None, pending::<()>()).await, Err(GivenUp::CutOff));
+    }
+
+    /// A future that says how often it was asked.
+    fn counted(mut answer: impl FnMut(u32) -> Poll<()>) -> impl Future<Output = ()> {
+        let mut polls = 0;
+        poll_fn(move |_| {
+            polls += 1;
+            answer(polls)
+        })
+    }
+}
