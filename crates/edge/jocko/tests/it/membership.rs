@@ -1,6 +1,8 @@
 //! Three real brokers on loopback: they find each other and form one cluster, whoever is asked
 //! administers all of it, and one that dies is missed and comes back.
 
+mod cut_off;
+
 use crate::harness::{DEADLINE, JOCKO, command, run};
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};
 use serde_json::Value;
