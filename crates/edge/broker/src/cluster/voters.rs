@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// How long a voter may be silent before a learner takes its place: longer than restarts take.
 pub(crate) const GRACE: Duration = Duration::from_secs(60);
+/// The same for one that no broker is registered for: its broker came back with another disk, and
+/// what it was does not.
+pub(crate) const GRACE_OF_NOBODY: Duration = Duration::from_secs(3);
 /// The most voters: more only make each vote slower.
 const VOTERS_MAX: usize = 5;
 
@@ -40,8 +43,10 @@ pub(crate) fn plan(leader: Uuid, members: &BTreeMap<Uuid, MemberView>) -> Option
         members.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node).collect();
     let fit = |member: &MemberView| !member.votes && member.has_caught_up && member.is_registered;
     let is_gone = |node: &Uuid| {
-        let member = members.get(node);
-        *node != leader && member.is_none_or(|member| member.silent >= GRACE)
+        let is_silent = |member: &MemberView| {
+            member.silent >= if member.is_registered { GRACE } else { GRACE_OF_NOBODY }
+        };
+        *node != leader && members.get(node).is_none_or(is_silent)
     };
     // A dead voter first: until it is replaced, the next failure may stop the cluster.
     if let Some(gone) = voters.iter().find(|node| is_gone(node)) {
@@ -100,20 +105,26 @@ mod tests {
         Uuid::from_bytes([byte; 16])
     }
 
-    /// Letters: `V` votes, `v` votes and is silent, `L` a learner that has caught up, `l` one that
-    /// has not, `x` a learner nobody is registered for and that is silent. A digit is the rack.
+    /// Letters: `V` votes, `v` votes and is silent, `u` votes and has been silent for a moment, `w`
+    /// the same and nobody is registered for it, `W` so and not silent, `L` a learner that has
+    /// caught up, `l` one that has not, `x` a learner nobody is registered for and that is silent.
+    /// What follows a letter is the rack.
     fn members(text: &str) -> BTreeMap<Uuid, MemberView> {
         let mut number = 0;
         text.split_whitespace()
             .map(|word| {
                 number += 1;
                 let (kind, rack) = word.split_at(1);
-                let is_silent = matches!(kind, "v" | "x");
+                let silent = match kind {
+                    "v" | "x" => GRACE,
+                    "u" | "w" => GRACE_OF_NOBODY,
+                    _ => Duration::ZERO,
+                };
                 let member = MemberView {
-                    votes: matches!(kind, "V" | "v"),
-                    has_caught_up: matches!(kind, "V" | "L"),
-                    silent: if is_silent { GRACE } else { Duration::ZERO },
-                    is_registered: kind != "x",
+                    votes: matches!(kind, "V" | "v" | "u" | "w" | "W"),
+                    has_caught_up: matches!(kind, "V" | "L" | "W"),
+                    silent,
+                    is_registered: !matches!(kind, "x" | "w" | "W"),
                     rack: rack.to_owned(),
                 };
                 (id(number), member)
@@ -142,6 +153,11 @@ mod tests {
             ("V V v L", voters(&[1, 2, 4])),
             ("V v v L L", voters(&[1, 3, 4])),
             ("Va Vb vc La Lc", voters(&[1, 2, 5])),
+            // Its disk was wiped: who has taken its number takes its place.
+            ("V V w L", voters(&[1, 2, 4])),
+            ("V V w l", None),
+            ("V V u L", None),
+            ("V V W L", None),
             ("V V V x", Some(Change::Dismiss(id(4)))),
             ("v V V", None),
         ] {

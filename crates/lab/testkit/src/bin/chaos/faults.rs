@@ -3,7 +3,7 @@
 
 use crate::seen::{self, Seen};
 use crate::workload::{Shared, pause};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use jocko_testkit::Cluster;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// How long a rolling restart may wait for a broker to be in sync again.
 const IN_SYNC_MAX: Duration = Duration::from_secs(60);
+/// How long a wiped broker may take to vote again.
+const VOTERS_WAIT_MAX: Duration = Duration::from_secs(90);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -233,6 +235,13 @@ impl Scene<'_> {
     }
 
     fn wipe(&mut self) -> Result<Vec<usize>> {
+        // One of three may be lost with what it promised as a voter, and not the next one, too.
+        let begun = std::time::Instant::now();
+        while !seen::all_vote(self.cluster, self.random).unwrap_or(false) {
+            self.cluster.check_running()?;
+            ensure!(begun.elapsed() < VOTERS_WAIT_MAX, "not all brokers vote before it");
+            pause(Duration::from_millis(50));
+        }
         let victim = self.any();
         let id = seen::settled(|| {
             let found = seen::id(self.cluster, self.random, victim)?;

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How long somebody may need to answer what all brokers know.
 const SETTLE_MAX: Duration = Duration::from_secs(15);
 
+/// More than so many brokers do not vote.
+const VOTERS_MAX: usize = 5;
+
 /// The state of one partition; brokers by their place in the [`Cluster`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
@@ -106,10 +109,8 @@ fn partitions_through(cluster: &Cluster, rover: &mut Rover, topic: &str) -> Resu
     Ok(seen.collect())
 }
 
-/// The broker that leads the metadata's quorum.
-pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Option<usize>> {
-    let mut rover = rover(cluster, random)?;
-    let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
+/// The metadata's quorum: the ids of its leader and its voters (-1: a node that is no broker).
+fn quorum(rover: &mut Rover) -> Result<Option<(i32, Vec<i32>)>> {
     let request = DescribeQuorumRequest {
         topics: vec![TopicData {
             topic_name: "__cluster_metadata".to_owned(),
@@ -118,13 +119,35 @@ pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Resul
         }],
         ..Default::default()
     };
-    let leader = rover.with(async |client| {
+    let found = rover.with(async |client| {
         let answer = client.ask(&request).await?;
         let response = answer.get()?;
         let partition = response.topics.first().and_then(|topic| topic.partitions.first());
-        Ok(partition.map(|partition| partition.leader_id))
+        Ok(partition.map(|partition| {
+            let voters = partition.current_voters.iter().map(|voter| voter.replica_id);
+            (partition.leader_id, voters.collect())
+        }))
     })?;
-    Ok(leader.and_then(|leader| places(cluster, &metadata).get(&leader).copied()))
+    Ok(found)
+}
+
+/// The broker that leads the metadata's quorum.
+pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Option<usize>> {
+    let mut rover = rover(cluster, random)?;
+    let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
+    let found = quorum(&mut rover)?;
+    Ok(found.and_then(|(leader, _)| places(cluster, &metadata).get(&leader).copied()))
+}
+
+/// Whether as many brokers vote as can, and nobody else does: none that was wiped and is no more.
+pub(crate) fn all_vote(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<bool> {
+    let mut rover = rover(cluster, random)?;
+    let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
+    let known = places(cluster, &metadata);
+    let Some((_, voters)) = quorum(&mut rover)? else { return Ok(false) };
+    let most = cluster.len().min(VOTERS_MAX);
+    let wanted = most - usize::from(most.is_multiple_of(2));
+    Ok(voters.len() >= wanted && voters.iter().all(|id| known.contains_key(id)))
 }
 
 /// Creates the topic of a round; `false` if it must be tried again.
