@@ -2,21 +2,25 @@
 //! memory only, by whoever leads: a new leader gives everybody a whole session first.
 
 use super::{Cluster, kinds, service};
-use crate::controller::Undecided;
+use crate::controller::{Decided, Undecided};
 use bytes::Bytes;
-use jocko_metadata::{BrokerState, Command};
+use jocko_metadata::{BrokerState, Command, HeartbeatState, Reply};
 use jocko_net::peers::{Lane, PeerRefusal};
 use jocko_types::{BrokerEpoch, BrokerId, Now};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// How often a broker tells that it is there.
 pub(super) const INTERVAL: Duration = Duration::from_millis(300);
 /// How long a broker may be silent before it is fenced.
 pub(super) const SESSION: Duration = Duration::from_millis(1_500);
+/// How often a broker that is going asks whether it may.
+const STEP: Duration = Duration::from_millis(20);
+/// Answers that may wait for what they tell of; older ones say little by then.
+const ANSWERED_MAX: usize = 8;
 /// How long one heartbeat may take.
 const BEAT_MAX: Duration = Duration::from_secs(1);
 /// A broker whose image is no further behind than this many entries has caught up.
@@ -31,8 +35,18 @@ struct Beat {
     broker_epoch: BrokerEpoch,
     /// The index its image shows.
     shown_index: u64,
-    /// Whether it wants to lead nothing: it is going.
+    #[serde(flatten)]
+    wish: Wish,
+}
+
+/// What a broker wants, besides being heard.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+struct Wish {
+    /// To lead nothing from now on: it is gone in a moment.
     wants_fence: bool,
+    /// To hand over what it leads, and then to leave the in-sync sets: it is going.
+    #[serde(default)]
+    wants_shutdown: bool,
 }
 
 /// What the controller says.
@@ -40,6 +54,12 @@ struct Beat {
 pub(crate) struct Pulse {
     /// Whether the broker is fenced now.
     pub(crate) is_fenced: bool,
+    /// Whether others lead whatever they can by now, and nobody counts on this broker's copies.
+    #[serde(default)]
+    may_shut_down: bool,
+    /// What the controller's image shows. Whoever has not seen that yet may lead by an old one.
+    #[serde(default)]
+    shown_index: u64,
     /// Milliseconds since the controller last knew of a quorum that follows it.
     #[serde(default)]
     quorum_silence_ms: u64,
@@ -98,24 +118,37 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
     };
     cluster.sessions.hear(beat.broker_id, cluster.clock.now());
     let has_caught_up = beat.shown_index.saturating_add(LAG_MAX) >= shown;
-    let wanted = match state {
-        BrokerState::Fenced if !beat.wants_fence && has_caught_up => Some(false),
-        BrokerState::Live if beat.wants_fence => Some(true),
-        BrokerState::Fenced | BrokerState::Live => None,
+    let Wish { wants_fence: want_fence, wants_shutdown: want_shutdown } = beat.wish;
+    let is_news = match state {
+        BrokerState::Fenced => !want_fence && has_caught_up,
+        BrokerState::Live => want_fence,
     };
-    let Some(want_fence) = wanted else {
-        return Ok(Pulse { is_fenced: state == BrokerState::Fenced, quorum_silence_ms });
-    };
+    if !is_news && !want_shutdown {
+        let is_fenced = state == BrokerState::Fenced;
+        let may_shut_down = false;
+        return Ok(Pulse { is_fenced, may_shut_down, shown_index: shown, quorum_silence_ms });
+    }
     let command = Command::BrokerHeartbeat {
         broker_id: beat.broker_id,
         broker_epoch: beat.broker_epoch,
         want_fence,
-        want_shutdown: false,
+        want_shutdown,
     };
     match controller.decide_here(command).await {
-        Ok(_) => Ok(Pulse { is_fenced: want_fence, quorum_silence_ms }),
+        Ok(Decided { reply: Reply::BrokerHeartbeat(Ok(state)), .. }) => {
+            let HeartbeatState { is_fenced, may_shut_down } = state;
+            Ok(Pulse { is_fenced, may_shut_down, shown_index: shown, quorum_silence_ms })
+        }
+        Ok(Decided { reply, .. }) => Err(service::not_ready(format!("{reply:?}"))),
         Err(Undecided(code)) => Err(service::not_ready(code.to_string())),
     }
+}
+
+/// An answer that does not count yet.
+struct Answered {
+    /// When it was asked for, or when the controller last had a quorum before that.
+    asked: Now,
+    shown_index: u64,
 }
 
 /// A broker's own heart.
@@ -132,6 +165,7 @@ impl Beating {
     pub(crate) async fn run(self) {
         let mut news = self.cluster.raft.watch();
         let mut trouble = String::new();
+        let mut answered = VecDeque::new();
         loop {
             let has_company = |status: &jocko_consensus::RaftStatus| {
                 status.voters.len() + status.learners.len() > 1
@@ -143,8 +177,14 @@ impl Beating {
                 return;
             }
             self.cluster.contact.in_company();
-            match self.beat(false).await {
-                Ok(_) => trouble.clear(),
+            let asked = self.cluster.clock.now().since_start();
+            match self.tell(Wish::default()).await {
+                Ok(pulse) => {
+                    trouble.clear();
+                    let silence = Duration::from_millis(pulse.quorum_silence_ms);
+                    let asked = Now::from_start(asked.saturating_sub(silence));
+                    answered.push_back(Answered { asked, shown_index: pulse.shown_index });
+                }
                 Err(words) if words != trouble => {
                     tracing::warn!(
                         "the controller was not told that this broker is there: {words}"
@@ -153,16 +193,22 @@ impl Beating {
                 }
                 Err(_) => {}
             }
-            sleep(INTERVAL).await;
+            self.rest(&mut answered).await;
         }
     }
 
-    /// Asks to be fenced, so that others lead what this broker does; returns when its own image
-    /// shows it, or after `wait`.
+    /// Has others lead what this broker does, leaves the in-sync sets, and is fenced; returns when
+    /// its own image shows it, or after `wait`. In this order nobody waits: who leads next is there
+    /// before this one goes, and does not count on it afterwards.
     pub(crate) async fn step_back(&self, wait: Duration) {
+        let leaving = Wish { wants_shutdown: true, ..Wish::default() };
+        let gone = Wish { wants_fence: true, ..Wish::default() };
         let shown = async {
-            while self.beat(true).await.is_err() || !self.is_fenced_here() {
-                sleep(Duration::from_millis(20)).await;
+            while !self.tell(leaving).await.is_ok_and(|pulse| pulse.may_shut_down) {
+                sleep(STEP).await;
+            }
+            while self.tell(gone).await.is_err() || !self.is_fenced_here() {
+                sleep(STEP).await;
             }
         };
         if timeout(wait, shown).await.is_err() {
@@ -175,20 +221,29 @@ impl Beating {
         published.image.broker(self.broker_id).is_none_or(|it| it.state() == BrokerState::Fenced)
     }
 
-    async fn beat(&self, wants_fence: bool) -> Result<Pulse, String> {
-        let asked = self.cluster.clock.now();
-        let pulse = self.tell(wants_fence).await?;
-        let silence = Duration::from_millis(pulse.quorum_silence_ms);
-        let known = asked.since_start().saturating_sub(silence);
-        self.cluster.contact.heard(Now::from_start(known));
-        Ok(pulse)
+    /// Rests until the next beat is due. What was answered counts once the own image shows all that
+    /// the controller's did: after a time apart, this broker may have been replaced meanwhile.
+    async fn rest(&self, answered: &mut VecDeque<Answered>) {
+        let due = Instant::now() + INTERVAL;
+        while let Some(first) = answered.front() {
+            let shown = self.cluster.raft.wait_applied(first.shown_index);
+            if timeout_at(due, shown).await != Ok(true) {
+                break;
+            }
+            self.cluster.contact.heard(first.asked);
+            answered.pop_front();
+        }
+        if answered.len() > ANSWERED_MAX {
+            answered.pop_front();
+        }
+        sleep_until(due).await;
     }
 
-    async fn tell(&self, wants_fence: bool) -> Result<Pulse, String> {
+    async fn tell(&self, wish: Wish) -> Result<Pulse, String> {
         let cluster = &self.cluster;
         let shown_index = u64::try_from(cluster.published.load().index).unwrap_or(0);
         let (broker_id, broker_epoch) = (self.broker_id, self.broker_epoch);
-        let beat = Beat { broker_id, broker_epoch, shown_index, wants_fence };
+        let beat = Beat { broker_id, broker_epoch, shown_index, wish };
         let status = cluster.raft.status();
         if status.is_serving {
             return take(cluster, &beat).await.map_err(|refusal| refusal.to_string());
