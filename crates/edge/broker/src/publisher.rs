@@ -40,7 +40,7 @@ pub(crate) struct Hosting {
     /// The data directory.
     pub(crate) root: PathBuf,
     pub(crate) data_dir: SharedDataDir,
-    /// As they stood when the process started.
+    /// As they stood when the process started: for what is hosted from the beginning.
     pub(crate) checkpoints: Checkpoints,
     /// Whether the last stop was clean.
     pub(crate) is_clean: bool,
@@ -113,6 +113,9 @@ impl StateMachine for Publisher {
             effects = effects.and(partition.assign(assignment));
         }
         effects = effects.and(self.hosting.meet(&self.image, &delta, &partitions));
+        // A start publishes all it knows at once. A replica that comes later, perhaps one that was
+        // taken away meanwhile, begins with nothing.
+        self.hosting.checkpoints = Checkpoints::default();
         let index = i64::try_from(index).unwrap_or(i64::MAX);
         let image = self.image.clone();
         self.published.store(Arc::new(Published { index, image, settings, partitions }));

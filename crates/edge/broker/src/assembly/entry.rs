@@ -371,7 +371,7 @@ impl Way<'_> {
         &self,
         wanted: Option<BrokerId>,
     ) -> Result<RegisteredBroker, StartError> {
-        let began = Instant::now();
+        let (began, mut has_told) = (Instant::now(), false);
         loop {
             cluster::hold_election(self.cluster).await?;
             let Some(cluster_id) = self.cluster.identity.get().cluster_id else {
@@ -383,7 +383,9 @@ impl Way<'_> {
                     if refusal.code == ErrorCode::DuplicateBrokerRegistration
                         && began.elapsed() < DUPLICATE_MAX =>
                 {
-                    tracing::info!("{}", refusal.message);
+                    if !std::mem::replace(&mut has_told, true) {
+                        tracing::info!(wait = ?DUPLICATE_MAX, "{}", refusal.message);
+                    }
                 }
                 Ok(Err(refusal)) => return Err(StartError::Refused(refusal.message)),
                 Err(Undecided(code)) => {

@@ -5,7 +5,7 @@ use super::{Cluster, addresses, heartbeats};
 use crate::controller::Decided;
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
-use jocko_metadata::{Command, Reply};
+use jocko_metadata::{Command, Election, Reply};
 use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,6 +20,8 @@ const SUSPECT: Duration = Duration::from_millis(450);
 const LOOK_MAX: Duration = Duration::from_millis(100);
 /// Rounds between looks at who votes.
 const VOTERS_EVERY: u32 = 5;
+/// How often leaders are brought back to where they belong.
+const BALANCE_EVERY: Duration = Duration::from_secs(60);
 /// Partitions that are given more copies at once.
 const RAISED_MAX: u32 = 20;
 /// How long a change of the members may take; it may go on after that.
@@ -36,6 +38,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     let mut round: u32 = 0;
     let mut changing: Option<JoinHandle<()>> = None;
     let mut raised = Raised::default();
+    let mut balanced = cluster.clock.now();
     loop {
         let is_on_duty = |status: &RaftStatus| {
             status.is_serving && status.voters.len() + status.learners.len() > 1
@@ -57,6 +60,10 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
         if round.is_multiple_of(VOTERS_EVERY) && !is_changing {
             let members = view(&cluster, &status, now.since(since));
             raise_replication(&cluster, &mut raised).await;
+            if now.since(balanced) >= BALANCE_EVERY {
+                balanced = now;
+                balance_leaders(&cluster).await;
+            }
             changing = voters::plan(cluster.node, &members)
                 .map(|change| tokio::spawn(carry_out(cluster.raft.clone(), change)));
         }
@@ -114,6 +121,27 @@ struct Raised {
     /// How many there were.
     brokers: usize,
     is_more: bool,
+}
+
+/// Has partitions led by the first of their replicas again where that is in sync: after a broker
+/// was away, others lead what it led.
+async fn balance_leaders(cluster: &Cluster) {
+    let is_off = {
+        let published = cluster.published.load();
+        let image = &published.image;
+        let states = image.topics().flat_map(|topic| topic.partitions.values());
+        states.into_iter().any(|state| {
+            let first = state.replicas.first();
+            let may_lead = |id: &&BrokerId| state.isr.contains(id) && image.is_live(**id);
+            state.leader != first.copied() && first.is_some_and(|id| may_lead(&id))
+        })
+    };
+    let Some(controller) = cluster.controller.get().filter(|_| is_off) else { return };
+    let command = Command::ElectLeaders { election: Election::Preferred, partitions: None };
+    match controller.decide_here(command).await {
+        Ok(_) => tracing::info!("leaders went back to the first of their replicas"),
+        Err(undecided) => tracing::debug!(?undecided, "leaders stay for now"),
+    }
 }
 
 /// Gives topics that leave the number of copies to the cluster more of them where there are more

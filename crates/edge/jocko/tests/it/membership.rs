@@ -2,6 +2,7 @@
 //! administers all of it, and one that dies is missed and comes back.
 
 mod cut_off;
+mod moving;
 
 use crate::harness::{DEADLINE, JOCKO, command, run};
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};

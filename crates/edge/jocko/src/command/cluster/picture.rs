@@ -55,8 +55,7 @@ impl Picture {
         self.topics.iter().flat_map(|topic| &topic.partitions)
     }
 
-    /// Only a partition that has lost copies can have too few, or one whose topic asks for more
-    /// copies than it has.
+    /// Only a partition that has lost copies can have too few: the minimum is capped by their number.
     async fn count_below_min_isr(
         &self,
         client: &mut Client,
@@ -66,7 +65,8 @@ impl Picture {
         let wanted = client.min_insync_replicas(&names).await?;
         let is_below = |topic: &MetadataResponseTopic, partition: &MetadataResponsePartition| {
             let name = topic.name.as_deref().unwrap_or_default();
-            wanted.get(name).is_some_and(|wanted| partition.isr_nodes.len() < *wanted)
+            let copies = partition.replica_nodes.len();
+            wanted.get(name).is_some_and(|wanted| partition.isr_nodes.len() < copies.min(*wanted))
         };
         let of_topic = |topic: &MetadataResponseTopic| {
             topic.partitions.iter().filter(|partition| is_below(topic, partition)).count()
