@@ -1,6 +1,7 @@
 //! DescribeQuorum (key 55, versions 0-2): how the Raft group that keeps the metadata stands (KIP-595,
 //! KIP-836, KIP-853). Its log has the name Kafka gives it, and is no topic that clients can read.
 
+use crate::cluster::addresses::PEERS;
 use crate::context::Context;
 use crate::quorum::{self, MemberProgress, QuorumAnswer, QuorumCall, QuorumView};
 use crate::session::{Exchange, Session};
@@ -118,11 +119,12 @@ fn broker_of(image: &ClusterImage, node: Uuid) -> i32 {
     quorum::broker_on(image, node).map_or(NONE, BrokerId::get)
 }
 
-/// Where the voters are reached.
+/// Where the voters are reached by each other; by clients, where a lone one has no such port.
 fn nodes(image: &ClusterImage, view: &QuorumView) -> Vec<Node> {
     let node = |(node, _): (&Uuid, &MemberProgress)| {
         let broker = image.brokers().find(|broker| broker.registration.directory == *node)?;
-        let listeners = broker.registration.endpoints.iter().map(|endpoint| Listener {
+        let endpoint = broker.endpoint(PEERS).or(broker.registration.endpoints.first());
+        let listeners = endpoint.into_iter().map(|endpoint| Listener {
             name: endpoint.listener.clone(),
             host: endpoint.host.clone(),
             port: endpoint.port,
