@@ -4,6 +4,7 @@ mod administering;
 mod cluster;
 mod committed;
 mod groups;
+mod patience;
 mod producing;
 mod reading;
 mod writing;
@@ -19,9 +20,8 @@ pub use producing::{Producer, Unacknowledged};
 pub use reading::{Fetched, Position};
 pub use writing::Produced;
 
-use crate::connection::{Answer, Connection};
+use crate::connection::Connection;
 use crate::error::{ClientError, Result};
-use jocko_protocol::Request;
 use jocko_protocol::rpc::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
@@ -91,47 +91,6 @@ impl Client {
         }
     }
 
-    /// A connection to any broker, for requests that any may answer.
-    ///
-    /// # Errors
-    /// The last refusal, when no bootstrap address works.
-    pub async fn any(&mut self) -> Result<&mut Connection> {
-        let mut failure = None;
-        for address in self.bootstrap.clone() {
-            match self.connect(&address).await {
-                Ok(()) => return Ok(self.connections.get_mut(&address).expect("just connected")),
-                Err(error) => failure = Some(error),
-            }
-        }
-        Err(failure.unwrap_or_else(|| ClientError::Unreachable {
-            address: "nobody".to_owned(),
-            source: std::io::Error::other("no address was given"),
-        }))
-    }
-
-    async fn connect(&mut self, address: &str) -> Result<()> {
-        if !self.connections.contains_key(address) {
-            let connection = Connection::open(address, self.timeout).await?;
-            self.connections.insert(address.to_owned(), connection);
-        }
-        Ok(())
-    }
-
-    /// Sends a request to any broker. A broken connection is forgotten, so that the next call
-    /// connects anew.
-    ///
-    /// # Errors
-    /// As [`Connection::call`].
-    pub async fn ask<R: Request>(&mut self, request: &R) -> Result<Answer<R>> {
-        let connection = self.any().await?;
-        let address = connection.address().to_owned();
-        let answer = connection.call(request).await;
-        if matches!(answer, Err(ClientError::Broken { .. } | ClientError::TimedOut { .. })) {
-            self.connections.remove(&address);
-        }
-        answer
-    }
-
     /// The cluster's metadata: of these topics, or of all. Never creates a topic unless
     /// `auto_create`.
     ///
@@ -189,11 +148,7 @@ impl Client {
 
     /// The broker that was asked may be cut off from the others: the next question goes to another.
     fn ask_elsewhere(&mut self) {
-        for address in self.brokers.values() {
-            if !self.bootstrap.contains(address) {
-                self.bootstrap.push(address.clone());
-            }
-        }
+        self.bootstrap = self.everybody();
         if !self.bootstrap.is_empty() {
             self.bootstrap.rotate_left(1);
         }
@@ -304,7 +259,24 @@ impl Client {
     async fn take_connection(&mut self, address: &str) -> Result<Connection> {
         match self.connections.remove(address) {
             Some(connection) => Ok(connection),
-            None => Connection::open(address, self.timeout).await,
+            None => {
+                let patience = self.patience_with_one();
+                let opened = Connection::open_within(address, patience, self.timeout).await;
+                if opened.is_err() {
+                    self.ask_last(address);
+                }
+                opened
+            }
+        }
+    }
+
+    /// Puts a connection back after it was used, unless what went wrong has spoilt it: then its
+    /// broker is asked last from now on.
+    fn done_with(&mut self, connection: Connection, error: Option<&ClientError>) {
+        if error.is_some_and(ClientError::spoils_connection) {
+            self.ask_last(connection.address());
+        } else {
+            self.put_back(connection);
         }
     }
 

@@ -13,6 +13,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
 
 const CLIENT_ID: &str = "jocko";
 /// The longest answer that is believed.
@@ -64,8 +65,17 @@ impl Connection {
     /// # Errors
     /// When nobody answers there, or what answers is no Kafka broker.
     pub async fn open(address: &str, timeout: Duration) -> Result<Self> {
+        Self::open_within(address, timeout, timeout).await
+    }
+
+    /// As [`Connection::open`], where all that takes at most `patience`.
+    ///
+    /// # Errors
+    /// As [`Connection::open`].
+    pub async fn open_within(address: &str, patience: Duration, timeout: Duration) -> Result<Self> {
+        let give_up = Instant::now() + patience;
         let unreachable = |source| ClientError::Unreachable { address: address.to_owned(), source };
-        let connected = tokio::time::timeout(timeout, TcpStream::connect(address)).await;
+        let connected = timeout_at(give_up, TcpStream::connect(address)).await;
         let stream = connected
             .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
             .map_err(unreachable)?;
@@ -77,8 +87,10 @@ impl Connection {
             served: BTreeMap::new(),
             next_correlation_id: 0,
         };
-        connection.learn_versions().await?;
-        Ok(connection)
+        match timeout_at(give_up, connection.learn_versions()).await {
+            Ok(learned) => learned.map(|()| connection),
+            Err(elapsed) => connection.in_time(Err(elapsed), patience),
+        }
     }
 
     /// The address it was opened with.
@@ -107,7 +119,7 @@ impl Connection {
         self.call_at(request, version, self.timeout).await
     }
 
-    /// As [`Connection::call`], in a version of at most `version_max`.
+    /// As [`Connection::call`], in a version of at most `version_max`, waiting up to `timeout`.
     ///
     /// # Errors
     /// As [`Connection::call`].
@@ -115,9 +127,10 @@ impl Connection {
         &mut self,
         request: &R,
         version_max: i16,
+        timeout: Duration,
     ) -> Result<Answer<R>> {
         let version = self.common_version::<R>()?.min(version_max);
-        self.call_at(request, version, self.timeout).await
+        self.call_at(request, version, timeout).await
     }
 
     /// As [`Connection::call`], waiting up to `timeout` for a broker that may take its time.
@@ -192,7 +205,7 @@ impl Connection {
                 Err(ClientError::NotKafka { address: address() })
             }
             Ok(Err(source)) => Err(ClientError::Broken { address: address(), source }),
-            Err(_) => Err(ClientError::TimedOut { address: address(), waited }),
+            Err(_) => Err(ClientError::TimedOut { address: address(), waited: rounded(waited) }),
         }
     }
 
@@ -227,6 +240,12 @@ impl Connection {
         self.served = known.collect();
         Ok(())
     }
+}
+
+/// A time as people say it: what was left of a patience has many digits.
+fn rounded(time: Duration) -> Duration {
+    let tenths = time.as_millis().div_ceil(100);
+    Duration::from_millis(u64::try_from(tenths).unwrap_or(u64::MAX).saturating_mul(100))
 }
 
 /// What came begins as every answer of an HTTP server does.

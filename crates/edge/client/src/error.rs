@@ -20,6 +20,9 @@ pub enum ClientError {
         /// The system's word.
         source: io::Error,
     },
+    /// Of several addresses none has a broker behind it that answers.
+    #[error("{0}")]
+    NobodyAnswers(String),
     /// The connection broke under a request; it may or may not have been carried out.
     #[error("the connection to {address} broke: {source}")]
     Broken {
@@ -105,11 +108,27 @@ impl ClientError {
         }
     }
 
+    /// What each of several addresses came to, where none was of use.
+    pub(crate) fn all_of(failures: Vec<Self>) -> Self {
+        let mut failures = failures;
+        match failures.len() {
+            0 => Self::NobodyAnswers("no address was given".to_owned()),
+            1 => failures.remove(0),
+            _ => {
+                let words: Vec<String> = failures.iter().map(Self::to_string).collect();
+                Self::NobodyAnswers(words.join("; "))
+            }
+        }
+    }
+
     /// Whether the same call may succeed later.
     #[must_use]
     pub fn is_retriable(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Broken { .. } | Self::TimedOut { .. } => true,
+            Self::Unreachable { .. }
+            | Self::NobodyAnswers(_)
+            | Self::Broken { .. }
+            | Self::TimedOut { .. } => true,
             Self::Refused { code, .. } => code.is_retriable(),
             Self::NotServed { .. }
             | Self::Malformed(_)
@@ -129,6 +148,17 @@ impl ClientError {
         matches!(self, Self::Broken { .. } | Self::TimedOut { .. } | Self::Malformed(_))
     }
 
+    /// Whether nothing was heard of the broker that was asked: another one may take its place.
+    pub(crate) fn is_silence(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::NobodyAnswers(_)
+                | Self::Broken { .. }
+                | Self::TimedOut { .. }
+        )
+    }
+
     /// The same once more, for the next partition that it befell.
     pub(crate) fn repeated(&self) -> Self {
         let copied = |source: &io::Error| io::Error::new(source.kind(), source.to_string());
@@ -136,6 +166,7 @@ impl ClientError {
             Self::Unreachable { address, source } => {
                 Self::Unreachable { address: address.clone(), source: copied(source) }
             }
+            Self::NobodyAnswers(words) => Self::NobodyAnswers(words.clone()),
             Self::Broken { address, source } => {
                 Self::Broken { address: address.clone(), source: copied(source) }
             }

@@ -100,7 +100,7 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let what = error.to_string();
         match error {
-            ClientError::Unreachable { .. } => Self {
+            ClientError::Unreachable { .. } | ClientError::NobodyAnswers(_) => Self {
                 kind: Kind::Unreachable,
                 what,
                 cure: Some("start a broker with `jocko`, or name one with -b HOST:PORT".to_owned()),

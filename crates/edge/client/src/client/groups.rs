@@ -249,12 +249,12 @@ impl Client {
         let give_up = Instant::now() + self.timeout;
         loop {
             let (_, address) = self.find_coordinator(group).await?;
-            let outcome = self.ask_at(&address, request, version_max).await;
+            let patience = self.patience_with_one();
+            let outcome = self.ask_within(&address, request, version_max, patience).await;
             let moved = match &outcome {
                 Ok(answer) => is_elsewhere(jocko_protocol::error_code(error_of(answer)?)),
-                Err(error) => {
-                    matches!(error, ClientError::Broken { .. } | ClientError::Unreachable { .. })
-                }
+                Err(ClientError::TimedOut { .. }) => self.has_many(),
+                Err(error) => error.is_silence(),
             };
             if !moved {
                 return outcome;
@@ -277,11 +277,19 @@ impl Client {
         request: &R,
         version_max: i16,
     ) -> Result<Answer<R>> {
+        self.ask_within(address, request, version_max, self.timeout).await
+    }
+
+    async fn ask_within<R: Request>(
+        &mut self,
+        address: &str,
+        request: &R,
+        version_max: i16,
+        patience: Duration,
+    ) -> Result<Answer<R>> {
         let mut connection = self.take_connection(address).await?;
-        let answer = connection.call_up_to(request, version_max).await;
-        if !answer.as_ref().is_err_and(ClientError::spoils_connection) {
-            self.put_back(connection);
-        }
+        let answer = connection.call_up_to(request, version_max, patience).await;
+        self.done_with(connection, answer.as_ref().err());
         answer
     }
 

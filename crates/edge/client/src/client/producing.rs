@@ -143,8 +143,14 @@ impl Producer {
             attempt.encode(self.identity, sequence).map_err(ClientError::Unbuildable)?;
         }
         let had_doubt = std::mem::replace(&mut attempt.may_be_written, true);
+        // A batch that is known again may go out again before all patience is used up.
+        let patience = match self.identity {
+            Some(_) => client.patience_with_one(),
+            None => client.timeout,
+        };
+        let terms = (self.acks, patience);
         let produced =
-            client.produce(attempt.topic, attempt.partition, &attempt.bytes, self.acks).await;
+            client.produce_within(attempt.topic, attempt.partition, &attempt.bytes, terms).await;
         match produced {
             Ok(produced) => Ok(self.done(attempt, produced.base_offset)),
             Err(error) => {

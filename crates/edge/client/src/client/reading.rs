@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// How long a long poll may outlast what was asked for before it counts as lost.
+/// How long a long poll of the only broker may outlast what was asked for before it counts as lost.
 const POLL_GRACE: Duration = Duration::from_secs(10);
 /// The most that one partition brings in a fetch, unless its first batch alone is larger.
 const PARTITION_BYTES_MAX: i32 = 1 << 20;
@@ -120,7 +120,7 @@ impl Client {
                 for (partition, answer) in answers {
                     match answer {
                         Ok(offset) => _ = found.insert(partition, offset),
-                        Err(error) if has_moved(&error) && Instant::now() < give_up => {
+                        Err(error) if self.has_moved(&error) && Instant::now() < give_up => {
                             self.forget_leader(topic, partition, &error);
                             left.push(partition);
                         }
@@ -161,8 +161,9 @@ impl Client {
         let exchange = async {
             let address = self.address_of(leader)?;
             let mut connection = self.take_connection(&address).await?;
-            let answer = connection.call(&request).await?;
-            self.put_back(connection);
+            let answer = connection.call_within(&request, self.patience_with_one()).await;
+            self.done_with(connection, answer.as_ref().err());
+            let answer = answer?;
             let response = answer.get()?;
             let mut answers: BTreeMap<i32, Result<i64>> = BTreeMap::new();
             for found in response.topics.iter().flat_map(|topic| &topic.partitions) {
@@ -172,6 +173,20 @@ impl Client {
             Ok(answers)
         };
         share_out(topic, partitions, exchange.await)
+    }
+
+    /// How long a long poll may outlast what was asked for before it counts as lost.
+    fn poll_grace(&self) -> Duration {
+        if self.has_many() { self.patience_with_one() } else { POLL_GRACE }
+    }
+
+    /// Whether somebody else may lead by now, and answer.
+    fn has_moved(&self, error: &ClientError) -> bool {
+        match error {
+            ClientError::Refused { .. } | ClientError::Broken { .. } => error.is_retriable(),
+            // There is nobody else to lead what a lone broker leads.
+            error => self.has_many() && error.is_silence(),
+        }
     }
 
     /// Reads from one partition, waiting up to `wait` for at least one byte.
@@ -208,8 +223,9 @@ impl Client {
         share.partition_bytes_max = 1;
         share.wanted.push((partition, from));
         let address = self.address_of(leader)?;
+        let grace = self.poll_grace();
         let connection = self.take_connection(&address).await?;
-        let (connection, fetched) = fetch_share(connection, share, LOOK_WAIT).await;
+        let (connection, fetched) = fetch_share(connection, share, LOOK_WAIT, grace).await;
         if let Some(connection) = connection {
             self.put_back(connection);
         }
@@ -252,6 +268,7 @@ impl Client {
             }
         }
         let wait = if leaders.len() > 1 { wait / 10 } else { wait };
+        let grace = self.poll_grace();
         let mut exchanges = JoinSet::new();
         for (leader, share) in leaders {
             let connection = match self.address_of(leader) {
@@ -259,7 +276,7 @@ impl Client {
                 Err(error) => Err(error),
             };
             match connection {
-                Ok(connection) => _ = exchanges.spawn(fetch_share(connection, share, wait)),
+                Ok(connection) => _ = exchanges.spawn(fetch_share(connection, share, wait, grace)),
                 Err(error) => outcomes.extend(share_out(topic, &share.partitions(), Err(error))),
             }
         }
@@ -330,9 +347,10 @@ async fn fetch_share(
     mut connection: Connection,
     share: Share,
     wait: Duration,
+    grace: Duration,
 ) -> (Option<Connection>, Vec<(i32, Result<Fetched>)>) {
     let exchange = async {
-        let answer = connection.call_within(&share.request(wait), wait + POLL_GRACE).await?;
+        let answer = connection.call_within(&share.request(wait), wait + grace).await?;
         let response = answer.get()?;
         ClientError::check(response.error_code, None)?;
         let mut outcomes = BTreeMap::new();
@@ -367,10 +385,4 @@ fn share_out<T>(
         (*partition, outcome.unwrap_or_else(|| Err(no_partition(topic, *partition))))
     };
     partitions.iter().map(outcome_of).collect()
-}
-
-/// Whether somebody else may lead by now, and answer.
-fn has_moved(error: &ClientError) -> bool {
-    matches!(error, ClientError::Refused { .. } | ClientError::Broken { .. })
-        && error.is_retriable()
 }

@@ -1,5 +1,6 @@
 //! The client against a broker that answers as it is told to.
 
+mod patience;
 mod producing;
 
 use super::*;
@@ -37,6 +38,8 @@ struct Script {
     log: producing::Log,
     /// Instead of an answer, the connection ends.
     hangs_up: bool,
+    /// This broker takes connections and says nothing.
+    frozen: Option<i32>,
 }
 
 type Shared = Arc<Mutex<Script>>;
@@ -70,6 +73,9 @@ async fn serve(mut stream: TcpStream, broker: i32, script: Shared) {
         };
         if hangs_up {
             return;
+        }
+        if script.lock().unwrap().frozen == Some(broker) {
+            std::future::pending::<()>().await;
         }
         if let Some(answer) = answer {
             stream.write_all(&answer).await.unwrap();

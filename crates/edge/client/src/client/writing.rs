@@ -8,6 +8,7 @@ use jocko_protocol::rpc::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use jocko_types::Offset;
+use std::time::Duration;
 
 /// Where a batch went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +31,22 @@ impl Client {
         batch: &[u8],
         acks: i16,
     ) -> Result<Produced> {
+        self.produce_within(topic, partition, batch, (acks, self.timeout)).await
+    }
+
+    /// The same, waiting for the leader as long as this.
+    pub(super) async fn produce_within(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        batch: &[u8],
+        (acks, patience): (i16, Duration),
+    ) -> Result<Produced> {
         self.learn_leaders(topic, std::iter::once(partition)).await?;
         let (leader, topic_id) = self.known_leader(topic, partition)?;
         let request = ProduceRequest {
             acks,
-            timeout_ms: millis(self.timeout),
+            timeout_ms: millis(patience),
             topic_data: vec![TopicProduceData {
                 name: topic,
                 topic_id,
@@ -48,7 +60,7 @@ impl Client {
             ..Default::default()
         };
         let outcome = match self.address_of(leader) {
-            Ok(address) => self.send_produce(&address, &request, partition).await,
+            Ok(address) => self.send_produce(&address, &request, (partition, patience)).await,
             Err(error) => Err(error),
         };
         if let Err(error) = &outcome {
@@ -61,17 +73,15 @@ impl Client {
         &mut self,
         address: &str,
         request: &ProduceRequest<'_>,
-        partition: i32,
+        (partition, patience): (i32, Duration),
     ) -> Result<Produced> {
         let mut connection = self.take_connection(address).await?;
         let outcome = if request.acks == 0 {
             connection.tell(request).await.map(|()| None)
         } else {
-            ask_produce(&mut connection, request, partition).await.map(Some)
+            ask_produce(&mut connection, request, (partition, patience)).await.map(Some)
         };
-        if !outcome.as_ref().is_err_and(ClientError::spoils_connection) {
-            self.put_back(connection);
-        }
+        self.done_with(connection, outcome.as_ref().err());
         Ok(Produced { base_offset: outcome? })
     }
 }
@@ -79,10 +89,10 @@ impl Client {
 async fn ask_produce(
     connection: &mut Connection,
     request: &ProduceRequest<'_>,
-    partition: i32,
+    (partition, patience): (i32, Duration),
 ) -> Result<Offset> {
     let topic = request.topic_data.first().map_or("", |data| data.name);
-    let answer = connection.call(request).await?;
+    let answer = connection.call_within(request, patience).await?;
     let response = answer.get()?;
     let done = response.responses.first().and_then(|topic| topic.partition_responses.first());
     let done = done.ok_or_else(|| no_partition(topic, partition))?;
