@@ -64,7 +64,7 @@ class Run {
   }
 
   async create (numPartitions = 1) {
-    const topics = [{ topic: this.topic, numPartitions, replicationFactor: 1 }]
+    const topics = [{ topic: this.topic, numPartitions, replicationFactor: -1 }]
     // The client would give up waiting for leaders sooner than we do.
     const created = await this.admin.createTopics({ topics, waitForLeaders: false })
     check(created, 'the topic existed before')
@@ -151,7 +151,7 @@ const scenarios = {
     await run.admin.deleteTopics({ topics: [run.topic] })
     await run.until('topic can be created again', () =>
       run.admin.createTopics({
-        topics: [{ topic: run.topic, numPartitions: 1, replicationFactor: 1 }],
+        topics: [{ topic: run.topic, numPartitions: 1, replicationFactor: -1 }],
         waitForLeaders: false,
       }))
     await run.until('topic is back', async () => (await run.partitions()) === 1 && (await run.endOffsets()).get(0) === 0)
@@ -216,7 +216,7 @@ async function main () {
   console.log(`CLIENT kafkajs ${require('kafkajs/package.json').version}`)
   const kafka = new Kafka({
     clientId: 'compat',
-    brokers: [bootstrap],
+    brokers: bootstrap.split(','),
     logLevel: process.env.COMPAT_TRACE ? logLevel.INFO : logLevel.NOTHING,
     retry: { initialRetryTime: 100, maxRetryTime: 1000, retries: 30 },
   })

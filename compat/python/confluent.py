@@ -28,7 +28,7 @@ class Client:
         self.version = f"{confluent_kafka.__version__} (librdkafka {confluent_kafka.libversion()[0]})"
 
     def create_topic(self, topic, partitions):
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+        self.admin.create_topics([NewTopic(topic, partitions, -1)])[topic].result(10)
 
     def delete_topic(self, topic):
         self.admin.delete_topics([topic])[topic].result(10)

@@ -24,7 +24,7 @@ class Client:
         self.admin = KafkaAdminClient(bootstrap_servers=bootstrap)
 
     def create_topic(self, topic, partitions):
-        self.admin.create_topics([NewTopic(topic, partitions, 1)], timeout_ms=10_000)
+        self.admin.create_topics([NewTopic(topic, partitions, -1)], timeout_ms=10_000)
 
     def delete_topic(self, topic):
         self.admin.delete_topics([topic], timeout_ms=10_000)

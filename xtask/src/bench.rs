@@ -6,12 +6,11 @@
 mod footprint;
 mod groups;
 mod process;
-mod raw;
 mod replicated;
 mod speed;
 mod topics;
 
-use crate::{jocko, kafka};
+use crate::{jocko, kafka, raw};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

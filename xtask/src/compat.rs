@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::jocko::{self, Jocko};
-use crate::kafka::{self, Kafka};
+use crate::cluster::{self, Cluster, Kind};
+use crate::{jocko, kafka};
 use clients::Client;
 pub(crate) use clients::{compile_java, historian};
 use report::Outcome;
@@ -27,14 +27,17 @@ use runner::Asked;
 use scenarios::{SCENARIOS, SMOKE_SCENARIOS};
 
 const USAGE: &str = "usage: cargo xtask compat [--client NAME]... [--scenario NAME]... [--against jocko|kafka] [--smoke] \
-                     [--require-all] [--list] [--binary PATH] [--tools] [--connect] [--streams] [--examples]";
+                     [--require-all] [--list] [--binary PATH] [--brokers N] [--tools] [--connect] [--streams] [--examples]";
 
 /// What the command line asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Request {
     clients: Vec<String>,
     scenarios: Vec<String>,
-    against_kafka: bool,
+    /// The brokers under test.
+    kind: Kind,
+    /// How many of them there are.
+    brokers: usize,
     smoke: bool,
     require_all: bool,
     list: bool,
@@ -50,17 +53,24 @@ struct Request {
     binary: Option<PathBuf>,
 }
 
-/// The broker that the clients talk to, kept at one address over restarts.
-struct Broker {
-    against_kafka: bool,
-    data_dir: PathBuf,
-    port: u16,
-    running: Option<Running>,
-}
-
-enum Running {
-    Jocko(Jocko),
-    Kafka(Kafka),
+impl Request {
+    /// All clients against a lone jocko.
+    const fn new() -> Self {
+        Self {
+            clients: Vec::new(),
+            scenarios: Vec::new(),
+            kind: Kind::Jocko,
+            brokers: 1,
+            smoke: false,
+            require_all: false,
+            list: false,
+            tools: false,
+            connect: false,
+            streams: false,
+            examples: false,
+            binary: None,
+        }
+    }
 }
 
 /// Runs the clients and prints the table.
@@ -97,15 +107,15 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     );
     ensure!(!ready.is_empty(), "no client can run here");
     let home = scratch(root, "run")?;
-    let mut broker = Broker::start(root, &home, request.against_kafka)?;
+    let mut brokers = brokers(root, &home, &request, request.kind)?;
     let mut outcomes = Vec::new();
     for (client, command) in ready {
         println!("== {}", client.name);
         let asked = Asked { scenarios: &request.scenarios, all: &SCENARIOS };
-        outcomes.push(runner::run(root, &home, client, command, &asked, &mut broker)?);
+        outcomes.push(runner::run(&home, client, command, &asked, &mut brokers)?);
     }
     print!("\n{}", report::table(&outcomes));
-    finish(root, &home, &request, broker, &outcomes)
+    finish(root, &home, &request, brokers, &outcomes)
 }
 
 /// Stops the broker, has Kafka read the files it left, and writes the page.
@@ -113,10 +123,10 @@ fn finish(
     root: &Path,
     home: &Path,
     request: &Request,
-    mut broker: Broker,
+    mut brokers: Cluster,
     outcomes: &[Outcome],
 ) -> Result<()> {
-    broker.stop()?;
+    brokers.stop()?;
     match kafka::absent() {
         // Over a real Kafka's own files this proves that the check cries wolf at nothing.
         None => dump::check(root, &home.join("data"))?,
@@ -126,11 +136,13 @@ fn finish(
         }
     }
     let whole = request.clients.is_empty() && request.scenarios.is_empty();
-    if !request.against_kafka && whole {
-        let page = root.join("docs/reference/compatibility.md");
-        fs::create_dir_all(page.parent().context("a page has a folder")?)?;
-        fs::write(&page, report::page(outcomes))?;
-        println!("wrote docs/reference/compatibility.md");
+    if request.kind == Kind::Jocko && whole {
+        let name = match request.brokers {
+            1 => "docs/reference/compatibility.md".to_owned(),
+            count => format!("docs/reference/compatibility-{count}-brokers.md"),
+        };
+        fs::write(root.join(&name), report::page(outcomes, request.brokers))?;
+        println!("wrote {name}");
     }
     let failures: usize = outcomes.iter().map(Outcome::failures).sum();
     ensure!(
@@ -142,7 +154,7 @@ fn finish(
 }
 
 fn parse(arguments: &[String]) -> Result<Request> {
-    let mut request = Request::default();
+    let mut request = Request::new();
     let mut rest = arguments.iter();
     while let Some(flag) = rest.next() {
         let mut value = || rest.next().cloned().context(USAGE);
@@ -150,10 +162,11 @@ fn parse(arguments: &[String]) -> Result<Request> {
             "--client" => request.clients.push(value()?),
             "--scenario" => request.scenarios.push(value()?),
             "--against" => match value()?.as_str() {
-                "kafka" => request.against_kafka = true,
-                "jocko" => request.against_kafka = false,
+                "kafka" => request.kind = Kind::Kafka,
+                "jocko" => request.kind = Kind::Jocko,
                 other => bail!("--against {other}: not jocko or kafka"),
             },
+            "--brokers" => request.brokers = value()?.parse().context("--brokers N")?,
             "--smoke" => request.smoke = true,
             "--require-all" => request.require_all = true,
             "--list" => request.list = true,
@@ -165,6 +178,7 @@ fn parse(arguments: &[String]) -> Result<Request> {
             other => bail!("no flag named {other}\n{USAGE}"),
         }
     }
+    ensure!(request.brokers > 0, "nobody can talk to no broker");
     for scenario in &request.scenarios {
         ensure!(
             SCENARIOS.contains(&scenario.as_str()),
@@ -199,57 +213,17 @@ fn scratch(root: &Path, name: &str) -> Result<PathBuf> {
     Ok(home)
 }
 
-impl Broker {
-    fn start(root: &Path, home: &Path, against_kafka: bool) -> Result<Self> {
-        let data_dir = home.join("data");
-        let mut broker = Self { against_kafka, data_dir, port: kafka::free_port()?, running: None };
-        broker.running = Some(broker.run(root)?);
-        Ok(broker)
-    }
-
-    fn run(&self, root: &Path) -> Result<Running> {
-        if self.against_kafka {
-            if let Some(missing) = kafka::absent() {
-                bail!("a real Kafka {missing}");
-            }
-            let options = kafka::Options {
-                port: Some(self.port),
-                overrides: scenarios::kafka_settings(),
-                ..kafka::Options::new(&self.data_dir)
-            };
-            return Ok(Running::Kafka(Kafka::start(root, &options)?));
-        }
-        let options = jocko::Options {
-            port: Some(self.port),
-            arguments: scenarios::jocko_settings(),
-            ..jocko::Options::new(&self.data_dir)
-        };
-        Ok(Running::Jocko(Jocko::start(root, &options)?))
-    }
-
-    /// The address for clients; empty while stopped.
-    fn bootstrap(&self) -> String {
-        match &self.running {
-            Some(Running::Jocko(broker)) => broker.bootstrap(),
-            Some(Running::Kafka(broker)) => broker.bootstrap(),
-            None => String::new(),
-        }
-    }
-
-    /// Stops the broker cleanly and starts it again with its data at its address.
-    fn restart(&mut self, root: &Path) -> Result<()> {
-        self.stop()?;
-        self.running = Some(self.run(root)?);
-        Ok(())
-    }
-
-    fn stop(&mut self) -> Result<()> {
-        match self.running.take() {
-            Some(Running::Jocko(broker)) => broker.stop(),
-            Some(Running::Kafka(broker)) => broker.stop(),
-            None => Ok(()),
-        }
-    }
+/// The brokers that the clients talk to.
+fn brokers(root: &Path, home: &Path, request: &Request, kind: Kind) -> Result<Cluster> {
+    let options = cluster::Options {
+        kind,
+        brokers: request.brokers,
+        data_dir: home.join("data"),
+        arguments: scenarios::jocko_settings(),
+        overrides: scenarios::kafka_settings(),
+        heap_mib: if request.brokers == 1 { 1_024 } else { 512 },
+    };
+    Cluster::start(root, &options)
 }
 
 #[cfg(test)]

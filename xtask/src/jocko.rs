@@ -34,6 +34,8 @@ impl Options {
 pub(crate) struct Jocko {
     child: Child,
     port: u16,
+    log: PathBuf,
+    started: Instant,
     ready_in: Duration,
 }
 
@@ -43,6 +45,17 @@ impl Jocko {
     /// # Errors
     /// When it ends or stays silent; the message carries the end of its log.
     pub(crate) fn start(root: &Path, options: &Options) -> Result<Self> {
+        let mut jocko = Self::spawn(root, options)?;
+        jocko.wait_ready()?;
+        Ok(jocko)
+    }
+
+    /// Starts the release binary and waits for nothing: one of several serves only when there are
+    /// enough of them.
+    ///
+    /// # Errors
+    /// When there is no binary, or no port for it.
+    pub(crate) fn spawn(root: &Path, options: &Options) -> Result<Self> {
         let port = options.port.map_or_else(kafka::free_port, Ok)?;
         let parent = options.data_dir.parent().context("a data directory has a parent")?;
         fs::create_dir_all(parent)?;
@@ -64,12 +77,19 @@ impl Jocko {
             .stderr(log_file)
             .spawn()
             .context("cannot start jocko")?;
-        let mut jocko = Self { child, port, ready_in: Duration::ZERO };
-        if let Err(reason) = kafka::wait_for_port(&mut jocko.child, port, START_MAX) {
-            bail!("jocko did not start: {reason}\n{}", kafka::tail(&log));
+        Ok(Self { child, port, log, started, ready_in: Duration::ZERO })
+    }
+
+    /// Waits until it accepts connections.
+    ///
+    /// # Errors
+    /// When it ends or stays silent; the message carries the end of its log.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        if let Err(reason) = kafka::wait_for_port(&mut self.child, self.port, START_MAX) {
+            bail!("jocko did not start: {reason}\n{}", kafka::tail(&self.log));
         }
-        jocko.ready_in = started.elapsed();
-        Ok(jocko)
+        self.ready_in = self.started.elapsed();
+        Ok(())
     }
 
     /// The address for clients.

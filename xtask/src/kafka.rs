@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -63,6 +64,8 @@ impl Options {
 pub(crate) struct Kafka {
     child: Child,
     port: u16,
+    log: PathBuf,
+    started: Instant,
     ready_in: Duration,
 }
 
@@ -73,6 +76,18 @@ impl Kafka {
     ///
     /// Where Maven or Java fail, or the broker ends or stays silent for a minute; the message carries the end of its log.
     pub(crate) fn start(root: &Path, options: &Options) -> Result<Self> {
+        let mut kafka = Self::spawn(root, options)?;
+        kafka.wait_ready()?;
+        Ok(kafka)
+    }
+
+    /// Formats the data directory if it is new, starts the broker and waits for nothing: one of several serves only
+    /// when there are enough of them.
+    ///
+    /// # Errors
+    ///
+    /// Where Maven or Java fail.
+    pub(crate) fn spawn(root: &Path, options: &Options) -> Result<Self> {
         let jars = class_path(root)?;
         fs::create_dir_all(&options.data_dir)?;
         let port = options.port.map_or_else(free_port, Ok)?;
@@ -98,12 +113,20 @@ impl Kafka {
             .stderr(log_file)
             .spawn()
             .context("cannot start java")?;
-        let mut kafka = Self { child, port, ready_in: Duration::ZERO };
-        if let Err(reason) = wait_for_port(&mut kafka.child, port, START_MAX) {
-            bail!("Kafka did not start: {reason}\n{}", tail(&log));
+        Ok(Self { child, port, log, started, ready_in: Duration::ZERO })
+    }
+
+    /// Waits until it accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// Where it ends or stays silent for a minute; the message carries the end of its log.
+    pub(crate) fn wait_ready(&mut self) -> Result<()> {
+        if let Err(reason) = wait_for_port(&mut self.child, self.port, START_MAX) {
+            bail!("Kafka did not start: {reason}\n{}", tail(&self.log));
         }
-        kafka.ready_in = started.elapsed();
-        Ok(kafka)
+        self.ready_in = self.started.elapsed();
+        Ok(())
     }
 
     /// The address for clients.
@@ -291,9 +314,20 @@ pub(crate) fn on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-/// A port that nobody listens on right now.
+/// Where ports are looked for: below those that the system gives to outgoing connections. While a broker is down, a
+/// client that tries to reach it could otherwise be given its port.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A port that nobody listens on right now, and that this process has not been given before.
 pub(crate) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0").context("no free port")?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.end - PORTS.start;
+    // Runs at the same time begin at different places.
+    let first = u16::try_from(std::process::id().wrapping_mul(61) % u32::from(count))?;
+    (0..count)
+        .map(|_| PORTS.start + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % count)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .context("no free port")
 }
 
 /// Waits until the process accepts connections on `port` of the loopback address.
@@ -313,12 +347,21 @@ pub(crate) fn wait_for_port(child: &mut Child, port: u16, limit: Duration) -> Re
     }
 }
 
+/// Sends SIGTERM to a child of ours that has not been waited for, so that its number is still its own.
+pub(crate) fn signal(pid: u32) -> Result<()> {
+    let status = Command::new("kill").arg(pid.to_string()).status().context("cannot run kill")?;
+    if !status.success() {
+        bail!("cannot signal process {pid}");
+    }
+    Ok(())
+}
+
 /// Sends SIGTERM and waits for the end; kills after `limit`.
 pub(crate) fn terminate(child: &mut Child, limit: Duration) -> Result<()> {
-    let status =
-        Command::new("kill").arg(child.id().to_string()).status().context("cannot run kill")?;
-    if !status.success() && child.try_wait()?.is_none() {
-        bail!("cannot signal process {}", child.id());
+    if let Err(refused) = signal(child.id())
+        && child.try_wait()?.is_none()
+    {
+        return Err(refused);
     }
     let deadline = Instant::now() + limit;
     while child.try_wait()?.is_none() {

@@ -5,6 +5,7 @@
 mod bench;
 mod chaos;
 mod ci;
+mod cluster;
 mod codegen;
 mod compat;
 mod deploy;
@@ -12,6 +13,7 @@ mod diff;
 mod golden;
 mod jocko;
 mod kafka;
+mod raw;
 mod reference;
 mod tidy;
 mod torture;

@@ -14,11 +14,11 @@ import (
 )
 
 func main() {
-	scenario.Main(func(bootstrap string) scenario.Client { return &client{bootstrap: bootstrap} })
+	scenario.Main(func(bootstrap []string) scenario.Client { return &client{bootstrap: bootstrap} })
 }
 
 type client struct {
-	bootstrap string
+	bootstrap []string
 	shared    *kadm.Client
 }
 
@@ -26,7 +26,7 @@ func (c *client) Name() string   { return "franz-go" }
 func (c *client) Module() string { return "github.com/twmb/franz-go" }
 
 func (c *client) open(options ...kgo.Opt) (*kgo.Client, error) {
-	return kgo.NewClient(append(options, kgo.SeedBrokers(c.bootstrap))...)
+	return kgo.NewClient(append(options, kgo.SeedBrokers(c.bootstrap...))...)
 }
 
 func (c *client) admin() (*kadm.Client, error) {
@@ -45,7 +45,7 @@ func (c *client) CreateTopic(ctx context.Context, topic string, partitions int) 
 	if err != nil {
 		return err
 	}
-	_, err = admin.CreateTopic(ctx, int32(partitions), 1, nil, topic)
+	_, err = admin.CreateTopic(ctx, int32(partitions), -1, nil, topic)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 // member reads with a reader for each partition that a generation of its group gives it.
 type member struct {
 	scenario.Inbox
-	bootstrap string
+	bootstrap []string
 	group     *kafka.ConsumerGroup
 	stop      context.CancelFunc
 	done      chan struct{}
@@ -37,7 +37,7 @@ func (c *client) NewMember(_ context.Context, options scenario.MemberOptions) (s
 		return nil, fmt.Errorf("static member: %w", scenario.ErrUnsupported)
 	}
 	opened, err := kafka.NewConsumerGroup(kafka.ConsumerGroupConfig{
-		ID: options.Group, Brokers: []string{c.bootstrap}, Topics: options.Topics,
+		ID: options.Group, Brokers: c.bootstrap, Topics: options.Topics,
 		SessionTimeout: scenario.SessionTimeout, HeartbeatInterval: 300 * time.Millisecond,
 		JoinGroupBackoff: 200 * time.Millisecond, StartOffset: kafka.FirstOffset,
 	})
@@ -85,7 +85,7 @@ func (m *member) run(ctx context.Context) {
 
 func (m *member) read(ctx context.Context, topic string, place kafka.PartitionAssignment) {
 	reader := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: []string{m.bootstrap}, Topic: topic, Partition: place.ID, MinBytes: 1, MaxBytes: 10 << 20,
+		Brokers: m.bootstrap, Topic: topic, Partition: place.ID, MinBytes: 1, MaxBytes: 10 << 20,
 		MaxWait: 200 * time.Millisecond,
 	})
 	defer reader.Close()

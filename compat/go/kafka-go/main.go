@@ -13,13 +13,13 @@ import (
 )
 
 func main() {
-	scenario.Main(func(bootstrap string) scenario.Client {
-		return &client{bootstrap, &kafka.Client{Addr: kafka.TCP(bootstrap), Timeout: 10 * time.Second}}
+	scenario.Main(func(bootstrap []string) scenario.Client {
+		return &client{bootstrap, &kafka.Client{Addr: kafka.TCP(bootstrap...), Timeout: 10 * time.Second}}
 	})
 }
 
 type client struct {
-	bootstrap string
+	bootstrap []string
 	admin     *kafka.Client
 }
 
@@ -28,7 +28,7 @@ func (c *client) Module() string { return "github.com/segmentio/kafka-go" }
 
 func (c *client) CreateTopic(ctx context.Context, topic string, partitions int) error {
 	request := &kafka.CreateTopicsRequest{
-		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: 1}},
+		Topics: []kafka.TopicConfig{{Topic: topic, NumPartitions: partitions, ReplicationFactor: -1}},
 	}
 	answer, err := c.admin.CreateTopics(ctx, request)
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
@@ -71,7 +71,7 @@ func (c *client) Partitions(ctx context.Context, topic string) (int, error) {
 }
 
 func (c *client) EndOffset(ctx context.Context, topic string, partition int32) (int64, error) {
-	conn, err := kafka.DialLeader(ctx, "tcp", c.bootstrap, topic, int(partition))
+	conn, err := kafka.DialLeader(ctx, "tcp", c.bootstrap[0], topic, int(partition))
 	if err != nil {
 		return 0, err
 	}
@@ -86,7 +86,7 @@ func (c *client) NewProducer(_ context.Context, topic string, options scenario.P
 		return nil, fmt.Errorf("idempotent producer: %w", scenario.ErrUnsupported)
 	}
 	return &producer{&kafka.Writer{
-		Addr:         kafka.TCP(c.bootstrap),
+		Addr:         kafka.TCP(c.bootstrap...),
 		Topic:        topic,
 		RequiredAcks: kafka.RequiredAcks(options.Acks),
 		Compression: map[string]kafka.Compression{
@@ -121,7 +121,7 @@ type reader struct{ reader *kafka.Reader }
 
 func (c *client) NewReader(ctx context.Context, topic string, partition int32, start scenario.Start) (scenario.Reader, error) {
 	opened := kafka.NewReader(kafka.ReaderConfig{
-		Brokers: []string{c.bootstrap}, Topic: topic, Partition: int(partition),
+		Brokers: c.bootstrap, Topic: topic, Partition: int(partition),
 		MinBytes: 1, MaxBytes: 10 << 20, MaxWait: 5 * time.Second,
 	})
 	var err error

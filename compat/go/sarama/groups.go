@@ -39,7 +39,7 @@ func (c *client) NewMember(_ context.Context, options scenario.MemberOptions) (s
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
 	config.Consumer.MaxWaitTime = 200 * time.Millisecond
-	opened, err := sarama.NewConsumerGroup([]string{c.bootstrap}, options.Group, config)
+	opened, err := sarama.NewConsumerGroup(c.bootstrap, options.Group, config)
 	if err != nil {
 		return nil, err
 	}

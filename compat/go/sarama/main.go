@@ -12,11 +12,11 @@ import (
 )
 
 func main() {
-	scenario.Main(func(bootstrap string) scenario.Client { return &client{bootstrap: bootstrap} })
+	scenario.Main(func(bootstrap []string) scenario.Client { return &client{bootstrap: bootstrap} })
 }
 
 type client struct {
-	bootstrap string
+	bootstrap []string
 	shared    sarama.Client
 }
 
@@ -37,7 +37,7 @@ func settings() *sarama.Config {
 
 func (c *client) open() (sarama.Client, error) {
 	if c.shared == nil {
-		opened, err := sarama.NewClient([]string{c.bootstrap}, settings())
+		opened, err := sarama.NewClient(c.bootstrap, settings())
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func (c *client) admin(use func(sarama.ClusterAdmin) error) error {
 
 func (c *client) CreateTopic(_ context.Context, topic string, partitions int) error {
 	return c.admin(func(admin sarama.ClusterAdmin) error {
-		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: 1}, false)
+		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: int32(partitions), ReplicationFactor: -1}, false)
 	})
 }
 
@@ -123,7 +123,7 @@ func (c *client) NewProducer(_ context.Context, topic string, options scenario.P
 	}
 	// A restarted broker takes longer to come back than the default of three tries a tenth of a second apart.
 	config.Producer.Retry.Max = 100
-	opened, err := sarama.NewSyncProducer([]string{c.bootstrap}, config)
+	opened, err := sarama.NewSyncProducer(c.bootstrap, config)
 	return &producer{opened, topic}, err
 }
 
@@ -157,7 +157,7 @@ type reader struct {
 }
 
 func (c *client) NewReader(_ context.Context, topic string, partition int32, start scenario.Start) (scenario.Reader, error) {
-	opened, err := sarama.NewClient([]string{c.bootstrap}, settings())
+	opened, err := sarama.NewClient(c.bootstrap, settings())
 	if err != nil {
 		return nil, err
 	}

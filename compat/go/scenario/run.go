@@ -32,12 +32,12 @@ type skipped struct{ reason string }
 func (s skipped) Error() string { return s.reason }
 
 // Main runs the named scenarios, or all, and prints one line for each.
-func Main(newClient func(bootstrap string) Client) {
+func Main(newClient func(bootstrap []string) Client) {
 	if len(os.Args) < 2 {
 		fmt.Fprintln(os.Stderr, "usage: program BOOTSTRAP [SCENARIO...]")
 		os.Exit(2)
 	}
-	client := newClient(os.Args[1])
+	client := newClient(strings.Split(os.Args[1], ","))
 	fmt.Printf("CLIENT %s %s\n", client.Name(), moduleVersion(client.Module()))
 	if len(os.Args) > 2 && os.Args[2] == "--member" {
 		beKilled(&run{ctx: context.Background(), client: client}, os.Args[3:])

@@ -42,7 +42,7 @@ struct Run {
 impl Run {
     async fn create(&self, partitions: i32) -> Result<()> {
         self.controller
-            .create_topic(&self.topic, partitions, 1, 10_000)
+            .create_topic(&self.topic, partitions, -1, 10_000)
             .await
             .context("create topic")?;
         let wanted = usize::try_from(partitions)?;
@@ -130,8 +130,8 @@ async fn attempt(bootstrap: &str, name: &'static str) -> String {
     let scenario = async {
         let backoff =
             BackoffConfig { max_backoff: Duration::from_secs(1), ..BackoffConfig::default() };
-        let client =
-            ClientBuilder::new(vec![bootstrap.to_owned()]).backoff_config(backoff).build().await?;
+        let bootstrap = bootstrap.split(',').map(str::to_owned).collect();
+        let client = ClientBuilder::new(bootstrap).backoff_config(backoff).build().await?;
         let controller = client.controller_client()?;
         scenarios::run(name, &Run { client: Arc::new(client), controller, topic }).await
     };

@@ -70,7 +70,7 @@ pub(crate) async fn run(name: &str, run: &Run) -> Result<()> {
 async fn create_describe_delete(run: &Run) -> Result<()> {
     run.create(3).await?;
     ensure!(
-        run.controller.create_topic(&run.topic, 3, 1, 10_000).await.is_err(),
+        run.controller.create_topic(&run.topic, 3, -1, 10_000).await.is_err(),
         "a topic that exists was created again"
     );
     run.controller.delete_topic(&run.topic, 10_000).await.context("delete topic")?;
@@ -206,7 +206,7 @@ async fn delete_and_recreate(run: &Run) -> Result<()> {
         .await
         .context("produce")?;
     run.controller.delete_topic(&run.topic, 10_000).await.context("delete topic")?;
-    run.until(async || Ok(run.controller.create_topic(&run.topic, 1, 1, 10_000).await.is_ok()))
+    run.until(async || Ok(run.controller.create_topic(&run.topic, 1, -1, 10_000).await.is_ok()))
         .await?;
     run.until(async || Ok(run.partitions().await? == 1)).await?;
     let partition = run.partition(0).await?;

@@ -7,9 +7,9 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use super::Request;
 use super::clients::{Client, compile_java};
 use super::runner::{self, Asked};
-use super::{Broker, Request};
 use crate::kafka::guarded;
 
 const CONNECT: Client = Client {
@@ -58,16 +58,15 @@ pub(super) fn run(root: &Path, home: &Path, request: &Request) -> Result<()> {
             println!("== {}", client.name);
             let folder = home.join(client.name);
             std::fs::create_dir_all(&folder)?;
-            let mut broker = Broker::start(root, &folder, request.against_kafka)?;
+            let mut brokers = super::brokers(root, &folder, request, request.kind)?;
             let outcome = runner::run(
-                root,
                 home,
                 client,
                 command,
                 &Asked { scenarios: &[], all: &[scenario] },
-                &mut broker,
+                &mut brokers,
             )?;
-            broker.stop()?;
+            brokers.stop()?;
             if outcome.failures() > 0 {
                 failed.push(client.name);
             }

@@ -115,11 +115,21 @@ fn line<'a>(
 }
 
 /// The page of the reference: the same table, with the versions that were run.
-pub(super) fn page(outcomes: &[Outcome]) -> String {
-    let mut text = String::from(
-        "# Which clients work\n\n\
-         <!-- Written by `cargo xtask compat` from what passed; do not edit. -->\n\n\
-         Each client below ran the same named scenarios against a jocko built from this tree. `yes`: it passed. `-`: the \
+pub(super) fn page(outcomes: &[Outcome], brokers: usize) -> String {
+    let (title, command, against) = match brokers {
+        1 => (String::new(), "cargo xtask compat".to_owned(), "a jocko".to_owned()),
+        count => (
+            format!(" against {count} brokers"),
+            format!("cargo xtask compat --brokers {count}"),
+            format!(
+                "{count} brokers of one cluster, restarted one after the other where a restart is asked for, of a jocko"
+            ),
+        ),
+    };
+    let mut text = format!(
+        "# Which clients work{title}\n\n\
+         <!-- Written by `{command}` from what passed; do not edit. -->\n\n\
+         Each client below ran the same named scenarios against {against} built from this tree. `yes`: it passed. `-`: the \
          client has no such feature. `NO`: it failed.\n\n\
          | client | version | what it is | passed | failed | not possible |\n|---|---|---|---|---|---|\n",
     );
@@ -155,8 +165,9 @@ pub(super) fn page(outcomes: &[Outcome]) -> String {
             text += &format!("- {}: {reason} ({})\n", outcome.client.name, scenarios.join(", "));
         }
     }
-    text += "\nWhat the scenarios do is told in `compat/README.md`. To run them: `cargo xtask compat`.\n";
-    text
+    text + &format!(
+        "\nWhat the scenarios do is told in `compat/README.md`. To run them: `{command}`.\n"
+    )
 }
 
 #[cfg(test)]
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_page_says_why_something_is_not_possible() {
-        let page = page(&[outcome(&["PASS acks-0", "SKIP headers: none", "SKIP acks-1: none"])]);
+        let page = page(&[outcome(&["PASS acks-0", "SKIP headers: none", "SKIP acks-1: none"])], 1);
         assert!(page.contains("- kcat: none (acks-1, headers)\n"), "{page}");
     }
 }

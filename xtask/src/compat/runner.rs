@@ -1,5 +1,6 @@
 //! Runs one client's program and reads its verdicts, line by line: `PASS name`, `FAIL name: reason`,
-//! `SKIP name: reason`. At `READY-FOR-RESTART` the broker is restarted and a line is written back.
+//! `SKIP name: reason`. At `READY-FOR-RESTART` the brokers are restarted one after the other, at `READY-FOR-KILL` one is
+//! killed and comes back; then a line is written back.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -8,11 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use super::Broker;
 use super::clients::Client;
 use super::report::{Outcome, Verdict};
+use crate::cluster::Cluster;
 
 /// A program is to limit each scenario to 20 seconds by itself; this is for one that does not.
 const PROGRAM_MAX: Duration = Duration::from_secs(900);
@@ -39,17 +40,16 @@ pub(super) struct Asked<'a> {
 
 /// Runs the scenarios that are asked for, and returns a verdict for each.
 pub(super) fn run(
-    root: &Path,
     home: &Path,
     client: &'static Client,
     mut command: Command,
     asked: &Asked<'_>,
-    broker: &mut Broker,
+    brokers: &mut Cluster,
 ) -> Result<Outcome> {
     let started = Instant::now();
     let errors = File::create(home.join(format!("{}.stderr", client.name)))?;
     let child = command
-        .arg(broker.bootstrap())
+        .arg(brokers.bootstrap())
         .args(asked.scenarios)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -61,10 +61,14 @@ pub(super) fn run(
     let mut outcome = Outcome::new(client);
     loop {
         match lines.recv_timeout(PROGRAM_MAX.saturating_sub(started.elapsed())) {
-            Ok(line) if line == "READY-FOR-RESTART" => {
-                broker.restart(root)?;
+            Ok(line) if line.starts_with("READY-FOR-") => {
+                match line.as_str() {
+                    "READY-FOR-RESTART" => brokers.restart()?,
+                    "READY-FOR-KILL" => brokers.kill_a_leader()?,
+                    other => bail!("{} asks for {other}", client.name),
+                }
                 // A program that has given up is told by its own verdict, not by a broken pipe here.
-                let _ = program.0.stdin.as_mut().map(|input| input.write_all(b"restarted\n"));
+                let _ = program.0.stdin.as_mut().map(|input| input.write_all(b"done\n"));
             }
             Ok(line) => {
                 if outcome.read(&line) {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::Request;
 use super::clients::compile_java;
-use super::{Broker, Request};
+use crate::cluster::Kind;
 use crate::kafka::{self, guarded, jars};
 
 /// One side's script may take so long.
@@ -57,17 +58,17 @@ pub(super) fn run(root: &Path, home: &Path, request: &Request) -> Result<()> {
     );
     let started = Instant::now();
     let mut sides = Vec::new();
-    for (name, against_kafka) in [("kafka", true), ("jocko", false)] {
+    for (name, kind) in [("kafka", Kind::Kafka), ("jocko", Kind::Jocko)] {
         let folder = home.join(format!("tools-{name}"));
         fs::create_dir_all(&folder)?;
-        let broker = Broker::start(root, &folder, against_kafka)?;
-        let script = start_script(root, &folder, &class_path, &broker.bootstrap())?;
-        sides.push((broker, script, folder));
+        let brokers = super::brokers(root, &folder, request, kind)?;
+        let script = start_script(root, &folder, &class_path, &brokers.bootstrap())?;
+        sides.push((brokers, script, folder));
     }
     let mut said = Vec::new();
-    for (mut broker, mut script, folder) in sides {
+    for (mut brokers, mut script, folder) in sides {
         wait(&mut script, started)?;
-        broker.stop()?;
+        brokers.stop()?;
         said.push(read(&fs::read_to_string(folder.join("said.txt"))?)?);
     }
     let (Some(jocko), Some(kafka)) = (said.pop(), said.pop()) else { bail!("two sides were run") };

@@ -15,32 +15,32 @@ const METADATA: (i16, i16) = (3, 1);
 
 /// How many partitions a topic has, and how many copies of each there are.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Shape {
-    pub(super) partitions: i32,
-    pub(super) copies: i16,
+pub(crate) struct Shape {
+    pub(crate) partitions: i32,
+    pub(crate) copies: i16,
 }
 
 /// What a broker says of all topics.
 #[derive(Debug, Default)]
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     /// Where each broker takes clients.
-    pub(super) ports: BTreeMap<i32, u16>,
-    pub(super) topics: BTreeMap<String, Vec<Placed>>,
+    pub(crate) ports: BTreeMap<i32, u16>,
+    pub(crate) topics: BTreeMap<String, Vec<Placed>>,
 }
 
 /// Where a partition is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Placed {
-    pub(super) leader: Option<i32>,
+pub(crate) struct Placed {
+    pub(crate) leader: Option<i32>,
     /// Whether all its replicas are in sync.
-    pub(super) is_whole: bool,
+    pub(crate) is_whole: bool,
 }
 
 /// A connection to one broker.
-pub(super) struct Client(TcpStream);
+pub(crate) struct Client(TcpStream);
 
 impl Client {
-    pub(super) fn open(address: &str) -> Result<Self> {
+    pub(crate) fn open(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address).with_context(|| address.to_owned())?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// Creates topics of one partition in one request, with these settings.
-    pub(super) fn create_topics(
+    pub(crate) fn create_topics(
         &mut self,
         names: &[String],
         configs: &[(&str, &str)],
@@ -57,7 +57,7 @@ impl Client {
     }
 
     /// Creates topics of this shape in one request, with these settings.
-    pub(super) fn create_topics_of(
+    pub(crate) fn create_topics_of(
         &mut self,
         names: &[String],
         shape: Shape,
@@ -85,7 +85,7 @@ impl Client {
         Ok(())
     }
 
-    pub(super) fn delete_topic(&mut self, name: &str) -> Result<()> {
+    pub(crate) fn delete_topic(&mut self, name: &str) -> Result<()> {
         let mut request = Writer::new(DELETE_TOPICS);
         request.i32(1).text(name)?.i32(60_000);
         let answer = self.ask(request)?;
@@ -99,14 +99,14 @@ impl Client {
     }
 
     /// How many topics there are whose partitions all have a leader.
-    pub(super) fn topics_with_leader(&mut self) -> Result<usize> {
+    pub(crate) fn topics_with_leader(&mut self) -> Result<usize> {
         let cluster = self.cluster()?;
         let is_led = |partitions: &&Vec<Placed>| partitions.iter().all(|one| one.leader.is_some());
         Ok(cluster.topics.values().filter(is_led).count())
     }
 
     /// What this broker knows of all topics.
-    pub(super) fn cluster(&mut self) -> Result<Cluster> {
+    pub(crate) fn cluster(&mut self) -> Result<Cluster> {
         let mut request = Writer::new(METADATA);
         // All topics.
         request.i32(-1);
