@@ -16,6 +16,8 @@ pub struct FollowerFetch {
     pub caller: Caller,
     /// The end of its log.
     pub from: Offset,
+    /// Where its log starts.
+    pub log_start: Offset,
     /// The newest epoch its log knows; `None` if it knows none.
     pub last_fetched_epoch: Option<LeaderEpoch>,
     /// The most bytes it takes.
@@ -105,6 +107,7 @@ impl Partition {
                 }
             };
             let FollowerFetch { caller, from: offset, .. } = *fetch;
+            open.follower_starts.insert(caller.broker, fetch.log_start);
             let effects = open.step(Input::Fetched { caller, offset, now });
             let high_watermark = open.replica.high_watermark();
             (

@@ -13,6 +13,7 @@ use jocko_replica::{
 use jocko_types::{
     BrokerId, ErrorCode, LeaderEpoch, Offset, TopicId, TopicIdPartition, TopicPartition,
 };
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -134,6 +135,8 @@ pub(crate) struct Open {
     pub(crate) unsynced_records: i64,
     /// What retention has dropped already and whose files are still there.
     pub(crate) awaiting: Upkeep,
+    /// Where followers said last that their logs start: nobody is sent there for what is gone.
+    pub(crate) follower_starts: BTreeMap<BrokerId, Offset>,
 }
 
 /// [`Log::open`] or [`Log::prepare`].
@@ -397,6 +400,7 @@ impl Partition {
             durability: governed.policy.durability,
             unsynced_records: 0,
             awaiting: Upkeep::default(),
+            follower_starts: BTreeMap::new(),
         };
         if let Some(assignment) = pending {
             // A log that was just opened has nobody waiting.

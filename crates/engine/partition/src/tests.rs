@@ -8,6 +8,7 @@ mod compacting;
 mod crash;
 mod faults;
 mod following;
+mod readers;
 mod reading;
 mod replicas;
 mod retention;
@@ -192,6 +193,7 @@ fn reading(from: Offset) -> Read {
         read_committed: false,
         known_leader_epoch: None,
         last_fetched_epoch: None,
+        any_replica: false,
     }
 }
 

@@ -6,15 +6,19 @@
 
 use crate::api::fetch_answer::{self, Found};
 use crate::context::Context;
+use crate::published::Published;
 use crate::session::{Answer, Exchange, Session};
 use jocko_fetch::{Begun, Finding, Key, Params, Request, TopicKey};
 use jocko_net::{Call, Outcome, Reactor, Waiter};
-use jocko_partition::{Cold, Partition, Read, ReadOutcome};
+use jocko_partition::{Cold, Partition, Read, ReadOutcome, View};
 use jocko_protocol::rpc::fetch_request::FetchRequest;
 use jocko_protocol::{Decode, DecodeError};
-use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The first version in which consumers can be told to read from a follower (KIP-392).
+const READ_ANYWHERE: i16 = 11;
 
 /// A consumer's fetch: what holds for the request as a whole.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +29,21 @@ struct Terms {
     read_committed: bool,
 }
 
+/// Where else a consumer may read (KIP-392).
+#[derive(Debug, Default)]
+struct Readers {
+    /// Whether it may read from a follower: since version 11 consumers can be told to.
+    any_replica: bool,
+    /// Live brokers in its rack, if this one stands elsewhere.
+    nearer: Vec<BrokerId>,
+}
+
 /// A request that waits: its session, what it wants, and how to answer it.
 struct Asked {
     shard: usize,
     begun: Begun,
     terms: Terms,
+    readers: Readers,
     answer: Answer,
 }
 
@@ -72,12 +86,13 @@ pub(crate) fn handle(
         wait_max: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         read_committed: request.isolation_level == 1,
     };
-    let look = look(&context, &begun.partitions, terms);
+    let readers = readers(&context, &request, version);
+    let look = look(&context, &begun.partitions, terms, &readers);
     if look.cold.is_none() && look.is_enough(terms) {
         return Ok(fetch_answer::complete(&context, shard, begun, look.found, &answer, &reactor)
             .into_call());
     }
-    let asked = Asked { shard, begun, terms, answer };
+    let asked = Asked { shard, begun, terms, readers, answer };
     Ok(Call::Wait(Box::pin(wait(context, reactor, asked, look))))
 }
 
@@ -128,8 +143,27 @@ fn known_epoch(epoch: i32) -> Option<LeaderEpoch> {
     (epoch >= 0).then(|| LeaderEpoch::new(epoch))
 }
 
+/// Where a consumer may read but here. Racks are compared where it names one, which is all the
+/// choosing there is: Kafka's `RackAwareReplicaSelector`.
+fn readers(context: &Context, request: &FetchRequest<'_>, version: i16) -> Readers {
+    if version < READ_ANYWHERE {
+        return Readers::default();
+    }
+    let mut readers = Readers { any_replica: true, nearer: Vec::new() };
+    if !request.rack_id.is_empty() {
+        let image = &context.published.load().image;
+        let rack = |id| image.broker(id).and_then(|broker| broker.registration.rack.as_deref());
+        let is_there = |id| rack(id) == Some(request.rack_id);
+        if !is_there(context.broker) {
+            let live = image.live_brokers().map(|broker| broker.id());
+            readers.nearer = live.filter(|id| is_there(*id)).collect();
+        }
+    }
+    readers
+}
+
 /// Looks at every partition once, in order, within the request's size.
-fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
+fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms, readers: &Readers) -> Look {
     let published = context.published.load();
     let mut look = Look { found: Vec::with_capacity(partitions.len()), bytes: 0, cold: None };
     for (key, params) in partitions {
@@ -144,6 +178,13 @@ fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
                 continue;
             }
         };
+        if !readers.nearer.is_empty()
+            && let Some((reader, view)) =
+                partition.nearer(params.fetch_offset, params.current_leader_epoch, &readers.nearer)
+        {
+            look.found.push(Found::elsewhere(reader, view, terms.read_committed));
+            continue;
+        }
         let room = terms.bytes_max.saturating_sub(look.bytes);
         let read = Read {
             from: params.fetch_offset,
@@ -153,8 +194,12 @@ fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
             read_committed: terms.read_committed,
             known_leader_epoch: params.current_leader_epoch,
             last_fetched_epoch: params.last_fetched_epoch,
+            any_replica: readers.any_replica,
         };
         match partition.read(&read) {
+            ReadOutcome::Found(view) if !may_serve(context, &published, &partition, &view) => {
+                look.found.push(Found::failed(ErrorCode::NotLeaderOrFollower));
+            }
             ReadOutcome::Found(view) => {
                 look.bytes += view.slice.as_ref().map_or(0, |slice| slice.len);
                 look.found.push(Found::read(partition, view, terms.read_committed));
@@ -167,6 +212,21 @@ fn look(context: &Context, partitions: &[(Key, Params)], terms: Terms) -> Look {
         }
     }
     look
+}
+
+/// Whether a reader is well served with this. Whoever is cut off hands out what is committed, and
+/// says when there is no more of it: else a reader would wait here for what others write. A
+/// follower that is not in sync would keep its readers behind for as long.
+fn may_serve(context: &Context, published: &Published, partition: &Partition, view: &View) -> bool {
+    if view.slice.is_none() && context.cluster.contact.is_lost() {
+        return false;
+    }
+    let is_insync = || {
+        let key = partition.key();
+        let state = published.image.partition(key.topic_id, key.partition);
+        state.is_some_and(|state| state.isr.contains(&context.broker))
+    };
+    view.is_leader || is_insync()
 }
 
 impl Look {
@@ -183,7 +243,7 @@ impl Look {
 async fn wait(
     context: Arc<Context>,
     reactor: Reactor,
-    Asked { shard, begun, terms, answer }: Asked,
+    Asked { shard, begun, terms, readers, answer }: Asked,
     mut current: Look,
 ) -> Outcome {
     let deadline = tokio::time::Instant::now() + terms.wait_max;
@@ -198,11 +258,11 @@ async fn wait(
         } else if timed_out || current.is_enough(terms) {
             break;
         } else {
-            parked.park(&context, &current.found);
+            parked.park(&context, &current.found, readers.any_replica);
             let delivered = parked.waiter.delivered();
             timed_out = tokio::time::timeout_at(deadline, delivered).await.is_err();
         }
-        current = look(&context, &begun.partitions, terms);
+        current = look(&context, &begun.partitions, terms, &readers);
     }
     drop(parked);
     let done = fetch_answer::complete(&context, shard, begun, current.found, &answer, &reactor);
@@ -217,12 +277,17 @@ struct Parked {
 
 impl Parked {
     /// Parks on each partition until its high watermark is above what was just seen.
-    fn park(&mut self, context: &Context, found: &[Found]) {
+    fn park(&mut self, context: &Context, found: &[Found], any_replica: bool) {
         self.partitions.clear();
         let ticket = self.waiter.ticket().to_bits();
         for found in found {
             let Some(partition) = &found.partition else { continue };
-            let effects = partition.park(ticket, found.high_watermark.next());
+            let after = found.high_watermark.next();
+            let effects = if any_replica {
+                partition.park_reader(ticket, after)
+            } else {
+                partition.park(ticket, after)
+            };
             context.carry_out(partition, effects);
             self.partitions.push(Arc::clone(partition));
         }

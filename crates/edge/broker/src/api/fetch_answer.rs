@@ -14,11 +14,13 @@ use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
 };
-use jocko_types::{ErrorCode, Offset, TopicId};
+use jocko_types::{BrokerId, ErrorCode, Offset, TopicId};
 use std::sync::Arc;
 
 /// "Not known" in an answer.
 const NO_OFFSET: Offset = Offset::new(-1);
+/// "Read here" in an answer.
+const NO_READER: i32 = -1;
 
 /// What one look found in one partition.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) last_stable: Offset,
     pub(crate) log_start: Offset,
     pub(crate) diverging: Option<Diverging>,
+    /// The replica to read from instead.
+    pub(crate) reader: Option<BrokerId>,
     pub(crate) slice: Option<LogSlice>,
     /// Whether the answer lists aborted transactions, none though they are: for who reads only
     /// what is committed and, as in Kafka, where no partition was found.
@@ -44,6 +48,7 @@ impl Found {
             last_stable: NO_OFFSET,
             log_start: NO_OFFSET,
             diverging: None,
+            reader: None,
             slice: None,
             lists_aborted: false,
         }
@@ -62,14 +67,30 @@ impl Found {
             last_stable: view.last_stable,
             log_start: view.log_start,
             diverging: view.diverging,
+            reader: None,
             slice: view.slice.filter(|slice| slice.len > 0),
+            lists_aborted: read_committed,
+        }
+    }
+
+    /// The client is to read from another replica.
+    pub(crate) fn elsewhere(reader: BrokerId, view: View, read_committed: bool) -> Self {
+        Self {
+            partition: None,
+            error: ErrorCode::None,
+            high_watermark: view.high_watermark,
+            last_stable: view.last_stable,
+            log_start: view.log_start,
+            diverging: None,
+            reader: Some(reader),
+            slice: None,
             lists_aborted: read_committed,
         }
     }
 
     /// Whether the client must hear of this at once, records or not.
     pub(crate) fn is_special(&self) -> bool {
-        self.error != ErrorCode::None || self.diverging.is_some()
+        self.error != ErrorCode::None || self.diverging.is_some() || self.reader.is_some()
     }
 }
 
@@ -115,6 +136,8 @@ pub(crate) fn complete(
     let mut slices = Vec::new();
     let published = context.published.load();
     let mut hints = Hints::new(&published);
+    // Who is cut off would name itself.
+    let is_cut_off = context.cluster.contact.is_lost();
     let included = keys.iter().zip(found).zip(&finished.included).filter(|(_, include)| **include);
     for ((key, found), _) in included {
         let records = found.slice.map_or(RecordBytes::EMPTY, |slice| {
@@ -124,7 +147,7 @@ pub(crate) fn complete(
             RecordBytes::Detached { piece, len }
         });
         let leader = match &key.topic {
-            TopicKey::Id(id) if answer.version >= leader_hints::FETCH => {
+            TopicKey::Id(id) if answer.version >= leader_hints::FETCH && !is_cut_off => {
                 hints.leader(found.error, *id, key.partition)
             }
             TopicKey::Id(_) | TopicKey::Name(_) => None,
@@ -137,6 +160,7 @@ pub(crate) fn complete(
             log_start_offset: found.log_start.get(),
             diverging_epoch: found.diverging.map(diverging_epoch).unwrap_or_default(),
             current_leader: leader.map(current_leader).unwrap_or_default(),
+            preferred_read_replica: found.reader.map_or(NO_READER, BrokerId::get),
             aborted_transactions: found.lists_aborted.then(Vec::new),
             records: Some(records),
             ..Default::default()

@@ -44,6 +44,8 @@ pub(crate) fn handle(
     let request = ListOffsetsRequest::decode(&mut exchange.body, version)?;
     let answer = exchange.answer();
     let published = session.context.published.load();
+    // Others may have committed more by now: whoever asks for the end shall ask them.
+    let is_cut_off = session.context.cluster.contact.is_lost();
     let repeated = repeated(&request);
     let mut response = ListOffsetsResponse::default();
     let mut searches = Vec::new();
@@ -66,7 +68,10 @@ pub(crate) fn handle(
             let index = asked.partition_index;
             let found = if !repeated.contains(&(name, index)) {
                 let place = (topic, answers.len());
-                look_up(&published, name, asked, version, place, &mut searches)
+                match look_up(&published, name, asked, version, place, &mut searches) {
+                    Ok(_) if is_cut_off => Err(ErrorCode::NotLeaderOrFollower),
+                    found => found,
+                }
             } else if refused.insert((name, index)) {
                 Err(ErrorCode::InvalidRequest)
             } else {
@@ -75,7 +80,7 @@ pub(crate) fn handle(
             answers.push(shown(version, index, found));
         }
     }
-    if searches.is_empty() {
+    if searches.is_empty() || is_cut_off {
         return Ok(answer.now(&response));
     }
     Ok(Call::Later(Box::pin(search(session.reactor.clone(), answer, response, searches))))

@@ -45,6 +45,7 @@ pub(crate) fn replay(
             read_committed: false,
             known_leader_epoch: None,
             last_fetched_epoch: None,
+            any_replica: false,
         };
         let slice = match partition.read(&read) {
             ReadOutcome::Found(view) => match view.slice {

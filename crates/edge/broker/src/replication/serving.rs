@@ -171,6 +171,7 @@ fn wanted(
                 fetch: FollowerFetch {
                     caller,
                     from: Offset::new(asked.fetch_offset),
+                    log_start: Offset::new(asked.log_start_offset),
                     last_fetched_epoch: (epoch >= 0).then(|| LeaderEpoch::new(epoch)),
                     bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
                     whole_batch: false,

@@ -3,6 +3,7 @@
 
 mod cut_off;
 mod moving;
+mod reading;
 
 use crate::harness::{DEADLINE, JOCKO, command, run};
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};

@@ -14,9 +14,9 @@ use jocko_types::{
 };
 use std::path::PathBuf;
 
-const OTHER: BrokerId = BrokerId::new(2);
+pub(super) const OTHER: BrokerId = BrokerId::new(2);
 
-fn following(epoch: i32) -> Assignment {
+pub(super) fn following(epoch: i32) -> Assignment {
     let all = vec![super::BROKER, OTHER];
     Assignment {
         replicas: all.clone(),
@@ -25,7 +25,7 @@ fn following(epoch: i32) -> Assignment {
     }
 }
 
-fn follower_on(disk: DiskRef) -> Partition {
+pub(super) fn follower_on(disk: DiskRef) -> Partition {
     let topic = TopicName::new("t").expect("is a name");
     let name = TopicPartition { topic, partition: PartitionIndex::new(0) };
     let open = opening(false, (Offset::ZERO, Offset::ZERO));
@@ -33,17 +33,17 @@ fn follower_on(disk: DiskRef) -> Partition {
     Partition::new(name, super::TOPIC_ID, home, governed(Durability::Fsync))
 }
 
-fn take(partition: &Partition, answer: &Answered<'_>) -> Followed {
+pub(super) fn take(partition: &Partition, answer: &Answered<'_>) -> Followed {
     let follow = partition.follow().expect("is open").expect("there is a leader");
     partition.take_answer(follow.following, answer, now()).0
 }
 
-fn records(bytes: &[u8], high_watermark: i64) -> Answered<'_> {
+pub(super) fn records(bytes: &[u8], high_watermark: i64) -> Answered<'_> {
     Answered::Records { bytes, high_watermark: offset(high_watermark), log_start: Offset::ZERO }
 }
 
 /// Batches as a leader of an epoch writes them behind those of another.
-fn led(before: &[u8], epoch: i32, batches_of: &[&[&str]]) -> Vec<u8> {
+pub(super) fn led(before: &[u8], epoch: i32, batches_of: &[&[&str]]) -> Vec<u8> {
     let mem = MemDisk::with_dir(super::DATA);
     let partition = follower_on(mem.shared());
     let _ = partition.assign(following(0));

@@ -246,6 +246,7 @@ impl Cluster {
         let fetch = FollowerFetch {
             caller: self.caller(node, asked.leader_epoch),
             from: asked.offset,
+            log_start: follow.log_start,
             last_fetched_epoch: follow.last_fetched_epoch,
             bytes_max,
             whole_batch: true,
