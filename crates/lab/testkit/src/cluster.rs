@@ -5,14 +5,21 @@
 //! and takes down its networks: both hang on it in the kernel. For that a cluster must be started
 //! from the thread that lives longest, which is the main one.
 
+mod disk;
+mod harm;
 mod network;
+mod shims;
 
-pub use network::{Network, Place, enter_own_network};
+pub use disk::{Disk, Disks, SlowDisk};
+pub use network::{Namespaces, Network, Place, enter_own_network, enter_own_world};
+pub use shims::ClockShim;
 
 use crate::process::{BrokerProcess, Options, free_ports, tail, wait_until};
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use std::fs;
+use shims::SetClock;
+use std::fs::{self, File};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,31 +42,50 @@ pub struct ClusterOptions {
     pub arguments: Vec<String>,
 }
 
+/// What each broker of a cluster has to itself.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// A network that can be cut; else all are on loopback.
+    pub network: Option<Network>,
+    /// A disk that can lose its power; else a folder.
+    pub disks: Option<Disks>,
+    /// A clock that can be set.
+    pub clocks: Option<ClockShim>,
+}
+
 /// One broker of a cluster, running or not.
 #[derive(Debug)]
 struct Node {
     options: Options,
     cluster_port: u16,
     gossip_port: u16,
+    // Before the disk: a process that is dropped later would hold it.
     process: Option<BrokerProcess>,
     is_paused: bool,
+    disk: Option<Disk>,
+    clock: Option<SetClock>,
 }
 
 /// Some brokers. Dropping it kills them.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Node>,
-    network: Option<Network>,
+    around: Surroundings,
     made: ClusterOptions,
+    /// Where what befalls it is written down, with the time.
+    chronicle: File,
 }
 
 impl Cluster {
-    /// A cluster of which nothing runs yet; on loopback, or with a place in `network` for each.
+    /// A cluster of which nothing runs yet. What befalls it is written into `faults.log` in its
+    /// folder.
     ///
     /// # Errors
-    /// When no ports are free, or the network cannot be made.
-    pub fn plan(made: ClusterOptions, network: Option<Network>) -> Result<Self> {
-        let mut cluster = Self { nodes: Vec::new(), network, made };
+    /// When no ports are free, or what is to be around it cannot be made.
+    pub fn plan(made: ClusterOptions, around: Surroundings) -> Result<Self> {
+        let chronicle = made.folder.join("faults.log");
+        let chronicle = File::options().create(true).append(true).open(chronicle)?;
+        let mut cluster = Self { nodes: Vec::new(), around, made, chronicle };
         for _ in 0..cluster.made.brokers {
             cluster.plan_node()?;
         }
@@ -88,9 +114,12 @@ impl Cluster {
 
     fn plan_node(&mut self) -> Result<()> {
         let number = self.nodes.len();
-        let data_dir = self.made.folder.join(format!("broker-{number}"));
-        let mut options = Options::new(&self.made.binary, data_dir)?;
-        let [cluster_port, gossip_port] = match &mut self.network {
+        let own = self.made.folder.join(format!("broker-{number}"));
+        let disk = self.around.disks.as_ref().map(|disks| disks.add(number)).transpose()?;
+        let data_dir = disk.as_ref().map_or(own.clone(), |disk| disk.mount_point.join("data"));
+        let mut options =
+            Options::new(&self.made.binary, data_dir)?.logging_to(own.with_extension("log"));
+        let [cluster_port, gossip_port] = match &mut self.around.network {
             Some(network) => {
                 let place = network.add(number)?;
                 (options.host, options.wrapper) = (place.address, place.wrapper);
@@ -111,9 +140,24 @@ impl Cluster {
             options.arguments.push(format!("--listen-gossip={host}:{gossip_port}"));
             options.environment.push(("JOCKO_CLUSTER_SECRET".to_owned(), SECRET.to_owned()));
         }
-        let node = Node { options, cluster_port, gossip_port, process: None, is_paused: false };
+        let clock = match &self.around.clocks {
+            Some(shim) => {
+                let clock = SetClock::new(&own.with_extension("shift"))?;
+                options.environment.extend(shim.environment(&clock));
+                Some(clock)
+            }
+            None => None,
+        };
+        let (process, is_paused) = (None, false);
+        let node = Node { options, cluster_port, gossip_port, process, is_paused, disk, clock };
         self.nodes.push(node);
         Ok(())
+    }
+
+    /// Writes down what befalls it, and when (UTC, as the brokers' logs have it).
+    pub fn note(&self, what: &str) {
+        // A run is not worth less for it.
+        let _ = writeln!(&self.chronicle, "{} {what}", time_of_day());
     }
 
     /// How many brokers there are, running or not.
@@ -192,7 +236,7 @@ impl Cluster {
 
     /// The network, if the brokers have one that can be cut.
     pub const fn network(&mut self) -> Option<&mut Network> {
-        self.network.as_mut()
+        self.around.network.as_mut()
     }
 
     /// Starts a broker and does not wait for anything. One that runs is left alone.
@@ -200,8 +244,9 @@ impl Cluster {
     /// # Errors
     /// When there is no such program.
     pub fn start(&mut self, node: usize) -> Result<()> {
-        let node = &mut self.nodes[node];
-        if node.process.is_none() {
+        if !self.is_up(node) {
+            self.note(&format!("start {node}"));
+            let node = &mut self.nodes[node];
             node.process = Some(BrokerProcess::spawn(node.options.clone())?);
         }
         Ok(())
@@ -229,6 +274,7 @@ impl Cluster {
     /// # Errors
     /// When the system refuses.
     pub fn kill(&mut self, node: usize) -> Result<()> {
+        self.note(&format!("kill {node}"));
         let node = &mut self.nodes[node];
         node.is_paused = false;
         node.process.take().map_or(Ok(()), |process| process.kill().map(|_| ()))
@@ -240,6 +286,7 @@ impl Cluster {
     /// When it does not end in time, or not with success.
     pub fn stop(&mut self, node: usize) -> Result<()> {
         self.resume(node)?;
+        self.note(&format!("stop {node}"));
         let process = self.nodes[node].process.take();
         process.map_or(Ok(()), |process| process.stop().map(|_| ()))
     }
@@ -264,6 +311,7 @@ impl Cluster {
     /// # Errors
     /// When the system refuses.
     pub fn pause(&mut self, node: usize) -> Result<()> {
+        self.note(&format!("pause {node}"));
         let node = &mut self.nodes[node];
         node.is_paused = node.process.is_some();
         node.process.as_ref().map_or(Ok(()), |process| process.signal(Signal::STOP))
@@ -274,10 +322,10 @@ impl Cluster {
     /// # Errors
     /// When the system refuses.
     pub fn resume(&mut self, node: usize) -> Result<()> {
-        let node = &mut self.nodes[node];
-        if std::mem::take(&mut node.is_paused)
-            && let Some(process) = &node.process
+        if std::mem::take(&mut self.nodes[node].is_paused)
+            && let Some(process) = self.process(node)
         {
+            self.note(&format!("resume {node}"));
             process.signal(Signal::CONT)?;
         }
         Ok(())
@@ -290,6 +338,7 @@ impl Cluster {
     /// When it runs, or the system refuses.
     pub fn wipe(&mut self, node: usize, id: i32) -> Result<()> {
         ensure!(!self.is_up(node), "a running broker is not wiped");
+        self.note(&format!("wipe {node}"));
         fs::remove_dir_all(self.data_dir(node)).context("wiping a disk")?;
         let number = format!("--node-id={id}");
         let arguments = &mut self.nodes[node].options.arguments;
@@ -299,17 +348,29 @@ impl Cluster {
         Ok(())
     }
 
-    /// Everything runs and everybody reaches everybody.
+    /// Everything runs, everybody reaches everybody, disks have room and clocks are right.
     ///
     /// # Errors
     /// When the system refuses.
     pub fn heal(&mut self) -> Result<()> {
-        if let Some(network) = &mut self.network {
-            network.heal()?;
-        }
+        self.heal_network()?;
+        self.mend()?;
         for node in 0..self.len() {
             self.resume(node)?;
             self.start(node)?;
+        }
+        Ok(())
+    }
+
+    /// Everybody reaches everybody.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn heal_network(&mut self) -> Result<()> {
+        let Some(network) = &mut self.around.network else { return Ok(()) };
+        if !network.is_whole() {
+            network.heal()?;
+            self.note("heal the network");
         }
         Ok(())
     }
@@ -349,4 +410,11 @@ impl Cluster {
             format!("waiting for {what}\n{}\n---", logs.collect::<Vec<_>>().join("\n"))
         })
     }
+}
+
+/// The time of day, UTC, to the millisecond.
+fn time_of_day() -> String {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
+    format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }

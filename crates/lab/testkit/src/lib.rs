@@ -7,6 +7,7 @@
 
 mod checker;
 mod cluster;
+mod faulty_disk;
 mod history;
 mod payload;
 mod process;
@@ -15,7 +16,11 @@ mod raw;
 mod topics;
 
 pub use checker::{Anomaly, Checker, Event, Found, HistoryError, Outcome, Run, Verdict, value_of};
-pub use cluster::{Cluster, ClusterOptions, Network, Place, enter_own_network};
+pub use cluster::{
+    ClockShim, Cluster, ClusterOptions, Disk, Disks, Namespaces, Network, Place, SlowDisk,
+    Surroundings, enter_own_network, enter_own_world,
+};
+pub use faulty_disk::FaultyDisk;
 pub use history::{Fault, History, Log, Tally};
 pub use payload::{Id, id_of, payload};
 pub use process::{BrokerProcess, Options, Usage, free_ports, tail, wait_until};

@@ -33,6 +33,19 @@ pub struct Network {
     holders: Vec<Child>,
     /// From whom to whom nothing comes.
     cuts: BTreeSet<(usize, usize)>,
+    /// Whose answers do not reach clients.
+    mute: BTreeSet<usize>,
+    /// Of a hundred packets between brokers, how many are lost.
+    loss_percent: u8,
+}
+
+/// What a program has to itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// A network, that can be cut.
+    pub network: bool,
+    /// What it mounts, which is gone with it.
+    pub mounts: bool,
 }
 
 /// Starts this program again in a network of its own, in its own place: where it succeeds it does
@@ -41,9 +54,20 @@ pub struct Network {
 /// # Errors
 /// Why the machine does not permit it, in words.
 pub fn enter_own_network() -> Result<()> {
+    enter_own_world(Namespaces { network: true, mounts: false })
+}
+
+/// The same with all that a program may have to itself.
+///
+/// # Errors
+/// Why the machine does not permit it, in words.
+pub fn enter_own_world(wanted: Namespaces) -> Result<()> {
     if std::env::var_os(INSIDE).is_some() {
-        run("ip", &["link", "set", "lo", "up"])?;
-        fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("forwarding between networks")?;
+        if wanted.network {
+            run("ip", &["link", "set", "lo", "up"])?;
+            let forward = "/proc/sys/net/ipv4/ip_forward";
+            fs::write(forward, "1").context("forwarding between networks")?;
+        }
         return Ok(());
     }
     for program in ["unshare", "nsenter", "setpriv", "ip"] {
@@ -51,21 +75,24 @@ pub fn enter_own_network() -> Result<()> {
             || Command::new(program).arg("-V").output().is_ok();
         ensure!(found, "there is no {program} (Debian: apt-get install util-linux iproute2)");
     }
+    let mut own = Vec::new();
+    own.extend(wanted.network.then_some("--net"));
+    own.extend(wanted.mounts.then_some("--mount"));
     // The superuser may as it is; others as the superuser of a namespace of users.
-    let forms: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
-    for form in forms {
-        let tried = Command::new("unshare").args(form).arg("true").output();
+    for form in [&[][..], &["--map-root-user"]] {
+        let tried = Command::new("unshare").args(form).args(&own).arg("true").output();
         if tried.is_ok_and(|tried| tried.status.success()) {
             let mut again = Command::new("unshare");
             again
                 .args(form)
+                .args(&own)
                 .arg("--")
                 .arg(std::env::current_exe()?)
                 .args(std::env::args_os().skip(1));
             return Err(again.env(INSIDE, "1").exec().into());
         }
     }
-    bail!("network namespaces are not permitted here")
+    bail!("namespaces of its own are not permitted here")
 }
 
 impl Network {
@@ -134,6 +161,66 @@ impl Network {
         (0..self.holders.len()).try_for_each(|other| self.cut(node, other))
     }
 
+    /// Drops what a broker sends clients. Other brokers still reach it, and it them.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn cut_clients(&mut self, node: usize) -> Result<()> {
+        if self.mute.insert(node) {
+            self.rule_inside(node, "add")?;
+        }
+        Ok(())
+    }
+
+    /// A rule in a broker's own namespace: nothing goes to the router, where clients are.
+    fn rule_inside(&self, node: usize, verb: &str) -> Result<()> {
+        let pid = self.holders.get(node).context("a broker with a place")?.id();
+        let (net, router) = (format!("--net=/proc/{pid}/ns/net"), gateway(node).to_string());
+        let preference = RULE_PREFERENCE.to_string();
+        let rule = ["ip", "rule", verb, "pref", &preference, "to", &router, "blackhole"];
+        run("nsenter", &[&[net.as_str(), "--"], &rule[..]].concat())
+    }
+
+    /// Loses so many of a hundred packets between brokers, at random.
+    ///
+    /// # Errors
+    /// When the system refuses, or there is no iptables.
+    pub fn lose(&mut self, percent: u8) -> Result<()> {
+        self.heal_loss()?;
+        self.loss_percent = percent;
+        self.loss("-I")
+    }
+
+    fn loss(&self, verb: &str) -> Result<()> {
+        let share = format!("0.{:02}", self.loss_percent.min(99));
+        let statistic = ["-m", "statistic", "--mode", "random", "--probability", &share];
+        run("iptables", &[&["-w", verb, "FORWARD"], &statistic[..], &["-j", "DROP"]].concat())
+    }
+
+    fn heal_loss(&mut self) -> Result<()> {
+        if self.loss_percent > 0 {
+            self.loss("-D")?;
+        }
+        self.loss_percent = 0;
+        Ok(())
+    }
+
+    /// Whether packets can be lost here.
+    ///
+    /// # Errors
+    /// That they cannot.
+    pub fn check_loss() -> Result<()> {
+        let here = Command::new("iptables").arg("--version").output().is_ok();
+        ensure!(here, "there is no iptables (Debian: apt-get install iptables)");
+        Ok(())
+    }
+
+    /// Whether everybody reaches everybody.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.cuts.is_empty() && self.mute.is_empty() && self.loss_percent == 0
+    }
+
     /// What is cut now: from whom to whom.
     pub fn cuts(&self) -> impl Iterator<Item = (usize, usize)> {
         self.cuts.iter().copied()
@@ -147,7 +234,10 @@ impl Network {
         while let Some((from, to)) = self.cuts.pop_first() {
             rule("del", from, to)?;
         }
-        Ok(())
+        while let Some(node) = self.mute.pop_first() {
+            self.rule_inside(node, "del")?;
+        }
+        self.heal_loss()
     }
 }
 

@@ -1,17 +1,22 @@
 //! The command line.
 
-use crate::faults::Fault;
+use crate::faults::{Fault, Need};
 use crate::foreign::Foreign;
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Cycles of a run by a person.
+/// Cycles of a run that says which faults.
 const CYCLES: u32 = 20;
+/// How long a run lasts that says nothing at all.
+const DEFAULT_RUN: Duration = Duration::from_secs(150);
 
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments {
     pub(crate) binary: PathBuf,
+    /// What an upgrade goes to, and back from.
+    pub(crate) other: Option<PathBuf>,
     pub(crate) brokers: usize,
     /// How many more join when the cluster stands, each through any other.
     pub(crate) joining: usize,
@@ -48,11 +53,12 @@ impl Arguments {
         let given: Vec<String> = arguments.collect();
         let mut parsed = Self {
             binary,
+            other: None,
             brokers: 3,
             joining: 0,
             partitions: 6,
             replicas: 3,
-            faults: vec![Fault::Kill, Fault::Pause],
+            faults: Vec::new(),
             row: None,
             cycles: CYCLES,
             time_max: None,
@@ -69,6 +75,16 @@ impl Arguments {
         let mut rest = given.into_iter();
         while let Some(argument) = rest.next() {
             parsed.take(&argument, &mut rest)?;
+        }
+        let says = |option: &str| parsed.given.iter().any(|given| given == option);
+        if !says("--faults") && !says("--row") {
+            let count = parsed.brokers + parsed.joining;
+            parsed.faults = Fault::all();
+            parsed.faults.retain(|fault| fault.brokers_min() <= count);
+            if !says("--cycles") && !says("--seconds") {
+                parsed.time_max = Some(DEFAULT_RUN);
+                parsed.cycles = u32::MAX;
+            }
         }
         parsed.replicas = parsed.replicas.min(parsed.brokers + parsed.joining);
         parsed.check()?;
@@ -92,6 +108,7 @@ impl Arguments {
                 self.faults = Fault::of_row(&row)?;
                 self.row = Some(row);
             }
+            "--other" => self.other = Some(value()?.into()),
             "--cycles" => self.cycles = value()?.parse()?,
             "--seconds" => {
                 self.time_max = Some(Duration::from_secs(value()?.parse()?));
@@ -131,13 +148,24 @@ impl Arguments {
         for fault in &self.faults {
             let least = fault.brokers_min();
             ensure!(self.brokers + self.joining >= least, "{} wants {least} brokers", fault.name());
+            let is_complete = self.other.is_some() || !fault.needs().contains(&Need::Other);
+            ensure!(is_complete, "{} wants --other BINARY", fault.name());
         }
         Ok(())
     }
 
-    /// Whether brokers need networks that can be cut.
-    pub(crate) fn needs_network(&self) -> bool {
-        self.network || self.faults.iter().any(|fault| fault.needs_network())
+    /// What the faults need around the brokers.
+    pub(crate) fn needs(&self) -> BTreeSet<Need> {
+        let mut needs: BTreeSet<Need> =
+            self.faults.iter().flat_map(|fault| fault.needs()).copied().collect();
+        needs.extend(self.network.then_some(Need::Network));
+        needs
+    }
+
+    /// Does without the faults that need what is not here.
+    pub(crate) fn renounce(&mut self, missing: Need) {
+        self.faults.retain(|fault| !fault.needs().contains(&missing));
+        self.network &= missing != Need::Network;
     }
 
     /// The command that makes the same choices again.

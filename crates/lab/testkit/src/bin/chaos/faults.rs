@@ -1,6 +1,8 @@
 //! What befalls a cluster. A fault does its whole deed: when it returns, its victims may be down or
 //! cut off still; [`jocko_testkit::Cluster::heal`] mends what it left.
 
+mod disks;
+
 use crate::seen::{self, Seen};
 use crate::workload::{Shared, pause};
 use anyhow::{Context, Result, bail, ensure};
@@ -23,6 +25,7 @@ pub(crate) enum Fault {
     Pause,
     PauseLeader,
     Roll,
+    Upgrade,
     Wipe,
     DoubleFailOver,
     LastStanding,
@@ -31,9 +34,39 @@ pub(crate) enum Fault {
     OneWay,
     Bridge,
     FollowerCut,
+    ClientCut,
+    Loss,
+    Dark,
+    DarkLeader,
+    DarkAll,
+    LastDark,
+    FullDisk,
+    FullLeader,
+    SlowDisk,
+    FsyncError,
+    Clock,
 }
 
-const NAMES: [(Fault, &str); 15] = [
+/// What a fault needs around the brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// A network that can be cut.
+    Network,
+    /// One that can lose packets.
+    Loss,
+    /// Disks that can lose their power and be filled.
+    Disks,
+    /// Disks that can be slowed down.
+    Throttle,
+    /// Disks that can report errors.
+    Errors,
+    /// Clocks that can be set.
+    Clocks,
+    /// A second binary.
+    Other,
+}
+
+const NAMES: [(Fault, &str); 27] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::KillLeader, "kill-leader"),
@@ -41,6 +74,7 @@ const NAMES: [(Fault, &str); 15] = [
     (Fault::Pause, "pause"),
     (Fault::PauseLeader, "pause-leader"),
     (Fault::Roll, "roll"),
+    (Fault::Upgrade, "upgrade"),
     (Fault::Wipe, "wipe"),
     (Fault::DoubleFailOver, "double"),
     (Fault::LastStanding, "last-standing"),
@@ -49,10 +83,21 @@ const NAMES: [(Fault, &str); 15] = [
     (Fault::OneWay, "one-way"),
     (Fault::Bridge, "bridge"),
     (Fault::FollowerCut, "follower-cut"),
+    (Fault::ClientCut, "client-cut"),
+    (Fault::Loss, "loss"),
+    (Fault::Dark, "power"),
+    (Fault::DarkLeader, "power-leader"),
+    (Fault::DarkAll, "power-all"),
+    (Fault::LastDark, "last-power"),
+    (Fault::FullDisk, "full"),
+    (Fault::FullLeader, "full-leader"),
+    (Fault::SlowDisk, "slow"),
+    (Fault::FsyncError, "fsync-error"),
+    (Fault::Clock, "clock"),
 ];
 
 /// The rows of the catalogue, by what befalls the cluster in them.
-const ROWS: [(&str, &[Fault]); 13] = [
+const ROWS: [(&str, &[Fault]); 23] = [
     ("R1", &[Fault::Kill]),
     ("R2", &[Fault::KillAll]),
     ("R3", &[Fault::KillLeader]),
@@ -60,12 +105,22 @@ const ROWS: [(&str, &[Fault]); 13] = [
     ("R5", &[Fault::Pause, Fault::Kill]),
     ("R6", &[Fault::KillController]),
     ("R7", &[Fault::DoubleFailOver]),
-    ("R9", &[Fault::LastStanding]),
+    ("R9", &[Fault::LastStanding, Fault::LastDark]),
     ("R10", &[Fault::Wipe]),
     ("R13", &[Fault::Roll]),
-    ("N1", &[Fault::Isolate]),
+    ("R14", &[Fault::Upgrade]),
+    ("N1", &[Fault::Isolate, Fault::IsolateLeader]),
     ("N2", &[Fault::OneWay]),
-    ("N3", &[Fault::Bridge]),
+    ("N3", &[Fault::Bridge, Fault::FollowerCut]),
+    ("N4", &[Fault::ClientCut]),
+    ("N5", &[Fault::Loss]),
+    ("D1", &[Fault::Dark, Fault::DarkLeader]),
+    ("D2", &[Fault::DarkAll]),
+    ("D3", &[Fault::Dark, Fault::Pause]),
+    ("D8", &[Fault::FsyncError]),
+    ("D9", &[Fault::FullDisk, Fault::FullLeader]),
+    ("D11", &[Fault::SlowDisk]),
+    ("D12", &[Fault::Clock]),
 ];
 
 impl Fault {
@@ -89,30 +144,59 @@ impl Fault {
             .with_context(|| format!("there is no row {name:?} here; there are {}", all.join(", ")))
     }
 
-    /// Whether no client may notice: not even records in doubt are allowed.
-    pub(crate) const fn is_orderly(self) -> bool {
-        matches!(self, Self::Roll)
+    /// All that need no second binary: what a run has that names none.
+    pub(crate) fn all() -> Vec<Self> {
+        let all = NAMES.iter().map(|(fault, _)| *fault);
+        all.filter(|fault| !fault.needs().contains(&Need::Other)).collect()
     }
 
-    pub(crate) const fn needs_network(self) -> bool {
-        matches!(
-            self,
-            Self::Isolate | Self::IsolateLeader | Self::OneWay | Self::Bridge | Self::FollowerCut
-        )
+    /// Whether no client may notice: not even records in doubt are allowed.
+    pub(crate) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Roll | Self::Upgrade)
+    }
+
+    pub(crate) const fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Isolate
+            | Self::IsolateLeader
+            | Self::OneWay
+            | Self::Bridge
+            | Self::FollowerCut
+            | Self::ClientCut => &[Need::Network],
+            Self::Loss => &[Need::Network, Need::Loss],
+            Self::Dark | Self::DarkLeader | Self::DarkAll => &[Need::Disks],
+            Self::FullDisk | Self::FullLeader => &[Need::Disks],
+            Self::LastDark => &[Need::Network, Need::Disks],
+            Self::SlowDisk => &[Need::Disks, Need::Throttle],
+            Self::FsyncError => &[Need::Errors],
+            Self::Clock => &[Need::Clocks],
+            Self::Upgrade => &[Need::Other],
+            _ => &[],
+        }
     }
 
     /// With fewer brokers it would lose what it may lose, or mean nothing.
     pub(crate) const fn brokers_min(self) -> usize {
         match self {
             Self::Kill | Self::KillAll | Self::KillLeader | Self::KillController => 1,
-            Self::Pause | Self::PauseLeader | Self::Roll => 1,
+            Self::Pause | Self::PauseLeader | Self::Roll | Self::Upgrade => 1,
+            Self::Dark | Self::DarkLeader | Self::DarkAll | Self::Clock => 1,
+            Self::FullDisk | Self::FullLeader | Self::SlowDisk | Self::FsyncError => 1,
             _ => 3,
         }
     }
 
     /// Whether all replicas must be in sync first: what would be lost else is nobody's fault.
     pub(crate) const fn wants_all_in_sync(self) -> bool {
-        matches!(self, Self::Wipe | Self::DoubleFailOver | Self::LastStanding | Self::Roll)
+        matches!(
+            self,
+            Self::Wipe
+                | Self::DoubleFailOver
+                | Self::LastStanding
+                | Self::LastDark
+                | Self::Roll
+                | Self::Upgrade
+        )
     }
 }
 
@@ -123,6 +207,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) random: &'a mut fastrand::Rng,
     /// Cut the tails of the logs between a kill and the start after it.
     pub(crate) plants_tail: bool,
+    /// The binaries that an upgrade goes between.
+    pub(crate) binaries: [&'a Path; 2],
 }
 
 impl Scene<'_> {
@@ -161,7 +247,31 @@ impl Scene<'_> {
             | Fault::IsolateLeader
             | Fault::OneWay
             | Fault::Bridge
-            | Fault::FollowerCut => self.cut(fault),
+            | Fault::FollowerCut
+            | Fault::ClientCut
+            | Fault::Loss => self.cut(fault),
+            Fault::Upgrade => self.upgrade(),
+            Fault::Dark => {
+                let victim = self.any();
+                self.lose_power(victim)
+            }
+            Fault::DarkLeader => {
+                let victim = self.leader()?;
+                self.lose_power(victim)
+            }
+            Fault::DarkAll => self.lose_all_power(),
+            Fault::LastDark => self.last_without_power(),
+            Fault::FullDisk => {
+                let victim = self.any();
+                self.fill(victim)
+            }
+            Fault::FullLeader => {
+                let victim = self.leader()?;
+                self.fill(victim)
+            }
+            Fault::SlowDisk => self.slow_down(),
+            Fault::FsyncError => self.report_errors(),
+            Fault::Clock => self.set_clock(),
         }
     }
 
@@ -225,8 +335,22 @@ impl Scene<'_> {
 
     /// Restarts one after the other as an operator would: the next when the last is in sync.
     fn roll(&mut self) -> Result<Vec<usize>> {
+        self.roll_to(None)
+    }
+
+    /// The same to the other binary than the first broker has.
+    fn upgrade(&mut self) -> Result<Vec<usize>> {
+        let [one, other] = self.binaries;
+        let next = if self.cluster.binary(0) == one { other } else { one };
+        self.roll_to(Some(next))
+    }
+
+    fn roll_to(&mut self, binary: Option<&Path>) -> Result<Vec<usize>> {
         for node in 0..self.cluster.len() {
             self.cluster.stop(node)?;
+            if let Some(binary) = binary {
+                self.cluster.exchange(node, binary.to_owned())?;
+            }
             self.cluster.start(node)?;
             self.cluster.wait_ready(node)?;
             self.wait_in_sync(IN_SYNC_MAX)?;
@@ -300,27 +424,44 @@ impl Scene<'_> {
     fn cut(&mut self, fault: Fault) -> Result<Vec<usize>> {
         let count = self.cluster.len();
         let victim = match fault {
-            Fault::IsolateLeader | Fault::FollowerCut => self.leader()?,
+            Fault::IsolateLeader | Fault::FollowerCut | Fault::ClientCut => self.leader()?,
             _ => self.any(),
         };
         let other = (victim + self.random.usize(1..count)) % count;
         let outwards = self.random.bool();
+        let percent = self.random.u8(5..30);
         let network = self.cluster.network().context("a network that can be cut")?;
-        match fault {
-            Fault::Isolate | Fault::IsolateLeader => network.isolate(victim)?,
+        let words = match fault {
+            Fault::Isolate | Fault::IsolateLeader => {
+                network.isolate(victim)?;
+                format!("cut {victim} off")
+            }
             // It can speak and not hear, or hear and not speak.
             Fault::OneWay => {
                 for peer in (0..count).filter(|peer| *peer != victim) {
                     let (from, to) = if outwards { (victim, peer) } else { (peer, victim) };
                     network.cut_one_way(from, to)?;
                 }
+                format!("{victim} {}", if outwards { "is not heard" } else { "hears nobody" })
             }
             // Two that a third still reaches; a follower that its leader does not reach.
-            Fault::Bridge | Fault::FollowerCut => network.cut(victim, other)?,
+            Fault::Bridge | Fault::FollowerCut => {
+                network.cut(victim, other)?;
+                format!("cut between {victim} and {other}")
+            }
+            Fault::ClientCut => {
+                network.cut_clients(victim)?;
+                format!("cut clients off {victim}")
+            }
+            Fault::Loss => {
+                network.lose(percent)?;
+                format!("{percent} of 100 packets are lost")
+            }
             other => bail!("{} is no cut", other.name()),
-        }
+        };
+        self.cluster.note(&words);
         self.wait_ms(1_000, 12_000);
-        self.cluster.network().context("a network")?.heal()?;
+        self.cluster.heal_network()?;
         Ok(vec![victim])
     }
 

@@ -1,8 +1,8 @@
 //! Kills, pauses, cuts off, restarts and wipes brokers of a cluster while clients write to it with
 //! acks=all and read from it, and holds what they saw against what may be.
 //!
-//! `chaos BINARY [--brokers N] [--faults kill,pause,cut,roll,wipe,...] [--row R1] [--cycles N]
-//! [--seconds S] [--seed N]`. See `docs/internals/chaos.md`.
+//! `chaos BINARY [--brokers N] [--faults kill,pause,cut,roll,wipe,...] [--row R1] [--other BINARY]
+//! [--cycles N] [--seconds S] [--seed N]`. See `docs/internals/chaos.md`.
 
 use anyhow::{Result, bail};
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ mod replicas;
 mod rounds;
 mod score;
 mod seen;
+mod surroundings;
 mod value;
 mod workload;
 
@@ -37,19 +38,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let mut arguments = Arguments::parse(std::env::args().skip(1))?;
-    if arguments.needs_network()
-        && let Err(why) = jocko_testkit::enter_own_network()
-    {
-        if arguments.require_all {
-            bail!("{why:#}");
-        }
-        say(&format!("skipped: {why:#}"));
-        arguments.network = false;
-        arguments.faults.retain(|fault| !fault.needs_network());
-        if arguments.faults.is_empty() {
-            return Ok(());
-        }
-    }
+    let wanted = !arguments.faults.is_empty();
+    surroundings::enter(&mut arguments)?;
     let absent: Vec<_> = arguments.foreign.extract_if(.., |foreign| !foreign.is_here()).collect();
     for client in absent {
         let words = format!("{} is not on this machine", client.name());
@@ -59,6 +49,13 @@ fn run() -> Result<()> {
         say(&format!("skipped: {words}"));
     }
     listen_for_interrupts()?;
+    let temporary = tempfile::tempdir()?;
+    let path = arguments.folder.clone().unwrap_or_else(|| temporary.path().to_owned());
+    std::fs::create_dir_all(&path)?;
+    let around = surroundings::make(&mut arguments, &path)?;
+    if wanted && arguments.faults.is_empty() {
+        return Ok(());
+    }
     let names: Vec<&str> = arguments.faults.iter().map(|fault| fault.name()).collect();
     say(&format!(
         "chaos: seed {}, {} brokers, faults {}",
@@ -66,10 +63,7 @@ fn run() -> Result<()> {
         arguments.brokers,
         if names.is_empty() { "none".to_owned() } else { names.join(",") }
     ));
-    let temporary = tempfile::tempdir()?;
-    let path = arguments.folder.clone().unwrap_or_else(|| temporary.path().to_owned());
-    std::fs::create_dir_all(&path)?;
-    match rounds::run(&arguments, &path) {
+    match rounds::run(&arguments, &path, around) {
         Ok(summary) => {
             say(&summary);
             Ok(())

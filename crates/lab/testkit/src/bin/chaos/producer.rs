@@ -2,7 +2,7 @@
 //! sends a batch again, byte for byte, until somebody says what became of it.
 
 use crate::value::bytes_of;
-use crate::workload::{Rover, Shared, pause};
+use crate::workload::{Rover, Shared, error_kind, pause};
 use anyhow::Result;
 use jocko_client::ClientError;
 use jocko_protocol::rpc::InitProducerIdRequest;
@@ -235,14 +235,7 @@ impl<'a> Producer<'a> {
 
     /// Counts an error; where a broker is not what it should be, another one is asked next.
     fn troubled(&mut self, doing: &str, error: &ClientError) {
-        let what = match error {
-            ClientError::Refused { code, .. } => code.name(),
-            ClientError::Unreachable { .. } => "unreachable",
-            ClientError::Broken { .. } => "broken",
-            ClientError::TimedOut { .. } => "timed out",
-            other => &other.to_string(),
-        };
-        self.shared.trouble(format!("{doing}: {what}"));
+        self.shared.trouble(format!("{doing}: {}", error_kind(error)));
         if !matches!(error, ClientError::Refused { .. }) {
             self.rover.rove();
         }

@@ -1,7 +1,7 @@
 //! Consumers that are given their partitions: along with the producers, and once more in the end.
 
 use crate::value::value_in;
-use crate::workload::{Rover, Shared, pause};
+use crate::workload::{Rover, Shared, error_kind, pause};
 use anyhow::{Context, Result, bail, ensure};
 use jocko_client::{ClientError, Fetched, Position};
 use jocko_records::Records;
@@ -70,7 +70,7 @@ fn fetch(rover: &mut Rover, shared: &Shared, wanted: &[(i32, Offset)]) -> Option
             None
         }
         Err(error) => {
-            shared.trouble(format!("Fetch: {}", short(&error)));
+            shared.trouble(format!("Fetch: {}", error_kind(&error)));
             rover.rove();
             None
         }
@@ -86,17 +86,7 @@ fn trouble(shared: &Shared, partition: i32, position: Offset, error: &ClientErro
     } else if !error.is_retriable() {
         shared.trouble(format!("Fetch: {error}"));
     } else {
-        shared.trouble(format!("Fetch: {}", short(error)));
-    }
-}
-
-fn short(error: &ClientError) -> String {
-    match error {
-        ClientError::Refused { code, .. } => code.name().to_owned(),
-        ClientError::Unreachable { .. } => "unreachable".to_owned(),
-        ClientError::Broken { .. } => "broken".to_owned(),
-        ClientError::TimedOut { .. } => "timed out".to_owned(),
-        other => other.to_string(),
+        shared.trouble(format!("Fetch: {}", error_kind(error)));
     }
 }
 
@@ -192,7 +182,7 @@ pub(crate) fn read_finally(shared: &Shared, process: u32) -> Result<BTreeMap<u32
                         shared.record(&Event::Final { process, topic, partition, end });
                     }
                     Err(error) => {
-                        shared.trouble(format!("ListOffsets: {}", short(&error)));
+                        shared.trouble(format!("ListOffsets: {}", error_kind(&error)));
                         rover.rove();
                         pause(PAUSE);
                     }
@@ -212,7 +202,7 @@ pub(crate) fn read_finally(shared: &Shared, process: u32) -> Result<BTreeMap<u32
                         );
                     }
                     Err(error) => {
-                        shared.trouble(format!("Fetch: {}", short(&error)));
+                        shared.trouble(format!("Fetch: {}", error_kind(&error)));
                         pause(PAUSE);
                     }
                 }

@@ -12,7 +12,7 @@ use crate::seen;
 use crate::workload::{Shared, pause};
 use crate::{INTERRUPTED, say};
 use anyhow::{Context, Result, ensure};
-use jocko_testkit::{Checker, Cluster, ClusterOptions, Network};
+use jocko_testkit::{Checker, Cluster, ClusterOptions, Surroundings};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
@@ -38,15 +38,14 @@ const CALM_MAX_MS: u64 = 2_000;
 /// Small, so that a run rolls many.
 const SETTINGS: [(&str, &str); 1] = [("segment.bytes", "1048576")];
 
-pub(crate) fn run(arguments: &Arguments, folder: &Path) -> Result<String> {
+pub(crate) fn run(arguments: &Arguments, folder: &Path, around: Surroundings) -> Result<String> {
     let made = ClusterOptions {
         binary: arguments.binary.clone(),
         folder: folder.to_owned(),
         brokers: arguments.brokers,
         arguments: vec![format!("--storage-durability={}", arguments.durability)],
     };
-    let network = arguments.needs_network().then(Network::default);
-    let mut cluster = Cluster::plan(made, network)?;
+    let mut cluster = Cluster::plan(made, around)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
     let begun = Instant::now();
     form(&mut cluster, &mut random)?;
@@ -269,23 +268,44 @@ impl Round<'_> {
         score: &mut Score,
     ) -> Result<()> {
         let plants_tail = self.arguments.plants_tail;
-        let mut scene = Scene { cluster, shared, random, plants_tail };
+        let mut scene = Scene { cluster, shared, random, plants_tail, binaries: self.binaries() };
         if fault.wants_all_in_sync() {
             scene.wait_in_sync(DRAIN_MAX).context("before it")?;
         }
         let before =
             seen::settled(|| seen::partitions(scene.cluster, scene.random, &shared.topic))?;
+        let controller = seen::controller(scene.cluster, scene.random).ok().flatten();
         shared.mark();
+        scene.cluster.note(&format!("cycle {}: {}", score.cycles, fault.name()));
         let victims = scene.inject(fault)?;
         *score.faults.entry(fault.name()).or_default() += 1;
         cluster.heal()?;
         wait_for_progress(cluster, shared)?;
+        let mut worst = [Duration::ZERO; 2];
         for (partition, seen) in (0..).zip(before) {
             let was_victim = seen.leader.is_none_or(|leader| victims.contains(&leader));
             let stalls = if was_victim { &mut score.outages } else { &mut score.bystanders };
-            stalls.push(shared.stall(partition));
+            let stall = shared.stall(partition);
+            stalls.push(stall);
+            worst[usize::from(was_victim)] = worst[usize::from(was_victim)].max(stall);
         }
+        let controlled = controller.is_some_and(|controller| victims.contains(&controller));
+        let words = format!(
+            "cycle {}: {} of {victims:?}{}: without a leader {} ms, others stalled {} ms",
+            score.cycles,
+            fault.name(),
+            if controlled { ", which controlled" } else { "" },
+            worst[1].as_millis(),
+            worst[0].as_millis()
+        );
+        cluster.note(&format!("end of {words}"));
+        say(&words);
         Ok(())
+    }
+
+    fn binaries(&self) -> [&Path; 2] {
+        let arguments = self.arguments;
+        [&arguments.binary, arguments.other.as_ref().unwrap_or(&arguments.binary)]
     }
 
     /// After all faults: every replica gets in sync again.
@@ -298,7 +318,8 @@ impl Round<'_> {
     ) -> Result<()> {
         wait_for_progress(cluster, shared)?;
         let begun = Instant::now();
-        let mut scene = Scene { cluster, shared, random, plants_tail: false };
+        let binaries = self.binaries();
+        let mut scene = Scene { cluster, shared, random, plants_tail: false, binaries };
         scene.wait_in_sync(DRAIN_MAX).context("after the faults")?;
         score.in_sync_after.push(begun.elapsed());
         Ok(())

@@ -1,7 +1,7 @@
 //! What all threads of a round share: the topic, the history, when who was last acknowledged.
 
 use anyhow::{Context, Result};
-use jocko_client::Client;
+use jocko_client::{Client, ClientError};
 use jocko_testkit::Event;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -197,6 +197,18 @@ impl Rover {
         work: impl AsyncFnOnce(&mut Client) -> jocko_client::Result<T>,
     ) -> jocko_client::Result<T> {
         self.runtime.block_on(work(&mut self.client))
+    }
+}
+
+/// An error in a word or two, to be counted.
+pub(crate) fn error_kind(error: &ClientError) -> String {
+    match error {
+        ClientError::Refused { code, .. } => code.name().to_owned(),
+        ClientError::Unreachable { .. } => "unreachable".to_owned(),
+        ClientError::NobodyAnswers(_) => "nobody answers".to_owned(),
+        ClientError::Broken { .. } => "broken".to_owned(),
+        ClientError::TimedOut { .. } => "timed out".to_owned(),
+        other => other.to_string(),
     }
 }
 

@@ -7,16 +7,14 @@ use crate::arguments::Arguments;
 use crate::simple::Writer;
 use anyhow::{Context, Result, ensure};
 use jocko_client::ClientError;
-use jocko_testkit::{BrokerProcess, Options, wait_until};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use jocko_testkit::{BrokerProcess, FaultyDisk, Options};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
-    if Command::new("strace").arg("-V").output().is_err() {
-        return Ok(Outcome::Skipped("fsync-error: strace is not here".to_owned()));
+    if let Err(why) = FaultyDisk::check() {
+        return Ok(Outcome::Skipped(format!("fsync-error: {why}")));
     }
     let folder = tempfile::tempdir()?;
     let options = Options::new(&arguments.binary, folder.path().join("data"))?;
@@ -69,48 +67,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<Outcome> {
 fn check_refusal(error: &ClientError) -> Result<()> {
     ensure!(error.is_retriable(), "a failed fsync was answered with: {error}");
     Ok(())
-}
-
-/// While it lives, every call of a process that makes data durable fails with EIO.
-struct FaultyDisk(Child);
-
-impl FaultyDisk {
-    /// `None` if this process may not be traced.
-    fn under(broker: &BrokerProcess) -> Result<Option<Self>> {
-        let calls = "fsync,fdatasync,syncfs,sync_file_range";
-        let child = Command::new("strace")
-            .args(["-f", "-qq", "-e", &format!("trace={calls}")])
-            .args(["-e", &format!("inject={calls}:error=EIO")])
-            .args(["-p", &broker.pid().to_string()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let mut faulty = Self(child);
-        let mut ended = false;
-        wait_until(PATIENCE, || {
-            ended = faulty.0.try_wait()?.is_some();
-            Ok(ended || all_traced(broker.pid())?)
-        })
-        .context("attaching strace")?;
-        Ok((!ended).then_some(faulty))
-    }
-}
-
-impl Drop for FaultyDisk {
-    fn drop(&mut self) {
-        // SIGTERM, so that it lets go of the process; SIGKILL would leave threads stopped.
-        let _ = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
-        let _ = self.0.wait();
-    }
-}
-
-fn all_traced(pid: u32) -> Result<bool> {
-    for task in std::fs::read_dir(Path::new("/proc").join(pid.to_string()).join("task"))? {
-        let status = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-        if status.lines().any(|line| line == "TracerPid:\t0") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
