@@ -19,7 +19,9 @@ use crate::producer_ids::ProducerIds;
 use crate::published::Published;
 use crate::publisher::{Hosting, Publisher};
 use crate::replication::{self, Outbox};
+use crate::simulation::Inside;
 use crate::start::{Ready, StartError};
+use crate::world::{WORKERS, World};
 use arc_swap::ArcSwap;
 use entry::{Entered, Ground};
 use jocko_commitlog::data_dir::{DataDir, DataDirFault, LastStop};
@@ -28,16 +30,13 @@ use jocko_consensus::Raft;
 use jocko_disk::{DiskRef, FlushPlan};
 use jocko_fetch::{Limits, Sessions};
 use jocko_net::peers::PeerServer;
-use jocko_net::ports::{Bell, Ports, RoutineHandle, run_on};
+use jocko_net::ports::{Bell, Ports, RoutineHandle, run_on, spawn};
 use jocko_net::{ReactorSettings, Reactors, Server};
 use jocko_partition::{Effects, Partition, Unclosed, close_together, flush_together};
 use jocko_types::{BrokerEpoch, Uuid};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-
-/// Threads for work that may block: cold reads, recovery, retention.
-const WORKERS: usize = 4;
 
 /// All that runs, in the order in which it is stopped.
 pub(crate) struct Running {
@@ -64,11 +63,12 @@ pub(crate) struct Running {
 pub(crate) async fn bring_up(
     settings: Arc<LoadedSettings>,
     disk: DiskRef,
+    world: World,
 ) -> Result<(Running, Ready), StartError> {
-    let ports = Ports::production(WORKERS)?;
-    let reactors = Reactors::start(&reactor_settings(&settings), &ports)?;
+    let reactors = world.reactors(&reactor_settings(&settings))?;
+    let ports = world.ports.clone();
     let root = settings.settings().node.data_dir.clone();
-    let (mut data_dir, last_stop) = open_data_dir(&settings, &disk, &root)?;
+    let (mut data_dir, last_stop) = open_data_dir(&settings, &disk, &world)?;
     let checkpoints = data_dir.load_checkpoints()?;
     for folder in data_dir.trash()? {
         data_dir.remove_trash(&folder)?;
@@ -101,7 +101,7 @@ pub(crate) async fn bring_up(
         settings: &settings,
         disk: &disk,
         root: &root,
-        ports: &ports,
+        world: &world,
         data_dir: &data_dir,
         identity,
         guard: &guard,
@@ -151,24 +151,22 @@ pub(crate) async fn bring_up(
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
     let _ = context.connection_limits.set(server.limits());
-    let groups = tokio::spawn(groups::run(Arc::clone(&context)));
-    let housekeeping = tokio::spawn(housekeeping::run(
-        Arc::clone(&context),
-        data_dir.clone(),
-        Arc::clone(&ports.spawn),
-    ));
+    let groups = spawn(groups::run(Arc::clone(&context)));
+    let housekeeping =
+        spawn(housekeeping::run(Arc::clone(&context), data_dir.clone(), Arc::clone(&ports.spawn)));
     let facts = Ready {
         addresses: server.addresses().to_vec(),
         http_addresses: http.addresses.clone(),
         node_id,
         cluster_id,
+        inside: Inside { context: Arc::clone(&context) },
     };
     let grace = settings.settings().node.shutdown_grace;
     let beating = Beating { cluster: Arc::clone(&cluster), broker_id: node_id, broker_epoch };
     let mut company = vec![
-        tokio::spawn(beating.clone().run()),
-        tokio::spawn(cluster::keep(Arc::clone(&cluster))),
-        tokio::spawn(entry::open_to_others(
+        spawn(beating.clone().run()),
+        spawn(cluster::keep(Arc::clone(&cluster))),
+        spawn(entry::open_to_others(
             cluster,
             (Arc::clone(&settings), Arc::clone(&disk), Arc::clone(&ports.spawn)),
             entered.inbox,
@@ -202,16 +200,17 @@ pub(crate) async fn bring_up(
 fn open_data_dir(
     settings: &LoadedSettings,
     disk: &DiskRef,
-    root: &Path,
+    world: &World,
 ) -> Result<(DataDir, LastStop), StartError> {
-    if let Err(refused) = listen::refuse_unusable(settings) {
+    let root = &settings.settings().node.data_dir;
+    if let Err(refused) = listen::refuse_unusable(&*world.ports.net, settings) {
         // Whoever has the addresses may have the directory: the same broker, started twice.
         return Err(match DataDir::is_locked(disk, root) {
             true => DataDirFault::Locked { path: root.to_owned() }.into(),
             false => refused,
         });
     }
-    Ok(DataDir::open(Arc::clone(disk), root, random_uuid(), machine::boot_id())?)
+    Ok(DataDir::open(Arc::clone(disk), root, random_uuid(), world.boot_id)?)
 }
 
 impl Running {

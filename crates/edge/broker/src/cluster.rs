@@ -34,7 +34,7 @@ use crate::published::Published;
 use arc_swap::ArcSwap;
 use heartbeats::Sessions;
 use jocko_consensus::Raft;
-use jocko_discovery::{Discovery, Member};
+use jocko_discovery::{Discovery, Member, MemoryNetwork};
 use jocko_forming::Envelope;
 use jocko_net::peers::{OwnIdentity, PeerService, Peers};
 use jocko_net::ports::ClockRef;
@@ -58,6 +58,8 @@ pub(crate) struct Cluster {
     /// Whether the controller answers this broker.
     pub(crate) contact: Arc<Contact>,
     me: Mutex<Member>,
+    /// Where others are found in a simulation.
+    gathering: Option<MemoryNetwork>,
     /// Set when discovery has begun.
     discovery: OnceLock<Arc<dyn Discovery>>,
     /// Set when commands can be decided.
@@ -77,13 +79,14 @@ pub(crate) struct Parts {
     pub(crate) raft: Raft,
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) clock: ClockRef,
+    pub(crate) gathering: Option<MemoryNetwork>,
 }
 
 impl Cluster {
     /// The shared parts, and where forming messages arrive.
     pub(crate) fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Envelope>) {
         let (forming, inbox) = mpsc::channel(FORMING_QUEUE_MAX);
-        let Parts { me, identity, peers, book, raft, published, clock } = parts;
+        let Parts { me, identity, peers, book, raft, published, clock, gathering } = parts;
         let this = Self {
             node: me.node,
             identity,
@@ -94,6 +97,7 @@ impl Cluster {
             contact: Arc::new(Contact::new(Arc::clone(&clock))),
             clock,
             me: Mutex::new(me),
+            gathering,
             discovery: OnceLock::new(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),

@@ -36,6 +36,8 @@ mod publisher;
 mod quorum;
 mod replication;
 mod session;
+pub mod simulation;
 mod start;
+mod world;
 
 pub use start::{Broker, StartError, Starting};

@@ -7,8 +7,8 @@ use crate::session::Front;
 use crate::start::StartError;
 use jocko_config::{HostPort, LimitSettings, LoadedSettings};
 use jocko_consensus::Raft;
+use jocko_net::ports::{Net, Reserved, spawn};
 use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
-use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const PORT_ATTEMPTS: usize = 16;
 
 /// Looks whether all addresses of ours can be listened on, before anything is begun or written.
 /// Whoever takes one between now and then shows when the ports are opened for good.
-pub(crate) fn refuse_unusable(settings: &LoadedSettings) -> Result<(), StartError> {
+pub(crate) fn refuse_unusable(net: &dyn Net, settings: &LoadedSettings) -> Result<(), StartError> {
     let listen = &settings.settings().listen;
     let mut all = Vec::new();
     for address in listen.kafka.iter() {
@@ -29,12 +29,12 @@ pub(crate) fn refuse_unusable(settings: &LoadedSettings) -> Result<(), StartErro
             Listen::At(address) => vec![address],
             Listen::Localhost(_) => address.literal_addrs(),
         };
-        check_usable(&meant)?;
+        check_usable(net, &meant)?;
         all.extend(meant);
     }
     for address in listen.http.iter().flat_map(|all| all.iter()) {
         let meant = http_addrs(address)?;
-        check_usable(&meant)?;
+        check_usable(net, &meant)?;
         all.extend(meant);
     }
     match first_twice(&mut all) {
@@ -57,25 +57,18 @@ fn first_twice(addresses: &mut [SocketAddr]) -> Option<SocketAddr> {
 
 /// The first of these addresses must be usable. A machine without IPv6 may lack the others, but
 /// nobody else may have them.
-fn check_usable(addresses: &[SocketAddr]) -> Result<(), StartError> {
+fn check_usable(net: &dyn Net, addresses: &[SocketAddr]) -> Result<(), StartError> {
     for (at, address) in addresses.iter().enumerate() {
-        match bind_without_listening(*address) {
+        // Nobody can connect meanwhile: whoever waits for this broker by trying its port must not
+        // find it open before it serves.
+        match net.reserve(*address) {
             Err(source) if at == 0 || source.kind() == io::ErrorKind::AddrInUse => {
                 return Err(StartError::Listen { address: address.to_string(), source });
             }
-            Ok(()) | Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     Ok(())
-}
-
-/// Whether an address can be bound. Nobody can connect meanwhile: whoever waits for this broker
-/// by trying its port must not find it open before it serves.
-fn bind_without_listening(address: SocketAddr) -> io::Result<()> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // As listeners have it: connections of an earlier run that linger are no hindrance.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())
 }
 
 /// The addresses for clients, with their ports: others are told of them before they are open.
@@ -83,18 +76,18 @@ fn bind_without_listening(address: SocketAddr) -> io::Result<()> {
 pub(crate) struct KafkaDoors {
     pub(crate) addresses: Vec<HostPort>,
     /// Free ports that were found, kept from others until they are opened.
-    _held: Vec<Socket>,
+    _held: Vec<Reserved>,
 }
 
 impl KafkaDoors {
     /// Looks for free ports where none are set.
-    pub(crate) fn reserve(settings: &LoadedSettings) -> Result<Self, StartError> {
+    pub(crate) fn reserve(net: &dyn Net, settings: &LoadedSettings) -> Result<Self, StartError> {
         let (mut addresses, mut held) = (Vec::new(), Vec::new());
         for address in settings.settings().listen.kafka.iter() {
             let failed = |source| StartError::Listen { address: address.to_string(), source };
             let mut address = address.clone();
             if address.port == 0 {
-                address.port = free_port(&listen_at(&address)?, &mut held).map_err(failed)?;
+                address.port = free_port(net, &listen_at(&address)?, &mut held).map_err(failed)?;
             }
             addresses.push(address);
         }
@@ -103,40 +96,28 @@ impl KafkaDoors {
 }
 
 /// A port that is free wherever it is to be listened on.
-fn free_port(listen: &Listen, held: &mut Vec<Socket>) -> io::Result<u16> {
+fn free_port(net: &dyn Net, listen: &Listen, held: &mut Vec<Reserved>) -> io::Result<u16> {
     if let Listen::At(address) = listen {
-        let (bound, socket) = bind_for_later(*address)?;
-        held.push(socket);
-        return Ok(bound.port());
+        let reserved = net.reserve(*address)?;
+        let port = reserved.address.port();
+        held.push(reserved);
+        return Ok(port);
     }
     let mut taken = Vec::new();
     for _ in 0..PORT_ATTEMPTS {
-        let (bound, socket) = bind_for_later((Ipv4Addr::LOCALHOST, 0).into())?;
-        match bind_for_later((Ipv6Addr::LOCALHOST, bound.port()).into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(socket),
+        let reserved = net.reserve((Ipv4Addr::LOCALHOST, 0).into())?;
+        let port = reserved.address.port();
+        match net.reserve((Ipv6Addr::LOCALHOST, port).into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => taken.push(reserved),
             // A machine without IPv6 is served on IPv4.
             other => {
-                held.push(socket);
-                held.extend(other.ok().map(|(_, socket)| socket));
-                return Ok(bound.port());
+                held.push(reserved);
+                held.extend(other.ok());
+                return Ok(port);
             }
         }
     }
     Err(io::ErrorKind::AddrInUse.into())
-}
-
-/// Binds an address and listens on nothing: nobody can connect, and nobody else gets the port,
-/// while whoever listens on it afterwards does.
-pub(crate) fn bind_for_later(address: SocketAddr) -> io::Result<(SocketAddr, Socket)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // As listeners have it: connections of an earlier run that linger are no hindrance.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(!address.ip().is_unspecified())?;
-    }
-    socket.bind(&address.into())?;
-    let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((bound, socket))
 }
 
 /// Serves Kafka clients.
@@ -242,7 +223,7 @@ pub(crate) fn serve_http(
                 // The sender is only dropped when all is over.
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
-            http.tasks.push(tokio::spawn(jocko_admin::serve(
+            http.tasks.push(spawn(jocko_admin::serve(
                 listener,
                 (Arc::clone(&page), Arc::clone(&company)),
                 limits.clone(),

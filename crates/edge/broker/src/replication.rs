@@ -21,6 +21,7 @@ pub(crate) use serving::ReplicationService;
 use crate::cluster::kinds;
 use crate::context::Context;
 use crate::publisher::assignment;
+use jocko_net::ports::spawn;
 use jocko_types::{BrokerEpoch, BrokerId, Uuid};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,9 +52,9 @@ pub(crate) fn start(context: &Arc<Context>, broker_epoch: BrokerEpoch) -> Vec<Jo
     meet_again(context, own);
     context.cluster.serve_replication(Arc::new(ReplicationService(Arc::clone(context))));
     vec![
-        tokio::spawn(watching::run(Arc::clone(context), own)),
-        tokio::spawn(telling::run(Arc::clone(context), own)),
-        tokio::spawn(proposing::run(Arc::clone(context), own)),
+        spawn(watching::run(Arc::clone(context), own)),
+        spawn(telling::run(Arc::clone(context), own)),
+        spawn(proposing::run(Arc::clone(context), own)),
     ]
 }
 

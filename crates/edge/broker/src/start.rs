@@ -1,6 +1,8 @@
 //! The broker as its owner holds it: started, asked where it is, stopped.
 
 use crate::assembly::bring_up;
+use crate::simulation::Inside;
+use crate::world::World;
 use jocko_commitlog::data_dir::DataDirFault;
 use jocko_config::LoadedSettings;
 use jocko_disk::{DiskFault, DiskRef};
@@ -115,6 +117,7 @@ pub(crate) struct Ready {
     pub(crate) http_addresses: Vec<SocketAddr>,
     pub(crate) node_id: BrokerId,
     pub(crate) cluster_id: Uuid,
+    pub(crate) inside: Inside,
 }
 
 impl Broker {
@@ -222,7 +225,13 @@ impl Threads {
                     .enable_all()
                     .build()
                     .map_err(|error| error.to_string())?;
-                runtime.block_on(control(Arc::new(settings), disk, ready, stopped))
+                runtime.block_on(control(
+                    Arc::new(settings),
+                    disk,
+                    World::production,
+                    ready,
+                    stopped,
+                ))
             },
         )?;
         Ok(Self { stop, control })
@@ -257,15 +266,17 @@ impl Drop for Broker {
 }
 
 /// The control thread's whole life.
-async fn control(
+pub(crate) async fn control(
     settings: Arc<LoadedSettings>,
     disk: DiskRef,
+    world: impl FnOnce() -> io::Result<World>,
     ready: impl FnOnce(Result<Ready, StartError>),
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<(), String> {
+    let coming_up = async { bring_up(settings, disk, world()?).await };
     let up = tokio::select! {
         biased;
-        up = bring_up(settings, disk) => up,
+        up = coming_up => up,
         // Nobody waits for it any more.
         _ = &mut stopped => return Err("given up before it was ready".to_owned()),
     };
@@ -280,6 +291,7 @@ async fn control(
     let mut raft_status = running.raft.watch();
     ready(Ok(facts));
     tokio::select! {
+        biased;
         _ = stopped => running.bring_down().await,
         fatal = raft_status.wait_for(|status| status.fatal.is_some()) => {
             let reason = fatal.and_then(|status| status.fatal).unwrap_or_else(|| "it ended".into());

@@ -97,7 +97,7 @@ impl Raft {
             .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
         let (status_sender, status) = channel(RaftStatus::of(&raft.metrics().borrow_watched()));
         let is_shut_down = Arc::new(AtomicBool::new(false));
-        tokio::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
+        jocko_net::ports::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
         if voters_found.iter().eq([&config.node]) {
             // All that its log holds will be committed.
             hold.until_index(last_index);

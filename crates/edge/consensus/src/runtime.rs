@@ -57,7 +57,7 @@ impl AsyncRuntime for Runtime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
-        tokio::spawn(future)
+        jocko_net::ports::spawn(future)
     }
 
     fn sleep(duration: Duration) -> Self::Sleep {

@@ -145,6 +145,7 @@ async fn drive(shared: Weak<Shared>, changed: Arc<Notify>) {
             None => changed.notified().await,
             Some(due) => {
                 tokio::select! {
+                    biased;
                     () = sleep_until(due) => {}
                     () = changed.notified() => {}
                 }

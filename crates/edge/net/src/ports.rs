@@ -7,6 +7,7 @@
 mod clock;
 mod memory;
 mod net;
+mod process;
 mod routine;
 mod spawn;
 mod tcp;
@@ -14,9 +15,10 @@ mod tcp;
 pub use clock::{Clock, ClockRef, SystemClock, VirtualClock};
 pub use memory::{LinkQuality, MemoryNet, MemoryNode, Passing};
 pub use net::{
-    BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, Resolve, SocketOptions,
-    Stream,
+    BoxListener, BoxStream, Congestion, Connect, Listener, Net, NetRef, Reserved, Resolve,
+    SocketOptions, Stream,
 };
+pub use process::{Process, belonging, spawn, spawn_local};
 pub use routine::{Bell, Manner, Rest, Routine, RoutineHandle};
 pub use spawn::{InlineSpawn, Job, Refused, Spawn, SpawnRef, TaskSpawn, Workers, run_on};
 pub use tcp::TcpNet;

@@ -22,7 +22,7 @@ use crate::budget::Budget;
 use crate::buffers::Buffers;
 use crate::mailbox::{Mailbox, Ticket, Waiter, Waiters};
 use crate::metrics::{Counters, Totals};
-use crate::ports::{Ports, run_on};
+use crate::ports::{Ports, run_on, spawn_local};
 use crate::settings::ReactorSettings;
 use crate::vitals::Table;
 
@@ -102,7 +102,7 @@ impl Reactor {
 
     /// Starts a task on this reactor, for work that no request waits for.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        tokio::task::spawn_local(task);
+        spawn_local(task);
     }
 
     pub(crate) fn counters(&self) -> &Counters {
@@ -221,7 +221,7 @@ impl Reactors {
     pub fn start_local(settings: &ReactorSettings, ports: &Ports) -> Self {
         let (reactors, seeds) = Self::prepare(settings, ports);
         for seed in seeds {
-            tokio::task::spawn_local(seed.run());
+            spawn_local(seed.run());
         }
         reactors
     }
@@ -365,10 +365,8 @@ impl Seed {
                 joined: Notify::new(),
             }),
         };
-        let background = [
-            tokio::task::spawn_local(read_mail(reactor.clone())),
-            tokio::task::spawn_local(tick(reactor.clone())),
-        ];
+        let background =
+            [spawn_local(read_mail(reactor.clone())), spawn_local(tick(reactor.clone()))];
         loop {
             tokio::select! {
                 biased;
@@ -433,6 +431,7 @@ async fn tick(reactor: Reactor) {
             continue;
         };
         tokio::select! {
+            biased;
             () = tokio::time::sleep_until(swept + wait) => {}
             // A new connection may bring a shorter deadline than this wait.
             () = local.joined.notified() => continue,

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::connection::{Connection, End};
 use crate::metrics::{self, CloseReason};
-use crate::ports::{BoxListener, BoxStream, Net};
+use crate::ports::{BoxListener, BoxStream, Net, spawn_local};
 use crate::reactor::{Errand, Reactor, ReactorHandle, Reactors};
 use crate::service::{Peer, Service};
 use crate::settings::{ConnectionSettings, ServerSettings};
@@ -163,7 +163,7 @@ impl Server {
             let handle = &shared.reactors[number % shared.reactors.len()].clone();
             let errand: Errand = Box::new(move |reactor| {
                 let reactor_here = reactor.clone();
-                tokio::task::spawn_local(accept(listener, shared, service, reactor_here, stopped));
+                spawn_local(accept(listener, shared, service, reactor_here, stopped));
             });
             handle
                 .errands
@@ -408,7 +408,7 @@ async fn hand_over<S: Service>(
     metrics::add(&handle.counters.opened, 1);
     metrics::add(&handle.counters.open, 1);
     let errand: Errand = Box::new(move |reactor| {
-        tokio::task::spawn_local(serve(service, stream, peer, place, reactor.clone()));
+        spawn_local(serve(service, stream, peer, place, reactor.clone()));
     });
     if handle.errands.send(errand).await.is_err() {
         handle.counters.count_close(CloseReason::Stopped);

@@ -12,6 +12,7 @@ use crate::listen::KafkaDoors;
 use crate::published::Published;
 use crate::publisher::Publisher;
 use crate::start::StartError;
+use crate::world::World;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jocko_commitlog::data_dir::{Identity, META};
@@ -24,7 +25,7 @@ use jocko_metadata::{
     Answer, BrokerRegistration, Command, Endpoint, RegisteredBroker, Reply, bootstrap, encode_entry,
 };
 use jocko_net::peers::{OwnIdentity, PeerIdentity, PeerServer, PeerSettings, Peers};
-use jocko_net::ports::{Ports, SpawnRef};
+use jocko_net::ports::{SpawnRef, spawn};
 use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, Uuid};
 use std::path::Path;
 use std::sync::Arc;
@@ -51,7 +52,7 @@ pub(crate) struct Ground<'g> {
     pub(crate) settings: &'g Arc<LoadedSettings>,
     pub(crate) disk: &'g DiskRef,
     pub(crate) root: &'g Path,
-    pub(crate) ports: &'g Ports,
+    pub(crate) world: &'g World,
     pub(crate) data_dir: &'g SharedDataDir,
     pub(crate) identity: Identity,
     pub(crate) guard: &'g Arc<DiskGuard>,
@@ -93,8 +94,9 @@ pub(crate) async fn enter(
     let settings = ground.settings.settings();
     let directory = ground.identity.directory_id;
     let owner = ground.identity.owner;
-    let doors = Doors::reserve(settings, !settings.expects_peers())?;
-    let kafka = KafkaDoors::reserve(ground.settings)?;
+    let net = &*ground.world.ports.net;
+    let doors = Doors::reserve(net, settings, !settings.expects_peers())?;
+    let kafka = KafkaDoors::reserve(net, ground.settings)?;
     let host = addresses::own_host(settings);
     let told = cluster::told(&host, doors.as_ref());
     // A directory that is settled in a cluster belongs to it, before it has a number there, too.
@@ -103,8 +105,11 @@ pub(crate) async fn enter(
         None => cluster::settled_in(ground.disk, ground.root)?,
     };
     let identity = OwnIdentity::new(PeerIdentity { node: directory, cluster_id });
-    let peer_settings = cluster::peer_settings(settings, identity.clone());
-    let peers = Peers::start(&ground.ports.net, peer_settings.clone());
+    let peer_settings = PeerSettings {
+        chance: ground.world.chance.clone(),
+        ..cluster::peer_settings(settings, identity.clone())
+    };
+    let peers = Peers::start(&ground.world.ports.net, peer_settings.clone());
     let book = AddressBook::default();
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
     let raft = start_raft(ground, &told, publisher, network).await?;
@@ -113,7 +118,7 @@ pub(crate) async fn enter(
     let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));
     let me = described(ground, cluster_id, told, kafka_address.unwrap_or_default());
     let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
-    let clock = Arc::clone(&ground.ports.clock);
+    let clock = Arc::clone(&ground.world.ports.clock);
     let published = Arc::clone(ground.published);
     let (cluster, inbox) = Cluster::new(Parts {
         me,
@@ -123,6 +128,7 @@ pub(crate) async fn enter(
         raft: raft.clone(),
         published: Arc::clone(&published),
         clock: Arc::clone(&clock),
+        gathering: ground.world.gathering.clone(),
     });
     let (deciding, controller) = ControllerLoop::new(
         raft.clone(),
@@ -132,7 +138,7 @@ pub(crate) async fn enter(
         Arc::clone(ground.guard),
         Some(forwarding),
     );
-    tokio::spawn(deciding.run());
+    spawn(deciding.run());
     cluster.serve_commands(controller.clone());
     let is_alone = is_alone(ground, &raft)?;
     let peer_server = open(ground, &cluster, peer_settings, (doors.as_ref(), is_alone))?;
@@ -191,7 +197,7 @@ fn open(
 ) -> Result<Option<PeerServer>, StartError> {
     let is_wish = is_alone && ground.settings.settings().listen.cluster.explicit().is_none();
     let opened =
-        doors.map(|doors| cluster::listen(cluster, &ground.ports.net, peer_settings, doors));
+        doors.map(|doors| cluster::listen(cluster, &ground.world.ports.net, peer_settings, doors));
     match opened {
         Some(Ok(server)) => Ok(Some(server)),
         Some(Err(_)) if is_wish => {
@@ -248,7 +254,7 @@ async fn start_raft(
     let raft = Raft::start(
         config,
         Arc::clone(ground.disk),
-        Arc::clone(&ground.ports.spawn),
+        Arc::clone(&ground.world.ports.spawn),
         Box::new(publisher),
         Arc::new(network),
     )
@@ -315,7 +321,7 @@ impl Way<'_> {
             return Ok(id);
         }
         let id = self.cluster.identity.get().cluster_id.unwrap_or_else(random_uuid);
-        let records = bootstrap(id, self.ground.ports.clock.wall(), 1);
+        let records = bootstrap(id, self.ground.world.ports.clock.wall(), 1);
         self.raft
             .propose(Bytes::from(encode_entry(&records)))
             .await
@@ -328,9 +334,9 @@ impl Way<'_> {
         self,
         inbox: mpsc::Receiver<Envelope>,
     ) -> Result<(RegisteredBroker, Uuid), StartError> {
-        let Ground { settings, disk, root, ports, identity, .. } = self.ground;
+        let Ground { settings, disk, root, world, identity, .. } = self.ground;
         cluster::see_others(self.cluster, settings.settings()).await?;
-        let place = (*disk, *root, &ports.spawn);
+        let place = (*disk, *root, &world.ports.spawn);
         if self.raft.is_blank() {
             let mut outcome =
                 cluster::begin_forming(self.cluster, settings.settings(), place, inbox)?;

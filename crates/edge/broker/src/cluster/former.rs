@@ -50,6 +50,7 @@ impl Former {
             self.tell(&mut told);
             let wait = self.wait();
             input = tokio::select! {
+                biased;
                 changed = seen.changed() => {
                     if changed.is_err() {
                         return;

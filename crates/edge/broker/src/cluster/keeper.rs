@@ -6,6 +6,7 @@ use crate::controller::Decided;
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
 use jocko_metadata::{Command, Election, Reply};
+use jocko_net::ports::spawn;
 use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -65,7 +66,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
                 balance_leaders(&cluster).await;
             }
             changing = voters::plan(cluster.node, &members)
-                .map(|change| tokio::spawn(carry_out(cluster.raft.clone(), change)));
+                .map(|change| spawn(carry_out(cluster.raft.clone(), change)));
         }
         sleep(ROUND).await;
     }

@@ -11,7 +11,7 @@ use jocko_discovery::{
 use jocko_disk::{DiskRef, Slots};
 use jocko_forming::{Action, Bound, Envelope, Forming, Seat};
 use jocko_net::peers::{Lane, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
-use jocko_net::ports::{NetRef, SpawnRef};
+use jocko_net::ports::{Net, NetRef, Reserved, SpawnRef};
 use jocko_types::{BrokerId, Uuid};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -36,20 +36,22 @@ pub(crate) fn peer_settings(settings: &Settings, identity: OwnIdentity) -> PeerS
 /// A cluster port that is reserved: bound to its address, open for nobody yet.
 #[derive(Debug)]
 pub(crate) struct Doors {
-    /// Where peers are to come.
-    pub(crate) address: SocketAddr,
-    /// Held until the port is opened, so that nobody else takes it.
-    _held: socket2::Socket,
+    /// Where peers are to come; held until the port is opened, so that nobody else takes it.
+    reserved: Reserved,
 }
 
 impl Doors {
     /// Reserves the cluster port. A broker that is alone goes without where it is taken, unless
     /// somebody asked for it by name.
-    pub(crate) fn reserve(settings: &Settings, is_alone: bool) -> Result<Option<Self>, StartError> {
+    pub(crate) fn reserve(
+        net: &dyn Net,
+        settings: &Settings,
+        is_alone: bool,
+    ) -> Result<Option<Self>, StartError> {
         let Some(address) = settings.cluster_address() else { return Ok(None) };
         let is_wish = settings.listen.cluster.explicit().is_none() && is_alone;
-        match resolve(&address).and_then(crate::listen::bind_for_later) {
-            Ok((address, held)) => Ok(Some(Self { address, _held: held })),
+        match resolve(&address).and_then(|address| net.reserve(address)) {
+            Ok(reserved) => Ok(Some(Self { reserved })),
             Err(_) if is_wish => Ok(None),
             Err(source) => Err(StartError::Listen { address: address.to_string(), source }),
         }
@@ -72,8 +74,9 @@ pub(crate) fn listen(
     doors: &Doors,
 ) -> Result<PeerServer, StartError> {
     let service = Arc::new(ClusterService(Arc::clone(cluster)));
-    PeerServer::start(net, doors.address, settings, service)
-        .map_err(|source| StartError::Listen { address: doors.address.to_string(), source })
+    let address = doors.reserved.address;
+    PeerServer::start(net, address, settings, service)
+        .map_err(|source| StartError::Listen { address: address.to_string(), source })
 }
 
 /// Begins to look for others, and keeps the address book.
@@ -81,18 +84,19 @@ pub(crate) async fn see_others(
     cluster: &Arc<Cluster>,
     settings: &Settings,
 ) -> Result<(), StartError> {
-    let discovery: Arc<dyn Discovery> = match GossipSettings::of(settings) {
-        Some(gossip) => {
+    let discovery: Arc<dyn Discovery> = match (&cluster.gathering, GossipSettings::of(settings)) {
+        (Some(gathering), _) => Arc::new(gathering.enter(cluster.me())),
+        (None, Some(gossip)) => {
             let started = SerfDiscovery::start(gossip, cluster.me()).await;
             Arc::new(started.map_err(|error| StartError::Gossip(error.to_string()))?)
         }
-        None => {
+        (None, None) => {
             let seeds = SeedSettings::new(settings.join_addresses());
             Arc::new(StaticSeeds::start(seeds, cluster.node, probe(cluster.peers.clone())))
         }
     };
     let (book, mut seen) = (cluster.book.clone(), discovery.changed());
-    tokio::spawn(async move {
+    jocko_net::ports::spawn(async move {
         loop {
             let members = Arc::clone(&seen.borrow_and_update());
             book.note(members.iter().map(|it| (it.node, it.cluster_address.clone())));
@@ -179,7 +183,7 @@ fn start(
     let (outcome, decided) = watch::channel(None);
     let (cluster, spawn) = (Arc::clone(cluster), Arc::clone(spawn));
     let former = Former { cluster, machine, slots, spawn, inbox, outcome };
-    tokio::spawn(former.run(first));
+    jocko_net::ports::spawn(former.run(first));
     decided
 }
 
@@ -237,5 +241,5 @@ fn probe(peers: Peers) -> Probe {
 
 /// `host:port` of the cluster port as others are told it.
 pub(crate) fn told(host: &str, doors: Option<&Doors>) -> String {
-    doors.map_or_else(String::new, |doors| addresses::joined(host, doors.address.port()))
+    doors.map_or_else(String::new, |doors| addresses::joined(host, doors.reserved.address.port()))
 }

@@ -87,6 +87,7 @@ pub(crate) async fn run(context: Arc<Context>) {
         let wait = tick(&context).min(last_expiry.plus(expiry_every).since(now)).min(retry_after);
         let next_index = u64::try_from(seen.index).unwrap_or(0) + 1;
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = context.groups.deadlines.moved.notified() => {}
             true = context.raft.wait_applied(next_index) => {}

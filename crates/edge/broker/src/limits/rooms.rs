@@ -11,8 +11,9 @@ use jocko_types::TopicId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How long a request waits at most; then it is appended all the same. Clients give up after 30 s.
 const WAIT_MAX: Duration = Duration::from_secs(15);

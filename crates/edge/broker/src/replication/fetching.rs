@@ -53,6 +53,7 @@ pub(super) async fn run(
     loop {
         let partitions = Arc::clone(&wanted.borrow_and_update());
         tokio::select! {
+            biased;
             () = fetcher.round(&partitions) => {}
             changed = wanted.changed() => if changed.is_err() { return },
         }

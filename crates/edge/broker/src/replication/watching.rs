@@ -62,7 +62,7 @@ pub(super) async fn run(context: Arc<Context>, own: Own) {
                 None => {
                     let (sender, receiver) = watch::channel(partitions);
                     let run = fetching::run(Arc::clone(&context), own, leader, receiver);
-                    let task = tokio::spawn(run);
+                    let task = jocko_net::ports::spawn(run);
                     fetching.insert(leader, Fetching { wanted: sender, told, task });
                 }
             }

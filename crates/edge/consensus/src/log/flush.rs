@@ -6,7 +6,7 @@ use openraft::storage::IOFlushed;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::{Shared, lock};
 use crate::types::Types;

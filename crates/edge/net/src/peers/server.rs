@@ -22,7 +22,7 @@ use super::error::PeerRefusal;
 use super::handshake::{self, HandshakeError};
 use super::settings::{PeerIdentity, PeerSettings};
 use super::wire::WireError;
-use crate::ports::{BoxListener, BoxStream, NetRef};
+use crate::ports::{BoxListener, BoxStream, NetRef, belonging, spawn};
 
 /// Accepting rests this long when the system has no descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -153,7 +153,7 @@ impl PeerServer {
             proven_now: AtomicUsize::new(0),
             last_warning: Mutex::default(),
         });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        let accepting = spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, accepting })
     }
 
@@ -220,7 +220,7 @@ async fn accept(mut listener: BoxListener, shared: Arc<Shared>) {
                 // Listed before the task can run, which may be at once and on another thread.
                 let mut unproven = shared.lock_unproven();
                 let served = serve(stream, from, last_id, Arc::clone(&shared));
-                unproven.push_back((last_id, connections.spawn(served)));
+                unproven.push_back((last_id, connections.spawn(belonging(served))));
             }
             // The peer gave up before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}

@@ -15,7 +15,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
-use super::net::{BoxListener, BoxStream, Connect, Listener, Net, Resolve, SocketOptions};
+use super::net::{
+    BoxListener, BoxStream, Connect, Listener, Net, Reserved, Resolve, SocketOptions,
+};
 use connection::{Connection, Ends};
 pub use quality::LinkQuality;
 use quality::Weather;
@@ -338,6 +340,10 @@ impl Net for MemoryNet {
         Box::pin(self.clone().dial(LOCALHOST, address))
     }
 
+    fn reserve(&self, address: SocketAddr) -> io::Result<Reserved> {
+        Ok(Reserved::new(self.free_address(address)?, ()))
+    }
+
     fn resolve(&self, address: &str) -> Resolve {
         self.resolve_name(address)
     }
@@ -357,19 +363,26 @@ impl MemoryNode {
         let is_own = ip.is_unspecified() || ip.is_loopback();
         if is_own { SocketAddr::new(self.address, address.port()) } else { address }
     }
+
+    /// The same, where only the node's own interface will do.
+    fn own(&self, address: SocketAddr) -> io::Result<SocketAddr> {
+        let address = self.localise(address);
+        let is_own = address.ip() == self.address;
+        if is_own { Ok(address) } else { Err(io::ErrorKind::AddrNotAvailable.into()) }
+    }
 }
 
 impl Net for MemoryNode {
     fn listen(&self, address: SocketAddr, _options: &SocketOptions) -> io::Result<BoxListener> {
-        let address = self.localise(address);
-        if address.ip() != self.address {
-            return Err(io::ErrorKind::AddrNotAvailable.into());
-        }
-        self.net.listen_at(address)
+        self.net.listen_at(self.own(address)?)
     }
 
     fn connect(&self, address: SocketAddr, _options: &SocketOptions) -> Connect {
         Box::pin(self.net.clone().dial(self.address, self.localise(address)))
+    }
+
+    fn reserve(&self, address: SocketAddr) -> io::Result<Reserved> {
+        Ok(Reserved::new(self.net.free_address(self.own(address)?)?, ()))
     }
 
     fn resolve(&self, address: &str) -> Resolve {

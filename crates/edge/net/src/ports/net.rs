@@ -1,6 +1,6 @@
 //! The Net port: listening, connecting, and the streams both yield.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -33,11 +33,40 @@ pub trait Net: Debug + Send + Sync + 'static {
     /// Connects to `address`. The future must run on the thread that will use the stream.
     fn connect(&self, address: SocketAddr, options: &SocketOptions) -> Connect;
 
+    /// Takes `address` for [`Net::listen`] to come: nobody else gets it as long as the value lives,
+    /// and nobody can connect before it is listened on. Port 0 picks a free port.
+    ///
+    /// # Errors
+    /// The system's: it could not be listened on.
+    fn reserve(&self, address: SocketAddr) -> io::Result<Reserved>;
+
     /// The addresses behind `host:port`, in the order in which they are to be tried. A network
     /// without names knows only literal addresses.
     fn resolve(&self, address: &str) -> Resolve {
         let parsed = address.parse().map(|address| vec![address]);
         Box::pin(async { parsed.map_err(|e| io::Error::new(io::ErrorKind::NotFound, e)) })
+    }
+}
+
+/// An address that is taken, and not listened on yet.
+pub struct Reserved {
+    /// Which, with its port.
+    pub address: SocketAddr,
+    /// What keeps it from others.
+    _held: Box<dyn Send + Sync>,
+}
+
+impl Reserved {
+    /// An address, and what holds it until it is dropped.
+    #[must_use]
+    pub fn new(address: SocketAddr, held: impl Send + Sync + 'static) -> Self {
+        Self { address, _held: Box::new(held) }
+    }
+}
+
+impl Debug for Reserved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reserved").field(&self.address).finish()
     }
 }
 

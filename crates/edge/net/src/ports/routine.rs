@@ -161,7 +161,7 @@ pub(super) fn on_thread(
 /// Makes a routine a task of the current runtime.
 pub(super) fn on_task(bell: Bell, mut routine: Box<dyn Routine>) -> RoutineHandle {
     let (over, ended) = oneshot::channel();
-    tokio::spawn(async move {
+    super::spawn(async move {
         loop {
             match routine.round() {
                 Rest::None => tokio::task::yield_now().await,

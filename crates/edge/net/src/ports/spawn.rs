@@ -101,13 +101,11 @@ pub struct TaskSpawn;
 
 impl Spawn for TaskSpawn {
     fn submit(&self, job: Job) -> Result<(), Refused> {
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => {
-                runtime.spawn(async move { job() });
-                Ok(())
-            }
-            Err(_) => Err(Refused::Stopped),
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(Refused::Stopped);
         }
+        super::spawn(async move { job() });
+        Ok(())
     }
 
     fn routine(

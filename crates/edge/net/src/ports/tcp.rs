@@ -13,7 +13,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::net::{
-    BoxListener, BoxStream, Congestion, Connect, Listener, Net, Resolve, SocketOptions, Stream,
+    BoxListener, BoxStream, Congestion, Connect, Listener, Net, Reserved, Resolve, SocketOptions,
+    Stream,
 };
 use crate::sys;
 
@@ -41,6 +42,18 @@ impl Net for TcpNet {
             stream.set_nodelay(true)?;
             Ok(Box::new(TcpStream::Joined(Joined::Tokio(stream))) as BoxStream)
         })
+    }
+
+    fn reserve(&self, address: SocketAddr) -> io::Result<Reserved> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // As listeners have it: connections of an earlier run that linger are no hindrance.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+        }
+        socket.bind(&address.into())?;
+        let bound = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        Ok(Reserved::new(bound, socket))
     }
 
     fn resolve(&self, address: &str) -> Resolve {

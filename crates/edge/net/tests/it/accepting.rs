@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jocko_net::ports::{
-    BoxListener, BoxStream, Connect, Listener, MemoryNet, Net, Ports, SocketOptions,
+    BoxListener, BoxStream, Connect, Listener, MemoryNet, Net, Ports, Reserved, SocketOptions,
 };
 use jocko_net::{Listen, ReactorSettings, Reactors, Server, ServerSettings};
 use tokio::time::Instant;
@@ -41,6 +41,10 @@ impl Net for Failing {
 
     fn connect(&self, address: SocketAddr, options: &SocketOptions) -> Connect {
         self.net.connect(address, options)
+    }
+
+    fn reserve(&self, address: SocketAddr) -> io::Result<Reserved> {
+        self.net.reserve(address)
     }
 }
 
