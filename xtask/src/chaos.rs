@@ -7,13 +7,23 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::Command;
 
-/// `cargo xtask chaos [--brokers N] [--faults kill,pause,cut,roll,wipe,...] [--row R1] [--cycles N]
-/// [--seconds S] [--seed N] [--foreign kcat,java,franz-go,confluent-kafka-python] [--require-all]`:
-/// see docs/internals/chaos.md.
+/// What says how long a run is to be: without any of these it is the default run, with everybody's
+/// clients.
+const LENGTHS: [&str; 5] = ["--row", "--faults", "--cycles", "--seconds", "--foreign"];
+/// Everybody's clients.
+const EVERYBODY: &str = "kcat,java,franz-go,confluent-kafka-python";
+
+/// `cargo xtask chaos [--brokers N] [--faults kill,pause,cut,roll,wipe,...] [--row R1]
+/// [--other BINARY] [--cycles N] [--seconds S] [--seed N]
+/// [--foreign kcat,java,franz-go,confluent-kafka-python] [--require-all]`: see
+/// docs/internals/chaos.md.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let requires_all = arguments.iter().any(|argument| argument == "--require-all");
     let mut all = arguments.to_vec();
-    for name in foreign(arguments)? {
+    if !arguments.iter().any(|argument| LENGTHS.contains(&argument.as_str())) {
+        all.extend(["--foreign", EVERYBODY].map(str::to_owned));
+    }
+    for name in foreign(&all)? {
         match historian(root, &name) {
             Ok(command) => {
                 all.extend(["--program".to_owned(), format!("{name}={}", words(&command)?)]);

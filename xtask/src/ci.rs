@@ -35,6 +35,9 @@ const CI: &[Step] = &[
     cargo("release binary", &["build", "--release", "--quiet", "-p", "jocko"]),
 ];
 
+/// What befalls a cluster in CI besides kills.
+const CI_FAULTS: &str = "cut-leader,power-leader,roll";
+
 /// Real processes: each takes `--require-all` to fail where a foreign toolchain is missing.
 const FOREIGN: &[Step] = &[
     cargo("crash cycles", &["xtask", "crash", "--cycles", "10"]),
@@ -42,6 +45,25 @@ const FOREIGN: &[Step] = &[
     cargo("groups in a storm", &["xtask", "storm", "--groups", "8", "--seconds", "15"]),
     cargo("groups and kills", &["xtask", "storm", "--groups", "8", "--kills", "8"]),
     cargo("real clients", &["xtask", "compat", "--smoke"]),
+    cargo(
+        "leaders killed under others' clients",
+        &[
+            "xtask",
+            "chaos",
+            "--row",
+            "R3",
+            "--cycles",
+            "5",
+            "--seed",
+            "3",
+            "--foreign",
+            "kcat,java,franz-go,confluent-kafka-python",
+        ],
+    ),
+    cargo(
+        "leaders cut off, without power, restarted",
+        &["xtask", "chaos", "--faults", CI_FAULTS, "--cycles", "5", "--seed", "5"],
+    ),
     cargo("Kafka's tools", &["xtask", "compat", "--tools"]),
     cargo("Connect and Streams", &["xtask", "compat", "--connect", "--streams"]),
     cargo("side by side with Kafka", &["xtask", "diff", "--smoke"]),

@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Foreign producers begin with this number in histories.
@@ -207,8 +206,8 @@ impl Transcript {
                 }
             };
             match &event {
-                Event::Send { offset: Some(_), count, .. } => {
-                    shared.acknowledged.fetch_add(u64::from(*count), Ordering::Relaxed);
+                Event::Send { offset: Some(_), partition, count, .. } => {
+                    shared.other_acknowledged(&client, *partition, *count);
                 }
                 Event::Send { outcome, .. } => shared.trouble(format!("{client}: {outcome:?}")),
                 Event::Poll { partition, records, .. } => {

@@ -133,6 +133,10 @@ impl Round<'_> {
             *score.troubles.entry(what).or_default() += count;
         }
         score.worst_stall = score.worst_stall.max(shared.worst_stall());
+        for (client, stall) in shared.stalls_of_others() {
+            let worst = score.stalls_of_others.entry(client).or_default();
+            *worst = (*worst).max(stall);
+        }
         // What was promised so far is judged although the round has failed: it may say why.
         if let Err(error) = &done {
             score.wrong.push(format!("round {}: {error:#}", self.number));

@@ -20,6 +20,7 @@ pub(crate) struct Score {
     /// How long nobody acknowledged anything in the other partitions.
     pub(crate) bystanders: Vec<Duration>,
     pub(crate) worst_stall: Duration,
+    pub(crate) stalls_of_others: BTreeMap<String, Duration>,
     /// From the end of a fault to all replicas in sync.
     pub(crate) in_sync_after: Vec<Duration>,
     pub(crate) troubles: BTreeMap<String, u64>,
@@ -57,6 +58,14 @@ impl Score {
             format!("  other partitions stalled: {}", quantiles(&self.bystanders)),
             format!("  worst stall of a producer: {} ms", self.worst_stall.as_millis()),
         ];
+        if !self.stalls_of_others.is_empty() {
+            let stalls = self.stalls_of_others.iter();
+            let stalls = stalls.map(|(name, stall)| format!("{name} {} ms", stall.as_millis()));
+            lines.push(format!(
+                "  worst stall of others' producers: {}",
+                stalls.collect::<Vec<_>>().join(", ")
+            ));
+        }
         if !self.in_sync_after.is_empty() {
             lines
                 .push(format!("  all in sync after the fault: {}", quantiles(&self.in_sync_after)));

@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     clocks: Vec<Mutex<Clock>>,
     /// Records that were acknowledged so far.
     pub(crate) acknowledged: AtomicU64,
+    /// By client of others and partition: when it was last acknowledged, and its longest wait.
+    others: Mutex<BTreeMap<(String, u32), (Instant, Duration)>>,
     /// Errors that producers and consumers got over.
     troubles: Mutex<BTreeMap<String, u64>>,
     /// What is wrong whatever the history says.
@@ -71,6 +73,7 @@ impl Shared {
             history: Mutex::new(BufWriter::new(file)),
             clocks: (0..partitions).map(|_| Mutex::new(clock)).collect(),
             acknowledged: AtomicU64::new(0),
+            others: Mutex::default(),
             troubles: Mutex::default(),
             complaints: Mutex::default(),
             producers_stop: AtomicBool::new(false),
@@ -102,6 +105,27 @@ impl Shared {
         clock.acknowledgements += 1;
         clock.worst_since_mark = clock.worst_since_mark.max(gap);
         clock.worst = clock.worst.max(gap);
+    }
+
+    /// Records of a client of others were acknowledged.
+    pub(crate) fn other_acknowledged(&self, client: &str, partition: u32, records: u32) {
+        self.acknowledged.fetch_add(u64::from(records), Ordering::Relaxed);
+        let now = Instant::now();
+        let mut others = lock(&self.others);
+        let (last, worst) =
+            others.entry((client.to_owned(), partition)).or_insert((now, Duration::ZERO));
+        *worst = (*worst).max(now - *last);
+        *last = now;
+    }
+
+    /// The longest time between two acknowledgements in a partition, of each client of others.
+    pub(crate) fn stalls_of_others(&self) -> BTreeMap<String, Duration> {
+        let mut stalls = BTreeMap::new();
+        for ((client, _), (_, worst)) in &*lock(&self.others) {
+            let stall: &mut Duration = stalls.entry(client.clone()).or_default();
+            *stall = (*stall).max(*worst);
+        }
+        stalls
     }
 
     /// From now on stalls are measured anew.

@@ -93,7 +93,7 @@ impl Scene<'_> {
         drop(faulty);
         self.cluster.note(&format!("the disk of {victim} reports no errors any more"));
         // Others are to take over from one that goes on without its log.
-        self.wait_ms(0, 4_000);
+        self.wait_ms(0, 10_000);
         if !self.cluster.bury(victim)? {
             self.cluster.kill(victim)?;
         }
