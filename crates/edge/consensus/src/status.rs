@@ -2,7 +2,7 @@
 
 use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::id::{NodeId, Peer};
@@ -52,8 +52,12 @@ pub struct RaftStatus {
     pub commit_index: Option<u64>,
     /// The last entry applied here.
     pub applied_index: Option<u64>,
-    /// Who votes.
+    /// Who votes; in the midst of a change both those who did and those who shall.
     pub voters: BTreeMap<NodeId, Peer>,
+    /// Who alone shall vote once the change under way is done: its first step is made, and whatever
+    /// is decided needs a majority of both sets. If its leader went between the steps, the next one
+    /// has to ask for this set again. `None` at all other times.
+    pub voters_to_be: Option<BTreeSet<NodeId>>,
     /// Who receives the log without a vote.
     pub learners: BTreeMap<NodeId, Peer>,
     /// Why Raft ended for good: its disk failed, or its state machine panicked. The process must
@@ -71,6 +75,10 @@ impl RaftStatus {
             .voter_ids()
             .filter_map(|id| learners.remove(&id).map(|peer| (id, peer)))
             .collect();
+        let voters_to_be = match membership.get_joint_config().as_slice() {
+            [_, .., newest] => Some(newest.clone()),
+            _ => None,
+        };
         let leader = metrics.current_leader.map(|id| {
             let peer = membership.get_node(&id).cloned().unwrap_or_default();
             (id, peer)
@@ -94,6 +102,7 @@ impl RaftStatus {
             commit_index: metrics.local_committed.as_ref().map(|id| id.index),
             applied_index: metrics.last_applied.as_ref().map(|id| id.index),
             voters,
+            voters_to_be,
             learners,
             fatal: metrics.running_state.as_ref().err().and_then(|fatal| match fatal {
                 openraft::errors::Fatal::Stopped => None,

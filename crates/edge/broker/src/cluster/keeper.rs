@@ -65,7 +65,10 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
                 balanced = now;
                 balance_leaders(&cluster).await;
             }
-            changing = voters::plan(cluster.node, &members)
+            let unfinished = status.voters_to_be.as_ref();
+            let unfinished: Option<BTreeSet<Uuid>> =
+                unfinished.map(|nodes| nodes.iter().map(|node| node.directory_id()).collect());
+            changing = voters::plan(cluster.node, &members, unfinished.as_ref())
                 .map(|change| spawn(carry_out(cluster.raft.clone(), change)));
         }
         sleep(ROUND).await;

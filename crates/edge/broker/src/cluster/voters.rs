@@ -37,8 +37,18 @@ pub(crate) enum Change {
     Dismiss(Uuid),
 }
 
-/// The next change that helps, if any.
-pub(crate) fn plan(leader: Uuid, members: &BTreeMap<Uuid, MemberView>) -> Option<Change> {
+/// The next change that helps, if any. `unfinished` is the set that shall vote where a change of the
+/// voters was left between its two steps.
+pub(crate) fn plan(
+    leader: Uuid,
+    members: &BTreeMap<Uuid, MemberView>,
+    unfinished: Option<&BTreeSet<Uuid>>,
+) -> Option<Change> {
+    // As long as it is, a majority of the old set is needed, too: among it may be the dead one that
+    // was to be replaced. Nothing else may begin before.
+    if let Some(voters) = unfinished {
+        return Some(Change::Voters(voters.clone()));
+    }
     let voters: BTreeSet<Uuid> =
         members.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node).collect();
     let fit = |member: &MemberView| !member.votes && member.has_caught_up && member.is_registered;
@@ -161,7 +171,22 @@ mod tests {
             ("V V V x", Some(Change::Dismiss(id(4)))),
             ("v V V", None),
         ] {
-            assert_eq!(plan(id(1), &members(text)), expect, "{text}");
+            assert_eq!(plan(id(1), &members(text), None), expect, "{text}");
+        }
+    }
+
+    /// The union of both sets looks like too many voters, or like just enough.
+    #[test]
+    fn a_change_that_was_left_halfway_is_finished_before_all_else() {
+        for (text, unfinished) in [
+            ("V V v V", &[1, 2, 4][..]),
+            ("V V V", &[1, 2, 3]),
+            ("V V v L", &[1, 2]),
+            ("V V V V V x", &[1, 2, 3, 4, 5]),
+        ] {
+            let unfinished: BTreeSet<Uuid> = unfinished.iter().copied().map(id).collect();
+            let planned = plan(id(1), &members(text), Some(&unfinished));
+            assert_eq!(planned, Some(Change::Voters(unfinished)), "{text}");
         }
     }
 }

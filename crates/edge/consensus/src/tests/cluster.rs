@@ -192,6 +192,46 @@ async fn a_new_member_gets_a_snapshot_and_becomes_a_voter() {
     assert_eq!(status.voters.into_keys().collect::<BTreeSet<_>>(), voters);
 }
 
+/// Between the two steps of a change both sets have to agree. The next leader sees that, and which
+/// set was meant, and can finish it.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_voters_that_its_leader_left_halfway_is_finished_by_the_next() {
+    let mut cluster = Cluster::form(9, 1000).await;
+    cluster.start(4, MemDisk::with_dir("data")).await;
+    let old = cluster.leader().await;
+    let leading = cluster.nodes[&old].raft.clone();
+    leading.add_learner(node(4), peer(4)).await.unwrap();
+    cluster.all_applied(cluster.propose(payload(1)).await).await;
+    // Everybody has the first step at the same moment, and its leader hears of that later.
+    cluster.network.set_delay(Duration::from_millis(1)..Duration::from_millis(1));
+    let wanted: BTreeSet<NodeId> = (1..=4).map(node).filter(|id| *id != old).collect();
+    let asked = wanted.clone();
+    let change = tokio::spawn(async move { leading.set_voters(asked, true).await });
+    for id in &wanted {
+        until(&cluster.nodes[id].raft, |status| status.voters_to_be.is_some()).await;
+    }
+    cluster.network.isolate(old);
+    let next = loop {
+        let leads = |id: &&NodeId| cluster.nodes[id].raft.status().is_serving;
+        match wanted.iter().find(leads) {
+            Some(next) => break *next,
+            None => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let raft = &cluster.nodes[&next].raft;
+    let status = raft.status();
+    assert_eq!((status.voters.len(), status.voters_to_be.as_ref()), (4, Some(&wanted)));
+    raft.set_voters(wanted.clone(), true).await.unwrap();
+    let status = raft.status();
+    assert_eq!(status.voters.into_keys().collect::<BTreeSet<_>>(), wanted);
+    assert_eq!(status.voters_to_be, None);
+    cluster.network.heal();
+    cluster.all_applied(cluster.propose(payload(2)).await).await;
+    assert!(change.await.unwrap().is_err());
+    assert_eq!(cluster.nodes[&old].raft.status().voters_to_be, None);
+    cluster.assert_same_states();
+}
+
 #[tokio::test(start_paused = true)]
 async fn leadership_is_handed_over_on_request() {
     let cluster = Cluster::form(5, 1000).await;
