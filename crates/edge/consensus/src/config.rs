@@ -26,8 +26,10 @@ pub struct RaftConfig {
     pub snapshot_every_entries: u64,
     /// How long a proposal waits for its commit before its outcome counts as unknown.
     pub propose_timeout: Duration,
-    /// How long sending a snapshot to a peer may take.
+    /// How long a peer may take to install a snapshot, once it has all of it.
     pub snapshot_timeout: Duration,
+    /// A snapshot above this goes to a peer in pieces of this many bytes.
+    pub snapshot_piece_bytes: usize,
 }
 
 impl RaftConfig {
@@ -43,6 +45,7 @@ impl RaftConfig {
             snapshot_every_entries: 10_000,
             propose_timeout: Duration::from_secs(10),
             snapshot_timeout: Duration::from_secs(60),
+            snapshot_piece_bytes: 1 << 20,
         }
     }
 

@@ -33,6 +33,7 @@ mod machine;
 mod memory;
 mod metrics;
 mod network;
+mod pieces;
 mod raft;
 mod runtime;
 mod snapshot;

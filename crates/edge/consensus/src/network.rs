@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{NodeId, Peer};
+use crate::pieces::Piece;
 use crate::snapshot::Stored;
-use crate::types::{Snapshot, Types, Vote};
+use crate::types::{Entry, EntryPayload, LogId, Snapshot, Types, Vote};
 use crate::wire::{Request, Response, WireError};
 
 /// A shared network.
@@ -68,15 +69,32 @@ impl Network for NoNetwork {
     }
 }
 
+/// The entries of one message, in bytes, unless a single one is larger.
+const APPEND_BYTES_MAX: usize = 1 << 20;
+/// So many bytes may take a millisecond longer to bring and to write than a short message may.
+const BYTES_PER_MILLI: usize = 1 << 10;
+/// How long a peer has for one piece of a snapshot.
+const PIECE_MAX: Duration = Duration::from_secs(10);
+/// The pause after a piece that was not answered; after each further one as much more.
+const PIECE_PAUSE: Duration = Duration::from_millis(100);
+/// How often in a row a piece goes unanswered, and how often a peer may want what it was sent
+/// before, until this attempt is given up. The next one goes on where the peer is by then.
+const SETBACKS_MAX: u32 = 5;
+
 /// Makes connections for openraft.
 #[derive(Debug, Clone)]
-pub(crate) struct Connections(pub(crate) NetworkRef);
+pub(crate) struct Connections {
+    pub(crate) network: NetworkRef,
+    /// A snapshot above this goes in pieces.
+    pub(crate) piece_bytes: usize,
+}
 
 impl RaftNetworkFactory<Types> for Connections {
     type Network = Connection;
 
     async fn new_client(&mut self, target: NodeId, node: &Peer) -> Connection {
-        Connection { network: Arc::clone(&self.0), target, peer: node.clone() }
+        let (network, piece_bytes) = (Arc::clone(&self.network), self.piece_bytes);
+        Connection { network, target, peer: node.clone(), piece_bytes }
     }
 }
 
@@ -86,14 +104,18 @@ pub(crate) struct Connection {
     network: NetworkRef,
     target: NodeId,
     peer: Peer,
+    piece_bytes: usize,
 }
 
 type CallResult<T> = Result<T, Unreachable<Types>>;
 
 impl Connection {
     async fn call(&self, request: Request, option: &RPCOption) -> CallResult<Response> {
+        self.call_for(request, option.hard_ttl()).await
+    }
+
+    async fn call_for(&self, request: Request, timeout: Duration) -> CallResult<Response> {
         let request = request.encode().map_err(|error| Unreachable::new(&error))?;
-        let timeout = option.hard_ttl();
         let call = self.network.call(self.target, &self.peer, request, timeout);
         let answer = tokio::time::timeout(timeout, call)
             .await
@@ -101,6 +123,63 @@ impl Connection {
             .map_err(|error| Unreachable::new(&error))?;
         Response::decode(&answer).map_err(|error| Unreachable::new(&error))
     }
+
+    /// Sends a snapshot piece by piece, each from where the peer says that it wants more.
+    async fn send_in_pieces(
+        &self,
+        vote: Vote,
+        stored: &Stored,
+        option: &RPCOption,
+    ) -> CallResult<SnapshotResponse<Types>> {
+        let checksum = jocko_records::crc32c(&stored.state);
+        let (mut offset, mut unanswered, mut setbacks) = (0, 0, 0);
+        loop {
+            let piece = Piece::of(vote, stored, checksum, offset, self.piece_bytes);
+            // The peer writes it all before it answers the last.
+            let timeout = if piece.is_last() { option.hard_ttl() } else { PIECE_MAX };
+            match self.call_for(Request::Piece(piece), timeout).await {
+                Ok(Response::Snapshot(response)) => return Ok(response),
+                Ok(Response::Piece(next)) => {
+                    let next = usize::try_from(next).unwrap_or(usize::MAX);
+                    unanswered = 0;
+                    setbacks += u32::from(next <= offset);
+                    offset = next;
+                }
+                Ok(_) => return Err(unexpected()),
+                Err(error) => {
+                    unanswered += 1;
+                    if unanswered > SETBACKS_MAX {
+                        return Err(error);
+                    }
+                    tokio::time::sleep(PIECE_PAUSE * unanswered).await;
+                }
+            }
+            if setbacks > SETBACKS_MAX {
+                return Err(unexpected());
+            }
+        }
+    }
+}
+
+/// Leaves so many of the entries as fit into one message, at least one; says how many bytes they
+/// have, and which is the last where some were left out.
+fn cut_to_fit(entries: &mut Vec<Entry>) -> (usize, Option<LogId>) {
+    let size = |entry: &Entry| match &entry.payload {
+        EntryPayload::Normal(payload) => payload.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    };
+    let mut bytes = 0_usize;
+    let mut count = 0;
+    for entry in &*entries {
+        let more = bytes.saturating_add(size(entry));
+        if count > 0 && more > APPEND_BYTES_MAX {
+            break;
+        }
+        (bytes, count) = (more, count + 1);
+    }
+    let is_cut = count < entries.len();
+    entries.truncate(count);
+    (bytes, entries.last().filter(|_| is_cut).map(|last| last.log_id))
 }
 
 /// The peer is broken in a way that more haste does not mend.
@@ -113,10 +192,16 @@ impl RaftNetworkV2<Types> for Connection {
 
     async fn append_entries(
         &mut self,
-        rpc: AppendEntriesRequest<Types>,
+        mut rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        match self.call(Request::Append(rpc), &option).await? {
+        let (bytes, cut_after) = cut_to_fit(&mut rpc.entries);
+        let more = u64::try_from(bytes / BYTES_PER_MILLI).unwrap_or(u64::MAX);
+        let timeout = option.hard_ttl().saturating_add(Duration::from_millis(more));
+        match self.call_for(Request::Append(rpc), timeout).await? {
+            Response::Append(AppendEntriesResponse::Success) if cut_after.is_some() => {
+                Ok(AppendEntriesResponse::PartialSuccess(cut_after))
+            }
             Response::Append(response) => Ok(response),
             _ => Err(unexpected().into()),
         }
@@ -152,14 +237,19 @@ impl RaftNetworkV2<Types> for Connection {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let stored = Stored { meta: snapshot.meta, state: snapshot.snapshot };
-        let call = self.call(Request::Snapshot(vote, stored), &option);
+        let sent = async {
+            if stored.state.len() > self.piece_bytes {
+                return self.send_in_pieces(vote, &stored, &option).await;
+            }
+            match self.call(Request::Snapshot(vote, stored), &option).await? {
+                Response::Snapshot(response) => Ok(response),
+                _ => Err(unexpected()),
+            }
+        };
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            answer = call => match answer? {
-                Response::Snapshot(response) => Ok(response),
-                _ => Err(unexpected().into()),
-            },
+            answer = sent => Ok(answer?),
         }
     }
 

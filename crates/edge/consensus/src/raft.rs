@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use openraft::async_runtime::{WatchReceiver, WatchSender};
 use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
-use openraft::raft::TransferLeaderResponse;
+use openraft::raft::{SnapshotResponse, TransferLeaderResponse};
 use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,10 +23,11 @@ use crate::log::LogStore;
 use crate::machine::{Hold, Machine, StateMachine};
 use crate::metrics::{Counters, RaftMetrics};
 use crate::network::{Connections, NetworkRef};
+use crate::pieces::{Incoming, Piece, Taken};
 use crate::runtime::{Receiver, Sender, channel};
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::{SnapshotStore, Stored};
 use crate::status::{PeerProgress, RaftStatus, StatusWatch};
-use crate::types::{LogId, Payload, Snapshot, Types};
+use crate::types::{LogId, Payload, Snapshot, Types, Vote};
 use crate::wire::{Request, Response};
 
 /// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
@@ -53,6 +54,7 @@ struct Inner {
     status: Receiver<RaftStatus>,
     applied_index: Receiver<Option<u64>>,
     hold: Arc<Hold>,
+    incoming: Incoming,
     is_shut_down: Arc<AtomicBool>,
 }
 
@@ -85,10 +87,10 @@ impl Raft {
         let (snapshots, held) = (Arc::new(snapshots), Arc::clone(&hold));
         let (last_index, newest_term) = (log.last_index(), log.newest_term());
         let machine = Machine::new(state, snapshots, spawn, applied_sender, held);
-        let raft =
-            Openraft::new(config.node, openraft_config, Connections(network), log.clone(), machine)
-                .await
-                .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
+        let connections = Connections { network, piece_bytes: config.snapshot_piece_bytes };
+        let raft = Openraft::new(config.node, openraft_config, connections, log.clone(), machine)
+            .await
+            .map_err(|fatal| StartError::Stopped(fatal.to_string().into()))?;
 
         // The metrics say nothing before the core has run once; its own state does.
         let voters_found: BTreeSet<NodeId> = raft
@@ -119,6 +121,7 @@ impl Raft {
             status,
             applied_index,
             hold,
+            incoming: Incoming::default(),
             is_shut_down,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -350,16 +353,15 @@ impl Raft {
         let raft = &self.inner.raft;
         let response = match Request::decode(&request).map_err(malformed)? {
             Request::Append(rpc) => {
+                if !rpc.entries.is_empty() {
+                    self.inner.incoming.forget();
+                }
                 Response::Append(raft.append_entries(rpc).await.map_err(stopped)?)
             }
             Request::Vote(rpc) => Response::Vote(raft.vote(rpc).await.map_err(stopped)?),
             Request::PreVote(rpc) => Response::PreVote(raft.pre_vote(rpc).await.map_err(stopped)?),
-            Request::Snapshot(vote, stored) => {
-                let snapshot = Snapshot { meta: stored.meta, snapshot: stored.state };
-                let installed = raft.install_full_snapshot(vote, snapshot).await;
-                let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
-                Response::Snapshot(installed.map_err(stopped)?)
-            }
+            Request::Snapshot(vote, stored) => self.install(vote, stored).await?,
+            Request::Piece(piece) => self.take(piece).await?,
             Request::TransferLeader(rpc) => {
                 let transferred: Result<TransferLeaderResponse<Types>, Fatal<Types>> =
                     raft.handle_transfer_leader(rpc).await;
@@ -368,6 +370,34 @@ impl Raft {
             }
         };
         Ok(response.encode())
+    }
+
+    async fn install(&self, vote: Vote, stored: Stored) -> Result<Response, ServeError> {
+        let snapshot = Snapshot { meta: stored.meta, snapshot: stored.state };
+        let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
+        let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
+        Ok(Response::Snapshot(installed.map_err(stopped)?))
+    }
+
+    /// Takes a piece of a snapshot; the last one installs it.
+    async fn take(&self, piece: Piece) -> Result<Response, ServeError> {
+        let (own, committed) = {
+            let metrics = self.inner.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.vote, metrics.local_committed)
+        };
+        // Another leads by now, or all of it is here: nothing more has to be sent.
+        let is_known = own == piece.vote && committed >= piece.meta.last_log_id;
+        if own > piece.vote || is_known {
+            return Ok(Response::Snapshot(SnapshotResponse::new(own)));
+        }
+        match self.inner.incoming.take(&piece) {
+            Taken::More(next) => Ok(Response::Piece(next)),
+            Taken::Whole(stored) => self.install(piece.vote, stored).await,
+            Taken::TooLarge => {
+                Err(ServeError::Malformed("a snapshot that is larger than any".into()))
+            }
+        }
     }
 
     /// Adds a node that receives the log without a vote, and waits until it has caught up.

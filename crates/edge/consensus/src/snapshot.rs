@@ -22,7 +22,7 @@ const FIXED_BYTES: usize = 4 + 4 + 2 + 2 + 4 + 8;
 /// Where the checksummed part begins.
 const SUMMED_FROM: usize = 8;
 /// The largest file that is read. An image is far smaller; a file beyond this is not ours.
-const FILE_BYTES_MAX: usize = 2 << 30;
+pub(crate) const FILE_BYTES_MAX: usize = 2 << 30;
 
 /// Room that must be left on the disk beside a snapshot: entries need it.
 const ROOM_BYTES_MIN: u64 = 4 * 1024 * 1024;

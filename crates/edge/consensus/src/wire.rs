@@ -10,6 +10,7 @@ use openraft::raft::{
 
 use crate::entry::{ENVELOPE_BYTES, EntryError, read_envelope, write_envelope};
 use crate::id::NodeId;
+use crate::pieces::Piece;
 use crate::snapshot::Stored;
 use crate::types::{LogId, Types, Vote, log_id, term_of};
 
@@ -19,6 +20,7 @@ const VOTE: u8 = 2;
 const PRE_VOTE: u8 = 3;
 const SNAPSHOT: u8 = 4;
 const TRANSFER_LEADER: u8 = 5;
+const PIECE: u8 = 6;
 
 /// A request of a peer.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) enum Request {
     PreVote(VoteRequest<Types>),
     Snapshot(Vote, Stored),
     TransferLeader(TransferLeaderRequest<Types>),
+    Piece(Piece),
 }
 
 /// The answer to it.
@@ -38,6 +41,8 @@ pub(crate) enum Response {
     PreVote(VoteResponse<Types>),
     Snapshot(SnapshotResponse<Types>),
     TransferLeader(TransferLeaderResponse<Types>),
+    /// From where on more is wanted.
+    Piece(u64),
 }
 
 /// Why bytes are no message.
@@ -93,6 +98,15 @@ impl Request {
                 out.extend_from_slice(request.to_node_id().directory_id().as_bytes());
                 put_log_id(&mut out, request.last_log_id());
             }
+            Self::Piece(piece) => {
+                out.push(PIECE);
+                put_vote(&mut out, &piece.vote);
+                put_sized(&mut out, &serde_json::to_vec(&piece.meta)?, "snapshot header")?;
+                out.extend_from_slice(&piece.state_bytes.to_be_bytes());
+                out.extend_from_slice(&piece.checksum.to_be_bytes());
+                out.extend_from_slice(&piece.offset.to_be_bytes());
+                put_sized(&mut out, &piece.bytes, "piece")?;
+            }
         }
         Ok(out.into())
     }
@@ -116,6 +130,7 @@ impl Request {
                 let last = get_log_id(&mut reader)?;
                 Self::TransferLeader(TransferLeaderRequest::new(vote, to, last))
             }
+            PIECE => Self::Piece(decode_piece(bytes, &mut reader)?),
             other => return Err(WireError::Kind(other)),
         };
         finish(&reader, request)
@@ -169,6 +184,10 @@ impl Response {
                     }
                 }
             }
+            Self::Piece(next) => {
+                out.push(PIECE);
+                out.extend_from_slice(&next.to_be_bytes());
+            }
         }
         out.into()
     }
@@ -198,6 +217,7 @@ impl Response {
                 }),
                 value => return Err(WireError::Value { field: "outcome", value }),
             }),
+            PIECE => Self::Piece(reader.i64("next")?.cast_unsigned()),
             other => return Err(WireError::Kind(other)),
         };
         finish(&reader, response)
@@ -230,6 +250,17 @@ fn decode_append(bytes: &Bytes, reader: &mut Reader<'_>) -> Result<AppendEntries
         entries.push(read_envelope(&bytes.slice_ref(get_sized(reader, "entry")?))?);
     }
     Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+}
+
+fn decode_piece(bytes: &Bytes, reader: &mut Reader<'_>) -> Result<Piece> {
+    Ok(Piece {
+        vote: get_vote(reader)?,
+        meta: serde_json::from_slice(get_sized(reader, "snapshot header")?)?,
+        state_bytes: reader.i64("state length")?.cast_unsigned(),
+        checksum: reader.u32("checksum")?,
+        offset: reader.i64("offset")?.cast_unsigned(),
+        bytes: bytes.slice_ref(get_sized(reader, "piece")?),
+    })
 }
 
 fn get_kind(reader: &mut Reader<'_>) -> Result<u8> {

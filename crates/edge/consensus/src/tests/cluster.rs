@@ -20,6 +20,7 @@ struct Cluster {
     network: MemoryNetwork,
     nodes: BTreeMap<NodeId, Node>,
     snapshot_every_entries: u64,
+    piece_bytes: usize,
 }
 
 fn peer(number: u64) -> Peer {
@@ -28,10 +29,15 @@ fn peer(number: u64) -> Peer {
 
 impl Cluster {
     async fn form(seed: u64, snapshot_every_entries: u64) -> Self {
+        Self::form_with(seed, snapshot_every_entries, 1 << 20).await
+    }
+
+    async fn form_with(seed: u64, snapshot_every_entries: u64, piece_bytes: usize) -> Self {
         seed_randomness(Some(seed));
         let network = MemoryNetwork::new(seed);
         network.set_delay(Duration::from_micros(50)..Duration::from_millis(3));
-        let mut this = Self { network, nodes: BTreeMap::new(), snapshot_every_entries };
+        let nodes = BTreeMap::new();
+        let mut this = Self { network, nodes, snapshot_every_entries, piece_bytes };
         for number in 1..=3 {
             this.start(number, MemDisk::with_dir("data")).await;
         }
@@ -44,6 +50,7 @@ impl Cluster {
         let id = node(number);
         let mut config = RaftConfig::new(id, peer(number), DIR);
         config.snapshot_every_entries = self.snapshot_every_entries;
+        config.snapshot_piece_bytes = self.piece_bytes;
         let state = Remembers::default();
         let machine = Box::new(state.clone());
         let network = self.network.of(id);
@@ -190,6 +197,77 @@ async fn a_new_member_gets_a_snapshot_and_becomes_a_voter() {
     cluster.assert_same_states();
     let status = until(&cluster.nodes[&node(4)].raft, |status| status.role == Role::Follower).await;
     assert_eq!(status.voters.into_keys().collect::<BTreeSet<_>>(), voters);
+}
+
+/// Messages to the newcomer that carry a piece (kind 6), and how many of them arrived.
+fn count_pieces(cluster: &Cluster, to: NodeId) -> Arc<Mutex<(usize, usize)>> {
+    let counted = Arc::new(Mutex::new((0, 0)));
+    let counting = Arc::clone(&counted);
+    cluster.network.listen(move |message| {
+        if message.to == to && message.bytes.get(1) == Some(&6) {
+            let mut counted = counting.lock().unwrap();
+            counted.0 += 1;
+            counted.1 += usize::from(message.arrives);
+        }
+    });
+    counted
+}
+
+/// Lost pieces and lost answers cost a repetition each, and not what has arrived.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_larger_than_a_piece_arrives_though_some_are_lost() {
+    let mut cluster = Cluster::form_with(10, 10, 50).await;
+    for number in 0..60 {
+        cluster.propose(payload(number)).await;
+    }
+    let leader = cluster.leader().await;
+    while cluster.nodes[&leader].raft.metrics().purged_index.is_none_or(|index| index < 20) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let pieces = count_pieces(&cluster, node(4));
+    cluster.start(4, MemDisk::with_dir("data")).await;
+    cluster.network.set_lost_percent(15);
+    cluster.nodes[&leader].raft.admit(node(4), peer(4)).await.unwrap();
+    let newcomer = &cluster.nodes[&node(4)];
+    while newcomer.raft.metrics().snapshot_index.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    cluster.network.set_lost_percent(0);
+    let last = cluster.propose(payload(60)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    let (sent, arrived) = *pieces.lock().unwrap();
+    // Some 50 entries of 21 or 22 bytes.
+    assert!(arrived >= 20 && sent > arrived && sent < 60, "{sent} sent, {arrived} arrived");
+}
+
+/// Sixty-four entries may go in one message, and each may have sixteen mebibytes: they go in as many
+/// messages as it takes, and each has the time that its length needs.
+#[tokio::test(start_paused = true)]
+async fn large_entries_reach_a_member_that_was_away() {
+    let mut cluster = Cluster::form(11, 1000).await;
+    cluster.propose(payload(0)).await;
+    let leader = cluster.leader().await;
+    let follower = (1..=3).find(|number| node(*number) != leader).unwrap();
+    let disk = cluster.kill(node(follower)).await;
+    let large = |number: u8| Bytes::from(vec![number; 700_000]);
+    for number in 0..8 {
+        cluster.propose(large(number)).await;
+    }
+    let largest = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&largest);
+    cluster.network.listen(move |message| {
+        let mut largest = seen.lock().unwrap();
+        *largest = message.bytes.len().max(*largest);
+    });
+    // Longer than a short message may take.
+    cluster.network.set_delay(Duration::from_millis(150)..Duration::from_millis(200));
+    cluster.start(follower, disk).await;
+    let last = cluster.propose(large(8)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    let largest = *largest.lock().unwrap();
+    assert!((700_000..1_500_000).contains(&largest), "{largest}");
 }
 
 /// Between the two steps of a change both sets have to agree. The next leader sees that, and which

@@ -30,6 +30,7 @@ fn requests() -> Vec<Request> {
         Request::Append(append),
         Request::Vote(vote.clone()),
         Request::PreVote(vote),
+        Request::Piece(Piece::of(Vote::new_committed(3, node(1)), &stored, 7, 2, 2)),
         Request::Snapshot(Vote::new_committed(3, node(1)), stored),
         Request::TransferLeader(TransferLeaderRequest::new(
             Vote::new_committed(3, node(1)),
@@ -50,6 +51,7 @@ fn responses() -> Vec<Response> {
         Response::Vote(voted.clone()),
         Response::PreVote(voted),
         Response::Snapshot(SnapshotResponse::new(vote)),
+        Response::Piece(1 << 40),
         Response::TransferLeader(Ok(())),
         Response::TransferLeader(Err(TransferLeaderError::VoteChanged {
             expected: vote,
@@ -98,7 +100,7 @@ fn a_claimed_count_allocates_nothing() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 2..200), kind in 0_u8..7) {
+    fn no_bytes_make_it_panic(mut bytes in prop::collection::vec(any::<u8>(), 2..200), kind in 0_u8..8) {
         bytes[0] = VERSION;
         bytes[1] = kind;
         let _ = Response::decode(&bytes);
