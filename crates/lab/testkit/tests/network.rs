@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const PORT: u16 = 7_000;
@@ -144,6 +144,22 @@ fn test() -> Result<()> {
     ensure!(three.network.cuts().eq([(0, 1)]), "the cut is told");
     three.check(&[(0, 2), (1, 0), (1, 2), (2, 0), (2, 1)])?;
     three.check(&all)?;
+    // The router, where clients are, hears nothing of one that all others reach.
+    let tell_router = |three: &Three| {
+        let mut tell = inside(&three.places[0]);
+        let told = tell.args(["tell", "10.231.1.1", "<router>"]).stderr(Stdio::null()).status()?;
+        Ok::<_, anyhow::Error>(told.success())
+    };
+    three.network.cut_clients(0)?;
+    ensure!(!tell_router(&three)?, "clients are not cut off");
+    three.check(&all)?;
+    ensure!(three.network.is_whole() && tell_router(&three)?, "the router is cut off still");
+    if Network::check_loss().is_ok() {
+        three.network.lose(99)?;
+        ensure!(!three.network.is_whole(), "packets are lost");
+        three.network.heal()?;
+        three.check(&all)?;
+    }
     println!("1 passed, 0 failed");
     Ok(())
 }

@@ -33,6 +33,8 @@ pub(crate) struct Arguments {
     pub(crate) seed: u64,
     pub(crate) acks: i16,
     pub(crate) durability: String,
+    /// More arguments of each broker.
+    pub(crate) broker: Vec<String>,
     /// Each broker in a network of its own, although nothing is to be cut.
     pub(crate) network: bool,
     /// Between kill and start the tail of a log is cut off: the run must fail.
@@ -65,6 +67,7 @@ impl Arguments {
             seed: fastrand::u64(..),
             acks: -1,
             durability: "fsync".to_owned(),
+            broker: Vec::new(),
             network: false,
             plants_tail: false,
             folder: None,
@@ -117,6 +120,7 @@ impl Arguments {
             "--seed" => self.seed = value()?.parse()?,
             "--acks" => self.acks = if value()? == "1" { 1 } else { -1 },
             "--durability" => self.durability = value()?,
+            "--broker" => self.broker.push(value()?),
             "--network" => self.network = true,
             "--plant" => {
                 let what = value()?;

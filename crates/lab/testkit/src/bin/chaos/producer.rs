@@ -218,6 +218,8 @@ impl<'a> Producer<'a> {
                 self.complain(&format!("{} in answer to a produce: {words}", code.name()));
                 Answer::Over(Outcome::Unknown)
             }
+            // Its clock is behind: to it the records come from the future, as to Kafka.
+            ErrorCode::InvalidTimestamp => Answer::Again(Outcome::Failed),
             // Its metadata was old: no leader at all was found.
             ErrorCode::LeaderNotAvailable => Answer::Again(Outcome::Failed),
             code if code.is_retriable() => Answer::Again(Outcome::of_refusal(code)),

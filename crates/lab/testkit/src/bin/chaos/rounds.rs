@@ -39,11 +39,13 @@ const CALM_MAX_MS: u64 = 2_000;
 const SETTINGS: [(&str, &str); 1] = [("segment.bytes", "1048576")];
 
 pub(crate) fn run(arguments: &Arguments, folder: &Path, around: Surroundings) -> Result<String> {
+    let mut given = vec![format!("--storage-durability={}", arguments.durability)];
+    given.extend(arguments.broker.iter().cloned());
     let made = ClusterOptions {
         binary: arguments.binary.clone(),
         folder: folder.to_owned(),
         brokers: arguments.brokers,
-        arguments: vec![format!("--storage-durability={}", arguments.durability)],
+        arguments: given,
     };
     let mut cluster = Cluster::plan(made, around)?;
     let mut random = fastrand::Rng::with_seed(arguments.seed);
