@@ -1,4 +1,5 @@
-//! Where the replicas of new partitions go: round robin, over racks first.
+//! Where the replicas of new partitions go: round robin, over racks first, to brokers that are away only
+//! where the others do not suffice.
 
 use crate::image::Broker;
 use crate::randomness::Randomness;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) struct Placement {
     /// All brokers, neighbours in different racks as far as that is possible.
     ring: Vec<(BrokerId, Option<String>)>,
+    /// Those that cannot serve now: they get what is left over, and catch up when they are back.
+    spare: Vec<BrokerId>,
     start: usize,
     shift: usize,
     placed: usize,
@@ -39,12 +42,23 @@ impl Placement {
         }
         let start = random.below(ring.len());
         let shift = random.below(ring.len().saturating_sub(1));
-        Self { ring, start, shift, placed: 0 }
+        Self { ring, spare: Vec::new(), start, shift, placed: 0 }
     }
 
-    /// How many brokers there are.
-    pub(crate) fn broker_count(&self) -> usize {
+    /// Over these brokers too, which cannot serve now.
+    pub(crate) fn or_else<'a>(mut self, away: impl Iterator<Item = &'a Arc<Broker>>) -> Self {
+        self.spare = away.map(|broker| broker.id()).collect();
+        self
+    }
+
+    /// How many brokers can serve.
+    pub(crate) const fn broker_count(&self) -> usize {
         self.ring.len()
+    }
+
+    /// How many brokers there are, those that are away among them.
+    pub(crate) const fn broker_count_registered(&self) -> usize {
+        self.ring.len() + self.spare.len()
     }
 
     /// The replicas of the next partition, the leader first. Fewer than `copies` if there are not
@@ -54,8 +68,8 @@ impl Placement {
         if count == 0 {
             return Vec::new();
         }
-        let round = self.placed / count;
-        let leader = (self.start + self.placed) % count;
+        let (placed, round) = (self.placed, self.placed / count);
+        let leader = (self.start + placed) % count;
         self.placed += 1;
         // The others in the order they are asked: from a neighbour that shifts each round.
         let others = count - 1;
@@ -65,7 +79,9 @@ impl Placement {
         let mut chosen = vec![leader];
         self.choose(&mut chosen, &order, copies, true);
         self.choose(&mut chosen, &order, copies, false);
-        chosen.into_iter().filter_map(|at| self.ring.get(at)).map(|(id, _)| *id).collect()
+        let present = chosen.into_iter().filter_map(|at| self.ring.get(at)).map(|(id, _)| *id);
+        let away = self.spare.iter().copied().cycle().skip(placed % self.spare.len().max(1));
+        present.chain(away.take(self.spare.len())).take(copies).collect()
     }
 
     fn choose(&self, chosen: &mut Vec<usize>, order: &[usize], copies: usize, new_racks: bool) {

@@ -5,7 +5,6 @@ use super::{Decider, duplicates, too_large_a_request, unknown_topic};
 use super::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::command::{Answer, NewPartitions, Refusal};
 use crate::image::Topic;
-use crate::placement::Placement;
 use crate::record::{MetadataRecord, Replication};
 use jocko_types::{BrokerId, ErrorCode, PartitionIndex};
 use std::collections::BTreeSet;
@@ -110,7 +109,7 @@ impl Decider<'_> {
                 Replication::Fixed(copies.unwrap_or(asked))
             }
         };
-        let mut placement = Placement::over(self.image.active_brokers(), &mut self.random);
+        let mut placement = self.placement();
         let copies = copies_of(replication, &placement)?;
         Ok((0..additional).map(|_| placement.next(copies)).collect())
     }

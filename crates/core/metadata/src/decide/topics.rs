@@ -128,10 +128,17 @@ impl Decider<'_> {
             return Err(self.too_many_partitions());
         }
         let replication = self.replication(topic.replication_factor);
-        let mut placement = Placement::over(self.image.active_brokers(), &mut self.random);
+        let mut placement = self.placement();
         let copies = copies_of(replication, &placement)?;
         let lists = (0..partitions).map(|_| placement.next(copies)).collect();
         Ok((replication, lists))
+    }
+
+    /// Over all brokers, those that cannot take anything now last: a broker that is restarted must
+    /// not keep others from creating topics with as many copies as ever.
+    pub(super) fn placement(&mut self) -> Placement {
+        let away = self.image.brokers().filter(|broker| !broker.is_active());
+        Placement::over(self.image.active_brokers(), &mut self.random).or_else(away)
     }
 
     fn replication(&self, asked: i16) -> Replication {
@@ -303,10 +310,11 @@ pub(super) fn copies_of(replication: Replication, placement: &Placement) -> Answ
         Replication::Auto => Ok(brokers.min(COPIES_AUTO_MAX)),
         Replication::Fixed(asked) => {
             let copies = usize::try_from(asked).unwrap_or(0);
-            if copies == 0 || copies > brokers {
+            let registered = placement.broker_count_registered();
+            if copies == 0 || copies > registered {
                 return Err(refuse(format!(
                     "Unable to replicate the partition {asked} time(s): The target replication \
-                     factor of {asked} cannot be reached because only {brokers} broker(s) are \
+                     factor of {asked} cannot be reached because only {registered} broker(s) are \
                      registered."
                 )));
             }

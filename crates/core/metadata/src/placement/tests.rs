@@ -34,6 +34,31 @@ fn nobody_can_take_a_partition_where_nobody_is() {
 }
 
 #[test]
+fn brokers_that_are_away_get_what_is_left_over() {
+    let known = brokers(&[None; 4]);
+    let check = |present: usize, copies: usize, away_copies: usize| {
+        let mut random = Randomness::from_seed([7, 0, 0, 0]);
+        let (here, away) = known.split_at(present);
+        let mut placement = Placement::over(here.iter(), &mut random).or_else(away.iter());
+        assert_eq!(placement.broker_count(), present);
+        assert_eq!(placement.broker_count_registered(), known.len());
+        for _ in 0..6 {
+            let list = placement.next(copies);
+            let distinct: std::collections::BTreeSet<_> = list.iter().collect();
+            assert_eq!((list.len(), distinct.len()), (copies, copies));
+            let is_away = |id: &&BrokerId| away.iter().any(|broker| broker.id() == **id);
+            assert!(!is_away(&&list[0]), "nobody leads who is away");
+            assert_eq!(list.iter().filter(is_away).count(), away_copies);
+        }
+    };
+    check(4, 3, 0);
+    check(3, 3, 0);
+    check(2, 3, 1);
+    check(1, 3, 2);
+    check(2, 4, 2);
+}
+
+#[test]
 fn followers_of_a_leader_shift_from_round_to_round() {
     let racks = [None; 4];
     let lists = place(&racks, 1, 12, 2);
