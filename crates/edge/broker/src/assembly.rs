@@ -30,7 +30,7 @@ use jocko_consensus::Raft;
 use jocko_disk::{DiskRef, FlushPlan};
 use jocko_fetch::{Limits, Sessions};
 use jocko_net::peers::PeerServer;
-use jocko_net::ports::{Bell, Ports, RoutineHandle, run_on, spawn};
+use jocko_net::ports::{Bell, Ports, RoutineHandle, SteadyClock, run_on, spawn};
 use jocko_net::{ReactorSettings, Reactors, Server};
 use jocko_partition::{Effects, Partition, Unclosed, close_together, flush_together};
 use jocko_types::{BrokerEpoch, Uuid};
@@ -124,6 +124,7 @@ pub(crate) async fn bring_up(
         published,
         controller,
         clock: Arc::clone(&ports.clock),
+        steady: Arc::new(SteadyClock::new(Arc::clone(&ports.clock))),
         flusher: Flusher::default(),
         cleaner: Cleaner::default(),
         limits: LimitKeeper::woken_by(metadata_bell),

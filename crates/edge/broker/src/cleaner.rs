@@ -187,7 +187,7 @@ impl Round {
         if !partition.is_open() && (!partition.has_files() || partition.open().is_err()) {
             return None;
         }
-        let wall = self.context.clock.wall();
+        let wall = self.context.steady.wall();
         // What earlier passes replaced is still there, for a while.
         let (tidied, effects) = partition.tidy(wall);
         self.context.carry_out(partition, effects);
@@ -217,7 +217,7 @@ impl Round {
         let started = context.clock.now();
         let rate = storage.compaction_rate.map(jocko_config::ByteSize::get);
         let mut pace = Pace { context: &context, rate, gathered: 0 };
-        let wall = context.clock.wall();
+        let wall = context.steady.wall();
         let (end, effects) = partition.compact(&budget, wall, &mut |bytes| pace.takes(bytes));
         context.carry_out(partition, effects);
         let stats = &context.cleaner.stats;

@@ -41,6 +41,8 @@ pub(crate) struct Context {
     /// Other brokers, and the way to them.
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) clock: ClockRef,
+    /// For what is deleted by its age.
+    pub(crate) steady: ClockRef,
     pub(crate) flusher: Flusher,
     pub(crate) cleaner: Cleaner,
     pub(crate) limits: LimitKeeper,

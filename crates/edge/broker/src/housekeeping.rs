@@ -179,7 +179,7 @@ pub(crate) fn retain(context: &Context, partition: &Arc<Partition>) {
     if !partition.is_open() && partition.has_files() && partition.open().is_err() {
         return;
     }
-    let (done, effects) = partition.upkeep(context.clock.wall());
+    let (done, effects) = partition.upkeep(context.steady.wall());
     context.carry_out(partition, effects);
     match done {
         Ok(upkeep) => {

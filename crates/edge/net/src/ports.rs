@@ -10,6 +10,7 @@ mod net;
 mod process;
 mod routine;
 mod spawn;
+mod steady;
 mod tcp;
 
 pub use clock::{Clock, ClockRef, SystemClock, VirtualClock};
@@ -21,6 +22,7 @@ pub use net::{
 pub use process::{Process, belonging, spawn, spawn_local};
 pub use routine::{Bell, Manner, Rest, Routine, RoutineHandle};
 pub use spawn::{InlineSpawn, Job, Refused, Spawn, SpawnRef, TaskSpawn, Workers, run_on};
+pub use steady::SteadyClock;
 pub use tcp::TcpNet;
 
 use std::io;

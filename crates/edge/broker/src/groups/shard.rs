@@ -438,7 +438,7 @@ impl Shard {
         let policy = context.groups.policies.now(context, &published);
         work(&DecideContext {
             now: context.clock.now(),
-            wall: context.clock.wall(),
+            wall: context.steady.wall(),
             seed: fastrand::u64(..),
             policy: &policy,
             topics: &topics,
