@@ -50,12 +50,14 @@
 mod following;
 mod leading;
 mod machine;
+mod throttle;
 mod types;
 mod waiters;
 
 pub use following::{Agreement, Answer, Following, Found, Plan, agreement};
 pub use leading::FollowerStanding;
 pub use machine::Replica;
+pub use throttle::Throttle;
 pub use types::{
     Acks, Assignment, Caller, Claim, Durability, EpochEnd, Input, IsrMember, LAG_TIME_MAX, LogEnds,
     Output, PROPOSAL_BACKOFF, Peer, Policy, Proposal, ProposalOutcome, Refusal, Role,

@@ -12,6 +12,7 @@ mod outbox;
 mod proposing;
 mod serving;
 mod telling;
+mod throttling;
 mod watching;
 mod wire;
 

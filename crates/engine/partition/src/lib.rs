@@ -33,7 +33,7 @@ pub use jocko_commitlog::{
 };
 pub use jocko_replica::{
     Acks, Assignment, Caller, Claim, Durability, EpochEnd as ReplicaEpochEnd, FollowerStanding,
-    Following, IsrMember, Peer, Policy, Proposal, ProposalOutcome,
+    Following, IsrMember, Peer, Policy, Proposal, ProposalOutcome, Throttle,
 };
 pub use lead::{FollowerFetch, FollowerRead, FollowerView};
 pub use offsets::Listed;

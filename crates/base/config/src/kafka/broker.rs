@@ -61,6 +61,8 @@ pub struct BrokerDefinition {
     pub default: &'static str,
     /// Whether it can change at run time.
     pub dynamic: bool,
+    /// Whether it is shown only where it is set: Kafka's tools set it for a while.
+    pub hidden: bool,
     /// What a value must satisfy.
     pub rule: Rule,
     /// What its value is.

@@ -16,7 +16,7 @@ const fn row(
     value: BrokerValue,
     doc: &'static str,
 ) -> BrokerDefinition {
-    BrokerDefinition { name, kind, default, dynamic: false, rule: Any, value, doc }
+    BrokerDefinition { name, kind, default, dynamic: false, hidden: false, rule: Any, value, doc }
 }
 
 impl BrokerDefinition {
@@ -24,6 +24,12 @@ impl BrokerDefinition {
     const fn dynamic(mut self, rule: Rule) -> Self {
         self.dynamic = true;
         self.rule = rule;
+        self
+    }
+
+    /// Is shown only where it is set at run time.
+    const fn hidden(mut self) -> Self {
+        self.hidden = true;
         self
     }
 }
@@ -41,6 +47,9 @@ const fn fixed(
 fn text(value: &impl SettingValue) -> Option<std::string::String> {
     Some(value.render())
 }
+
+/// No limit.
+const RATE_MAX: &str = "9223372036854775807";
 
 /// Every broker config that is not the default of a topic config.
 #[rustfmt::skip]
@@ -100,6 +109,16 @@ pub static BROKER_DEFINITIONS: &[BrokerDefinition] = &[
     fixed("log.roll.jitter.hours", Int, "0",
         "The most that is taken off that age where log.roll.jitter.ms is not set."),
     fixed("log.cleaner.enable", Boolean, "true", "Whether compacted topics are compacted."),
+    // Copying while partitions move (KIP-73).
+    fixed("leader.replication.throttled.rate", Long, RATE_MAX,
+        "Bytes a second that a broker hands out of replicas that are throttled and not in sync.")
+        .dynamic(AtLeast(0)).hidden(),
+    fixed("follower.replication.throttled.rate", Long, RATE_MAX,
+        "Bytes a second that a broker fetches of replicas that are throttled and not in sync.")
+        .dynamic(AtLeast(0)).hidden(),
+    fixed("replica.alter.log.dirs.io.max.bytes.per.second", Long, RATE_MAX,
+        "A broker has one data directory: nothing moves between several.")
+        .dynamic(AtLeast(0)).hidden(),
     // Groups.
     row("offsets.topic.num.partitions", Int, "50",
         Setting("groups.offsets_partitions", |s| text(&s.groups.offsets_partitions)),

@@ -135,6 +135,10 @@ pub fn describe_broker(
     let own = BROKER_DEFINITIONS
         .iter()
         .filter(|definition| asked(definition.name))
+        .filter(|definition| {
+            let is_set = |set: &ConfigMap| set.contains_key(definition.name);
+            !definition.hidden || is_set(layers.broker) || is_set(layers.cluster)
+        })
         .map(|definition| broker_row(definition, facts, layers));
     let defaults = TOPIC_DEFINITIONS
         .iter()

@@ -15,6 +15,7 @@ mod describe;
 mod group;
 mod group_table;
 mod rule;
+mod throttle;
 mod topic;
 mod topic_table;
 
@@ -26,6 +27,7 @@ pub use describe::{
 pub use group::{GroupConfig, check_group_configs};
 pub use group_table::{GROUP_DEFINITIONS, GroupDefinition};
 pub use rule::{ConfigType, Rule};
+pub use throttle::{ThrottledEnd, ThrottledReplicas};
 pub use topic::{
     CleanupPolicy, CompressionType, TimestampType, TopicConfig, check_topic_config,
     check_topic_configs,

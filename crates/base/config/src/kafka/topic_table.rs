@@ -139,8 +139,7 @@ pub static TOPIC_DEFINITIONS: &[TopicDefinition] = &[
         .behind_unset("log.flush.interval.ms"),
     row("follower.replication.throttled.replicas", List, "", ThrottledReplicas,
         "Replicas whose fetching is throttled while partitions move: partition:broker pairs, \
-         or * for all.")
-        .standing(Reported),
+         or * for all."),
     row("index.interval.bytes", Int, "4096", AtLeast(0),
         "Bytes of log per entry of its offset index.")
         .behind("log.index.interval.bytes"),
@@ -162,8 +161,7 @@ pub static TOPIC_DEFINITIONS: &[TopicDefinition] = &[
         .behind("jocko.storage.durability"),
     row("leader.replication.throttled.replicas", List, "", ThrottledReplicas,
         "Replicas whose serving to followers is throttled while partitions move: \
-         partition:broker pairs, or * for all.")
-        .standing(Reported),
+         partition:broker pairs, or * for all."),
     row("local.retention.bytes", Long, "-2", AtLeast(-2),
         "Bytes a partition keeps on local disk once the rest is in remote storage; -2 is as \
          retention.bytes.")

@@ -1,7 +1,7 @@
 //! One task per leader: asks for all partitions that this broker follows there with one question at
 //! a time, and takes the answers in. A leader that is slow or gone holds up nobody but itself.
 
-use super::{FETCH, Own, WAIT_MAX, place_of, wire};
+use super::{FETCH, Own, PARTITION_BYTES_MAX, WAIT_MAX, place_of, throttling, wire};
 use crate::context::Context;
 use bytes::Bytes;
 use jocko_codec::{Decode, Reader};
@@ -31,9 +31,11 @@ const REST: Duration = Duration::from_secs(2);
 /// And so long where following would destroy committed records.
 const REST_AT_ODDS: Duration = Duration::from_secs(60);
 /// An answer of so many bytes is taken in by a worker.
-const INLINE_BYTES_MAX: usize = 16 << 10;
+const INLINE_BYTES_MAX: usize = 64 << 10;
 
 type Asked = Vec<(TopicIdPartition, Arc<Partition>, Follow)>;
+/// What is asked for, and how many bytes of it at most.
+type Question = (TopicIdPartition, Follow, usize);
 
 pub(super) async fn run(
     context: Arc<Context>,
@@ -128,6 +130,10 @@ impl Fetcher {
         for (key, partition, follow) in looked.unwrap_or_default() {
             match follow {
                 Ok(Some(follow)) if follow.following.leader == self.leader => {
+                    if self.allowance(&key) == 0 {
+                        self.resting.insert(key, until + throttling::REST);
+                        continue;
+                    }
                     asked.push((key, partition, follow));
                 }
                 // The image is about to say something else.
@@ -142,10 +148,25 @@ impl Fetcher {
         asked
     }
 
+    /// How much may be fetched of a partition: no limit but where it is to catch up slowly.
+    fn allowance(&self, key: &TopicIdPartition) -> usize {
+        let end = &self.context.outbox.throttles.follower;
+        if !end.holds(key) {
+            return PARTITION_BYTES_MAX;
+        }
+        let published = self.context.published.load();
+        let state = published.image.partition(key.topic_id, key.partition);
+        if state.is_some_and(|state| state.isr.contains(&self.own.broker)) {
+            return PARTITION_BYTES_MAX;
+        }
+        end.allowance(self.context.clock.now()).min(PARTITION_BYTES_MAX)
+    }
+
     async fn call(&self, asked: &Asked) -> Result<Bytes, String> {
         let unknown = || "its address is not known".to_owned();
         let (node, address) = place_of(&self.context, self.leader).ok_or_else(unknown)?;
-        let about: Vec<_> = asked.iter().map(|(key, _, follow)| (*key, *follow)).collect();
+        let about: Vec<Question> =
+            asked.iter().map(|(key, _, follow)| (*key, *follow, self.allowance(key))).collect();
         let body = wire::question(self.own, &about);
         let target = PeerTarget::node(node, &address);
         let peers = &self.context.cluster.peers;
@@ -221,6 +242,11 @@ fn take_in(
         let partition = jocko_types::PartitionIndex::new(data.partition_index);
         let key = TopicIdPartition { topic_id, partition };
         let Some((partition, follow)) = asked.get(&key) else { continue };
+        let throttled = &context.outbox.throttles.follower;
+        if throttled.holds(&key) {
+            let records = data.records.as_ref().and_then(|records| records.inline());
+            throttled.record(records.map_or(0, <[u8]>::len), context.clock.now());
+        }
         if let Some(rest) = take_one(context, partition, follow, data) {
             rests.push((key, rest));
         }

@@ -1,6 +1,7 @@
 //! What follows from steps of replicas and is to be done elsewhere: told to leaders, decided by the
 //! controller, answered to followers. Filled from any thread, emptied by tasks.
 
+use super::throttling::Throttles;
 use jocko_partition::{Claim, Effects, Proposal};
 use jocko_types::{BrokerEpoch, TopicIdPartition};
 use std::collections::BTreeMap;
@@ -25,6 +26,8 @@ pub(crate) struct Outbox {
     /// Followers' questions that wait; bounded by the calls that peers may have under way.
     parked: Mutex<BTreeMap<u64, Arc<Notify>>>,
     tickets: AtomicU64,
+    /// What is held back of copies.
+    pub(super) throttles: Throttles,
     /// How this process is registered, once it is.
     registration: OnceLock<BrokerEpoch>,
 }

@@ -22,6 +22,9 @@ use tokio::time::{Instant, timeout_at};
 
 /// The longest wait for records that is granted.
 const WAIT_LIMIT: Duration = Duration::from_secs(30);
+/// For how long a risen high watermark alone waits for records to travel with: most often they come
+/// at once, and an exchange of its own costs as much as one with records.
+const NEWS_WAIT: Duration = Duration::from_millis(5);
 /// So many bytes, if they are in memory, are read where the question is answered; more by a worker.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 /// "Not known" in an answer.
@@ -103,8 +106,10 @@ struct Look {
     found: Vec<Found>,
     bytes: usize,
     cold: Option<jocko_partition::Cold>,
-    /// Whether the follower must hear of something that is no record.
+    /// Whether the follower must hear at once of something that is no record.
     is_special: bool,
+    /// Whether a high watermark has risen above the one that the follower knows.
+    is_risen: bool,
 }
 
 async fn answer(
@@ -127,6 +132,7 @@ async fn answer(
         (wanted, Instant::now() + wait.min(WAIT_LIMIT), bytes_max)
     };
     let place = context.outbox.place();
+    let mut deadline = deadline;
     let mut is_late = false;
     let look = loop {
         let mut look = look(&context, &wanted, bytes_max);
@@ -140,10 +146,14 @@ async fn answer(
         if is_late || look.bytes > 0 || look.is_special {
             break look;
         }
+        if look.is_risen {
+            deadline = deadline.min(Instant::now() + NEWS_WAIT);
+        }
         park(&context, &wanted, &look, place.ticket);
         is_late = timeout_at(deadline, place.released()).await.is_err();
     };
     forget(&wanted, place.ticket);
+    record(&context, &wanted, &look);
     let (look, records) = read_records(&context, look).await;
     Ok(wire::answer(&response(&wanted, &look), &records))
 }
@@ -187,16 +197,18 @@ fn wanted(
 fn look(context: &Context, wanted: &[Wanted], bytes_max: usize) -> Look {
     let now = context.clock.now();
     let found = Vec::with_capacity(wanted.len());
-    let mut look = Look { found, bytes: 0, cold: None, is_special: false };
+    let mut look = Look { found, bytes: 0, cold: None, is_special: false, is_risen: false };
     for one in wanted {
         let Some(partition) = &one.partition else {
             look.is_special = true;
             look.found.push(Found::Absent(ErrorCode::UnknownTopicId));
             continue;
         };
+        let allowed = allowance(context, one, partition);
+        let room = bytes_max.saturating_sub(look.bytes).min(allowed);
         let fetch = FollowerFetch {
-            bytes_max: one.fetch.bytes_max.min(bytes_max.saturating_sub(look.bytes)),
-            whole_batch: look.bytes == 0,
+            bytes_max: one.fetch.bytes_max.min(room),
+            whole_batch: look.bytes == 0 && allowed > 0,
             ..one.fetch
         };
         let (read, effects) = partition.fetch_for_follower(&fetch, now);
@@ -204,7 +216,7 @@ fn look(context: &Context, wanted: &[Wanted], bytes_max: usize) -> Look {
         match read {
             FollowerRead::Found(view) => {
                 look.bytes += view.slice.as_ref().map_or(0, |slice| slice.len);
-                look.is_special |= view.high_watermark > one.high_watermark;
+                look.is_risen |= view.high_watermark > one.high_watermark;
                 look.found.push(Found::View(view));
             }
             FollowerRead::Cold(cold) => {
@@ -218,6 +230,30 @@ fn look(context: &Context, wanted: &[Wanted], bytes_max: usize) -> Look {
         }
     }
     look
+}
+
+/// How much a follower may have of a partition: no limit but for one that is to catch up slowly.
+fn allowance(context: &Context, wanted: &Wanted, partition: &Partition) -> usize {
+    let end = &context.outbox.throttles.leader;
+    let asker = wanted.fetch.caller.broker;
+    let is_insync = || partition.followers().iter().any(|it| it.broker == asker && it.is_insync);
+    if !end.holds(&wanted.key) || is_insync() {
+        return usize::MAX;
+    }
+    end.allowance(context.clock.now())
+}
+
+/// Takes note of what leaves of partitions that are throttled.
+fn record(context: &Context, wanted: &[Wanted], look: &Look) {
+    let end = &context.outbox.throttles.leader;
+    let sizes =
+        wanted.iter().zip(&look.found).filter(|(one, _)| end.holds(&one.key)).map(|(_, found)| {
+            match found {
+                Found::View(view) => view.slice.as_ref().map_or(0, |slice| slice.len),
+                Found::Other(_) | Found::Absent(_) => 0,
+            }
+        });
+    end.record(sizes.sum(), context.clock.now());
 }
 
 fn park(context: &Context, wanted: &[Wanted], look: &Look, ticket: u64) {

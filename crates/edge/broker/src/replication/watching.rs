@@ -46,6 +46,11 @@ pub(super) async fn run(context: Arc<Context>, own: Own) {
             tick(&context, &led);
             continue;
         }
+        {
+            let (published, settings) = (context.published.load(), &context.settings);
+            let now = context.clock.now();
+            context.outbox.throttles.update(&published, settings, own.broker, now);
+        }
         let part = part_of(&context, own.broker);
         led = part.led;
         fetching.retain(|leader, _| part.followed.contains_key(leader));

@@ -9,7 +9,7 @@ use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopi
 use jocko_protocol::rpc::fetch_response::FetchResponse;
 use jocko_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
 
-use super::{ANSWER_BYTES_MAX, Own, PARTITION_BYTES_MAX, WAIT_MAX};
+use super::{ANSWER_BYTES_MAX, Own, WAIT_MAX};
 
 /// The version of Fetch between brokers: with topic ids, the replica's epochs and its high
 /// watermark.
@@ -76,9 +76,9 @@ impl Progress {
     }
 }
 
-/// A question about these partitions, in this order.
-pub(super) fn question(own: Own, asked: &[(TopicIdPartition, Follow)]) -> Bytes {
-    let held = asked.iter().filter_map(|(key, follow)| {
+/// A question about these partitions, in this order, with the most bytes wanted of each.
+pub(super) fn question(own: Own, asked: &[(TopicIdPartition, Follow, usize)]) -> Bytes {
+    let held = asked.iter().filter_map(|(key, follow, _)| {
         let claim = follow.claim?;
         Some(Held { key: *key, leader_epoch: claim.leader_epoch, end: claim.end })
     });
@@ -95,14 +95,14 @@ pub(super) fn question(own: Own, asked: &[(TopicIdPartition, Follow)]) -> Bytes 
         session_epoch: -1,
         ..Default::default()
     };
-    for (key, follow) in asked {
+    for (key, follow, bytes_max) in asked {
         let partition = FetchPartition {
             partition: key.partition.get(),
             current_leader_epoch: follow.following.leader_epoch.get(),
             fetch_offset: follow.following.offset.get(),
             last_fetched_epoch: follow.last_fetched_epoch.map_or(-1, LeaderEpoch::get),
             log_start_offset: follow.log_start.get(),
-            partition_max_bytes: i32::try_from(PARTITION_BYTES_MAX).unwrap_or(i32::MAX),
+            partition_max_bytes: i32::try_from(*bytes_max).unwrap_or(i32::MAX),
             high_watermark: follow.high_watermark.get(),
             ..Default::default()
         };
@@ -176,7 +176,8 @@ mod tests {
                 end: Offset::new(end - 1),
             }),
         };
-        let body = question(own, &[(key(0), follow(20, true)), (key(3), follow(9, false))]);
+        let about = [(key(0), follow(20, true), 500), (key(3), follow(9, false), 1 << 20)];
+        let body = question(own, &about);
         let (progress, request) = read_question(&body).unwrap();
         let held = Held { key: key(0), leader_epoch, end: Offset::new(19) };
         assert_eq!(progress, Progress::of(own, vec![held]));
@@ -184,6 +185,7 @@ mod tests {
         assert_eq!(request.topics.len(), 1);
         let [first, second] = request.topics[0].partitions.as_slice() else { panic!() };
         assert_eq!((first.partition, first.fetch_offset, first.last_fetched_epoch), (0, 20, 3));
+        assert_eq!((first.partition_max_bytes, second.partition_max_bytes), (500, 1 << 20));
         assert_eq!((second.partition, second.last_fetched_epoch), (3, -1));
         assert_eq!((first.high_watermark, first.current_leader_epoch), (5, 4));
         for cut in 0..body.len() {
