@@ -1,6 +1,6 @@
 //! Questions about offsets: ListOffsets and OffsetForLeaderEpoch.
 
-use crate::partition::Partition;
+use crate::partition::{Open, Partition};
 use jocko_commitlog::{EpochEnd, Log, LogFault, TimestampFound, TimestampSearch};
 use jocko_replica::Refusal;
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, Timestamp};
@@ -96,13 +96,16 @@ impl Partition {
             })??;
             let Ok(found) = unlocked(&mut search) else { break };
             if self.with_open(|open| open.log.confirm(&search))? {
+                self.with_open(|open| admit_found(open, known, found.is_some()))??;
                 return self.listed(Ok(found));
             }
         }
         self.with_open(|open| {
             open.replica.admit_read(known).map_err(|Refusal(error)| error)?;
             let upper = open.replica.high_watermark();
-            self.listed(locked(&mut open.log, upper))
+            let found = locked(&mut open.log, upper);
+            admit_found(open, known, !matches!(found, Ok(None)))?;
+            self.listed(found)
         })?
     }
 
@@ -141,4 +144,13 @@ impl Partition {
             }
         }
     }
+}
+
+/// A new leader that does not know yet how far its log is committed cannot say that there is nothing:
+/// clients may have seen more (KIP-207).
+fn admit_found(open: &Open, known: Option<LeaderEpoch>, is_found: bool) -> Result<(), ErrorCode> {
+    if is_found {
+        return Ok(());
+    }
+    open.replica.admit_latest(known).map_err(|Refusal(error)| error)
 }

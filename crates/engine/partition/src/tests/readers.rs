@@ -105,3 +105,40 @@ fn a_reader_is_sent_to_who_is_in_sync_and_has_what_it_wants() {
     let _ = partition.assign(leads(3, &[BROKER]));
     assert_eq!(nearer(&partition, 1, None), None, "it is not in sync");
 }
+
+#[test]
+fn a_new_leader_says_where_the_log_ends_once_it_knows() {
+    let mem = MemDisk::with_dir(super::DATA);
+    let partition = follower_on(mem.shared());
+    let _ = partition.assign(following(1));
+    let bytes = led(&[], 1, &[&["a"], &["b"]]);
+    assert!(matches!(take(&partition, &records(&bytes, 1)), Followed::Appended { .. }));
+    let (job, _) = partition.take_flush();
+    let mut job = job.expect("something is to be flushed");
+    job.run(partition.home().disk.as_ref()).expect("syncs");
+    let _ = partition.flushed(&job);
+    let peers = vec![Peer { broker: OTHER, broker_epoch: SINCE, may_join: true }];
+    let all = vec![BROKER, OTHER];
+    let assignment = assignment(Some(BROKER), LeaderEpoch::new(2), 2);
+    let _ = partition.assign(Assignment { replicas: all.clone(), isr: all, peers, ..assignment });
+    // Clients of the old leader may have read both records; this one knows of the first alone.
+    let unknown = Err(ErrorCode::OffsetNotAvailable);
+    let later = jocko_types::Timestamp::from_millis(super::now().as_millis() + 1);
+    let at = |time| partition.at_timestamp(None, time).map(|found| found.offset);
+    assert_eq!(partition.latest(None).map(|found| found.offset), unknown);
+    assert_eq!(at(later), unknown, "nothing so late is committed, as far as it knows");
+    assert_eq!(at(super::now()), Ok(Some(Offset::ZERO)));
+    assert_eq!(partition.earliest(None).map(|found| found.offset), Ok(Some(Offset::ZERO)));
+    let ask = FollowerFetch {
+        caller: Caller { broker: OTHER, broker_epoch: SINCE, leader_epoch: LeaderEpoch::new(2) },
+        from: offset(2),
+        log_start: Offset::ZERO,
+        last_fetched_epoch: Some(LeaderEpoch::new(1)),
+        bytes_max: 1,
+        whole_batch: true,
+    };
+    let (_, _) = partition.fetch_for_follower(&ask, Now::default());
+    let _ = partition.follower_progress(ask.caller, offset(2), Now::default());
+    assert_eq!(partition.latest(None).map(|found| found.offset), Ok(Some(offset(2))));
+    assert_eq!(at(later), Ok(None));
+}
