@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [--topics N]
+const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [--topics N] [--binary PATH]
   footprint  size, time to the first connection, memory and CPU at rest
   topics     many topics created, memory with them, clean stop, restart, restart after kill -9
   produce    Kafka's load generator, page cache against page cache
@@ -37,6 +37,8 @@ struct Options {
     records: u64,
     /// How many topics are created.
     topics: usize,
+    /// What to measure; built if none is named.
+    binary: Option<PathBuf>,
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
@@ -44,6 +46,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         only: PARTS.iter().map(|&part| part.to_owned()).collect(),
         records: 1_000_000,
         topics: 1_000,
+        binary: None,
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -51,6 +54,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         match argument.as_str() {
             "--only" => options.only = value?.split(',').map(str::to_owned).collect(),
             "--records" => options.records = value?.parse().context("--records N")?,
+            "--binary" => options.binary = Some(value?.into()),
             "--topics" => options.topics = value?.parse().context("--topics N")?,
             _ => bail!("{USAGE}"),
         }
@@ -65,6 +69,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
 /// Runs the comparison, or the parts of it that are asked for.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     let options = parse(arguments)?;
+    if let Some(binary) = &options.binary {
+        jocko::use_binary(binary)?;
+    }
     let wants = |part: &str| options.only.iter().any(|only| only == part);
     if let Some(missing) = kafka::absent() {
         bail!("the comparison {missing}");
@@ -114,11 +121,8 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         }
     }
     if wants("replicated") {
-        for durability in ["relaxed", "fsync"] {
-            say(&format!("== three brokers, jocko {durability}, Kafka as it comes"));
-            let folder = folder.join(format!("replicated-{durability}"));
-            replicated::run(root, &folder, options.records, durability)?;
-        }
+        say("== three brokers, three copies of each record, acknowledged by all in sync");
+        replicated::run(root, &folder.join("replicated"), (options.records / 2).max(1))?;
     }
     std::fs::remove_dir_all(&folder)?;
     Ok(())

@@ -5,7 +5,7 @@
 use super::process::{cpu_time, resident_megabytes};
 use super::raw::{Client, Shape};
 use super::speed::{Told, generate};
-use super::{BOTH, Kind, Plan, Side, median, millis, tell};
+use super::{Kind, Plan, Side, median, millis, say, significant};
 use crate::kafka::{Member, free_port};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
@@ -22,11 +22,13 @@ const SETTINGS: [(&str, &str); 2] =
     [("min.insync.replicas", "2"), ("file.delete.delay.ms", "1000")];
 /// A JVM that recovers may take long; Kafka fences a dead broker after nine seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// How long nothing is done to see what that costs.
+const REST: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Three brokers of a kind.
 struct Trio {
-    kind: Kind,
+    name: String,
     plans: Vec<Plan>,
     /// None where one was killed.
     sides: Vec<Option<Side>>,
@@ -34,18 +36,42 @@ struct Trio {
     ready_in: Duration,
 }
 
-pub(super) fn run(root: &Path, folder: &Path, records: u64, durability: &str) -> Result<()> {
-    // One after the other, so that neither's start costs the other time.
+/// One of the three that are compared.
+#[derive(Debug, Clone, Copy)]
+struct Entrant {
+    kind: Kind,
+    /// Of jocko: when a record is acknowledged. Kafka leaves it to the page cache of each broker.
+    durability: &'static str,
+}
+
+/// jocko as it comes, jocko as Kafka comes, Kafka as it comes.
+const ENTRANTS: [Entrant; 3] = [
+    Entrant { kind: Kind::Jocko, durability: "fsync" },
+    Entrant { kind: Kind::Jocko, durability: "relaxed" },
+    Entrant { kind: Kind::Kafka, durability: "" },
+];
+
+pub(super) fn run(root: &Path, folder: &Path, records: u64) -> Result<()> {
+    // One after the other, so that neither's start costs the others time.
     let mut trios = Vec::new();
-    for kind in BOTH {
-        trios.push(Trio::start(kind, root, folder, durability)?);
+    for entrant in ENTRANTS {
+        trios.push(Trio::start(entrant, root, folder)?);
     }
-    tell("start to the first topic that is led", "ms", both(&trios, |trio| millis(trio.ready_in)));
-    let mut costs = [Vec::new(), Vec::new()];
-    let mut paced = [Vec::new(), Vec::new()];
+    let all = |figure: &dyn Fn(&Trio) -> f64| -> Vec<f64> { trios.iter().map(figure).collect() };
+    say_all("start to the first topic that is led", "ms", &all(&|trio| millis(trio.ready_in)));
+    let before: Vec<Duration> = trios.iter().map(Trio::cpu_time).collect::<Result<_>>()?;
+    std::thread::park_timeout(REST);
+    let spent = trios.iter().zip(before).map(|(trio, before)| Ok(trio.cpu_time()? - before));
+    let spent: Vec<Duration> = spent.collect::<Result<_>>()?;
+    let percent = |spent: &Duration| spent.as_secs_f64() / REST.as_secs_f64() * 100.0;
+    say_all("CPU of all three at rest", "%", &spent.iter().map(percent).collect::<Vec<_>>());
+    say_all("memory of all three at rest", "MB", &all(&Trio::resident_megabytes));
+    let mut costs = vec![Vec::new(); trios.len()];
+    let mut paced = vec![Vec::new(); trios.len()];
     for round in 0..=ROUNDS {
-        // The first round warms all up.
-        for at in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+        // The first round warms all up. Each is first once.
+        for turn in 0..trios.len() {
+            let at = (round + turn) % trios.len();
             let (cost, told) = trios[at].one_round(root, &format!("round-{round}"), records)?;
             if round > 0 {
                 costs[at].push(cost);
@@ -53,20 +79,34 @@ pub(super) fn run(root: &Path, folder: &Path, records: u64, durability: &str) ->
             }
         }
     }
-    let figure =
-        |figure: fn(&Cost) -> f64| costs.each_ref().map(|all| median(all.iter().map(figure)));
-    tell("produce, records/s, as the tool tells", "", figure(|cost| cost.records_per_second));
-    tell("produce, CPU of all three, s/GB", "", figure(|cost| cost.cpu_seconds_per_gigabyte));
-    tell(&format!("p99 at {PACE} records/s"), "ms", paced.map(median));
-    tell("memory of all three", "MB", both(&trios, Trio::resident_megabytes));
-    let mut failovers = [0.0; 2];
-    for (at, trio) in trios.iter_mut().enumerate() {
+    let figure = |figure: fn(&Cost) -> f64| -> Vec<f64> {
+        costs.iter().map(|all| median(all.iter().map(figure))).collect()
+    };
+    let p99: Vec<f64> = paced.into_iter().map(median).collect();
+    let memory: Vec<f64> = trios.iter().map(Trio::resident_megabytes).collect();
+    let mut failovers = Vec::new();
+    for trio in &mut trios {
         let times: Result<Vec<f64>> =
             (0..KILLS).map(|_| trio.kill_a_leader().map(millis)).collect();
-        failovers[at] = median(times?);
+        failovers.push(median(times?));
     }
-    tell("leader killed to another one shown", "ms", failovers);
+    say_all("produce, records/s, as the tool tells", "", &figure(|cost| cost.records_per_second));
+    say_all("produce, CPU of all three", "s/GB", &figure(|cost| cost.cpu_seconds_per_gigabyte));
+    say_all(&format!("p99 at {PACE} records/s"), "ms", &p99);
+    say_all("memory of all three after that", "MB", &memory);
+    say_all("leader killed to another one shown", "ms", &failovers);
     Ok(())
+}
+
+/// Prints a figure of each of [`ENTRANTS`], and jocko's as parts of Kafka's.
+fn say_all(what: &str, unit: &str, figures: &[f64]) {
+    if let [fsync, relaxed, kafka] = figures {
+        say(&format!(
+            "  {what:<38} jocko fsync {fsync:>9.1} ({})  relaxed {relaxed:>9.1} ({})  kafka {kafka:>9.1} {unit}",
+            significant(fsync / kafka),
+            significant(relaxed / kafka),
+        ));
+    }
 }
 
 /// What three copies cost in one round.
@@ -76,13 +116,11 @@ struct Cost {
     cpu_seconds_per_gigabyte: f64,
 }
 
-fn both(trios: &[Trio], figure: impl Fn(&Trio) -> f64) -> [f64; 2] {
-    [figure(&trios[0]), figure(&trios[1])]
-}
-
 impl Trio {
-    fn start(kind: Kind, root: &Path, folder: &Path, durability: &str) -> Result<Self> {
-        let plans = plans(kind, root, folder, durability)?;
+    fn start(entrant: Entrant, root: &Path, folder: &Path) -> Result<Self> {
+        let Entrant { kind, durability } = entrant;
+        let name = format!("{} {durability}", kind.name()).trim_end().to_owned();
+        let plans = plans(kind, root, &folder.join(name.replace(' ', "-")), durability)?;
         let started = Instant::now();
         // None of them serves before there are enough of them.
         let sides: Result<Vec<Option<Side>>> = std::thread::scope(|scope| {
@@ -93,7 +131,7 @@ impl Trio {
             });
             started.collect()
         });
-        let mut trio = Self { kind, plans, sides: sides?, ready_in: Duration::ZERO };
+        let mut trio = Self { name, plans, sides: sides?, ready_in: Duration::ZERO };
         trio.create("first")?;
         trio.ready_in = started.elapsed();
         Ok(trio)
@@ -138,7 +176,7 @@ impl Trio {
                 Ok(()) => return Ok(()),
                 Err(error) if Instant::now() > deadline => {
                     return Err(
-                        error.context(format!("{}: in vain waited until {what}", self.kind.name()))
+                        error.context(format!("{}: in vain waited until {what}", self.name))
                     );
                 }
                 Err(_) => std::thread::park_timeout(LOOK_EVERY),
@@ -157,14 +195,13 @@ impl Trio {
     fn one_round(&self, root: &Path, topic: &str, records: u64) -> Result<(Cost, Told)> {
         self.create(topic)?;
         let before = self.cpu_time()?;
-        let told = generate(root, self.kind.name(), &self.addresses(), topic, records, None)?;
+        let told = generate(root, &self.name, &self.addresses(), topic, records, None)?;
         let cpu = self.cpu_time()? - before;
         let cost = Cost {
             records_per_second: told.records_per_second,
             cpu_seconds_per_gigabyte: cpu.as_secs_f64() / (records as f64 * RECORD_BYTES / 1e9),
         };
-        let paced =
-            generate(root, self.kind.name(), &self.addresses(), topic, PACE * 10, Some(PACE))?;
+        let paced = generate(root, &self.name, &self.addresses(), topic, PACE * 10, Some(PACE))?;
         self.client()?.delete_topic(topic)?;
         Ok((cost, paced))
     }
