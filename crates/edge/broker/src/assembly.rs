@@ -106,6 +106,7 @@ pub(crate) async fn bring_up(
         identity,
         guard: &guard,
         published: &published,
+        kept_page_cache: last_stop.kept_page_cache(),
     };
     let entered = entry::enter(&ground, publisher)
         .await
@@ -117,6 +118,7 @@ pub(crate) async fn bring_up(
         data_dir.set_strays_aside(&published.load().image)?;
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
+    data_dir.with(|data_dir| data_dir.note_boot()).transpose()?;
     outbox.registered(broker_epoch);
     let shards = reactors.count();
     let context = Arc::new(Context {

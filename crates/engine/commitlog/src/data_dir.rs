@@ -108,7 +108,7 @@ pub struct Identity {
     pub directory_id: Uuid,
     /// The cluster and the node's number in it, once there is one.
     pub owner: Option<(Uuid, BrokerId)>,
-    /// The kernel's boot id at the last start; zero if unknown.
+    /// The kernel's boot id when this broker was let into its cluster last; zero if unknown.
     boot_id: Uuid,
 }
 
@@ -117,10 +117,19 @@ pub struct Identity {
 pub struct LastStop {
     /// The broker epoch that left it cleanly; `None` after a crash (DR7).
     pub clean: Option<BrokerEpoch>,
-    /// Whether the machine ran on: then only the process died, and the page cache lived.
+    /// Whether the machine has run on since the broker was let in last: then only processes died,
+    /// and the page cache lived.
     pub same_boot: bool,
     /// Whether it is new.
     pub created: bool,
+}
+
+impl LastStop {
+    /// Whether all that was written is still there, synced or not.
+    #[must_use]
+    pub const fn kept_page_cache(&self) -> bool {
+        self.clean.is_some() || self.same_boot || self.created
+    }
 }
 
 /// A folder of a partition.
@@ -141,14 +150,16 @@ pub struct DataDir {
     root: PathBuf,
     meta: Slots,
     identity: Identity,
+    /// Of this run of the machine.
+    boot_id: Uuid,
     generation: u64,
     _lock: Box<dyn Lock>,
 }
 
 impl DataDir {
     /// Locks and opens the directory at `root`, or creates it with the random `new_directory_id`.
-    /// `boot_id` tells this run of the machine from others, if known. The mark of a clean stop is
-    /// taken away, durably, before this returns.
+    /// `boot_id` tells this run of the machine from others, if known; it is stored by
+    /// [`DataDir::note_boot`]. The mark of a clean stop is taken away, durably, before this returns.
     ///
     /// # Errors
     /// See [`DataDirFault`].
@@ -170,22 +181,32 @@ impl DataDir {
         if created && !partitions(&disk, root)?.is_empty() {
             return Err(DataDirFault::IdentityMissing { path: root.to_owned() });
         }
-        let initial = Identity { directory_id: new_directory_id, owner: None, boot_id: Uuid::ZERO };
+        let boot_id = boot_id.unwrap_or(Uuid::ZERO);
+        let initial = Identity { directory_id: new_directory_id, owner: None, boot_id };
         let (meta, stored) = Slots::open(disk.as_ref(), &meta_path, &encode(&initial))?;
         let identity = decode(root, &meta_path, &stored.payload)?;
-        let boot_id = boot_id.unwrap_or(Uuid::ZERO);
         let last_stop = LastStop {
             clean: take_clean_mark(&disk, root)?,
-            same_boot: !boot_id.is_zero() && identity.boot_id == boot_id,
+            same_boot: !created && !boot_id.is_zero() && identity.boot_id == boot_id,
             created,
         };
-        let mut dir =
-            Self { disk, root: root.to_owned(), meta, identity, generation: 0, _lock: lock };
-        if dir.identity.boot_id != boot_id {
-            dir.identity.boot_id = boot_id;
-            dir.meta.store(&encode(&dir.identity))?;
-        }
+        let root = root.to_owned();
+        let dir = Self { disk, root, meta, identity, boot_id, generation: 0, _lock: lock };
         Ok((dir, last_stop))
+    }
+
+    /// Notes that the broker was let in on this run of the machine. Until then a start that lost what
+    /// was not synced has told nobody: if it ends before, the next one must tell.
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub fn note_boot(&mut self) -> Result<()> {
+        if self.identity.boot_id != self.boot_id {
+            let noted = Identity { boot_id: self.boot_id, ..self.identity };
+            self.meta.store(&encode(&noted))?;
+            self.identity = noted;
+        }
+        Ok(())
     }
 
     /// Whether somebody has the directory at `root` open now. Changes nothing.

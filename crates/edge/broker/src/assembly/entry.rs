@@ -56,6 +56,8 @@ pub(crate) struct Ground<'g> {
     pub(crate) data_dir: &'g SharedDataDir,
     pub(crate) identity: Identity,
     pub(crate) guard: &'g Arc<DiskGuard>,
+    /// Whether all that the last processes wrote is still there, synced or not.
+    pub(crate) kept_page_cache: bool,
     pub(crate) published: &'g Arc<ArcSwap<Published>>,
 }
 
@@ -416,7 +418,7 @@ impl Way<'_> {
             endpoints: self.endpoints.clone(),
             rack: me.rack,
             release: me.release,
-            ..BrokerRegistration::default()
+            kept_page_cache: self.ground.kept_page_cache,
         };
         match self.controller.submit(Command::RegisterBroker(registration)).await? {
             Reply::RegisterBroker(answer) => Ok(answer),

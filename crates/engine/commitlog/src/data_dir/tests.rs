@@ -37,6 +37,29 @@ fn an_identity_is_drawn_once_and_claimed_once() {
 }
 
 #[test]
+fn what_a_restart_of_the_machine_took_is_told_until_the_broker_is_let_in() {
+    let disk = MemDisk::new().shared();
+    let open = |boot: Option<u8>| {
+        DataDir::open(disk.clone(), Path::new(ROOT), id(1), boot.map(id)).unwrap()
+    };
+    let (dir, last) = open(Some(8));
+    assert!(last.kept_page_cache(), "there was nothing to lose");
+    drop(dir);
+    assert!(open(Some(8)).1.kept_page_cache(), "only a process died");
+    assert!(!open(Some(9)).1.kept_page_cache());
+    let (mut dir, last) = open(Some(9));
+    assert!(!last.kept_page_cache(), "nobody was told yet");
+    dir.note_boot().unwrap();
+    dir.note_boot().unwrap();
+    drop(dir);
+    let (dir, last) = open(Some(9));
+    assert!(last.kept_page_cache());
+    dir.mark_clean(BrokerEpoch::new(1)).unwrap();
+    assert!(open(Some(10)).1.kept_page_cache(), "all was on disk");
+    assert!(!open(None).1.kept_page_cache(), "nobody knows");
+}
+
+#[test]
 fn one_process_per_directory() {
     let disk = MemDisk::new().shared();
     let (dir, _) = open(&disk).unwrap();
