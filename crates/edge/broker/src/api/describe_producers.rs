@@ -56,9 +56,8 @@ fn describe_topic(published: &Published, topic: TopicRequest) -> TopicResponse {
             Err(error) => PartitionResponse {
                 partition_index,
                 error_code: error.code(),
-                // Of a partition that a known topic has not, Kafka lets the code speak.
-                error_message: (!is_known || error != ErrorCode::UnknownTopicOrPartition)
-                    .then(|| error.to_string()),
+                // Of a partition of a known topic Kafka lets the code speak.
+                error_message: (!is_known).then(|| error.to_string()),
                 ..Default::default()
             },
         }

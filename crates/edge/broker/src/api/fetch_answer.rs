@@ -54,9 +54,10 @@ impl Found {
         }
     }
 
-    /// No such partition here.
+    /// No such partition here; others may have it.
     pub(crate) fn absent(error: ErrorCode) -> Self {
-        Self { lists_aborted: true, ..Self::failed(error) }
+        let lists_aborted = error != ErrorCode::NotLeaderOrFollower;
+        Self { lists_aborted, ..Self::failed(error) }
     }
 
     pub(crate) fn read(partition: Arc<Partition>, view: View, read_committed: bool) -> Self {

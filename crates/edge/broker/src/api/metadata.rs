@@ -219,21 +219,22 @@ fn partition(
 ) -> MetadataResponsePartition {
     let offline = state.replicas.iter().filter(|id| !seen.published.image.is_live(**id));
     let leader = state.leader.filter(|leader| Some(*leader) != seen.disowned);
+    // The first version cannot say who is offline: it leaves them out, and says that some are.
+    let is_shown = |id: &&BrokerId| seen.wanted.version > 0 || seen.published.image.is_live(**id);
+    let shown = |ids: &[BrokerId]| ids.iter().filter(is_shown).map(|id| id.get()).collect();
+    let is_whole = state.replicas.iter().all(|id| is_shown(&id));
     MetadataResponsePartition {
         error_code: match leader {
-            Some(_) => ErrorCode::None.code(),
+            Some(_) if is_whole => ErrorCode::None.code(),
+            Some(_) => ErrorCode::ReplicaNotAvailable.code(),
             None => ErrorCode::LeaderNotAvailable.code(),
         },
         partition_index: index.get(),
         leader_id: leader.map_or(NO_BROKER, BrokerId::get),
         leader_epoch: state.leader_epoch.get(),
-        replica_nodes: numbers(&state.replicas),
-        isr_nodes: numbers(&state.isr),
+        replica_nodes: shown(&state.replicas),
+        isr_nodes: shown(&state.isr),
         offline_replicas: offline.map(|id| id.get()).collect(),
         ..Default::default()
     }
-}
-
-fn numbers(brokers: &[BrokerId]) -> Vec<i32> {
-    brokers.iter().map(|id| id.get()).collect()
 }

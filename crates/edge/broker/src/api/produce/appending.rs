@@ -266,7 +266,14 @@ fn put(
     let ticket = terms.ticket.map(jocko_net::Ticket::to_bits);
     let (outcome, effects) = hosted.partition.append(batch, terms.acks, terms.now, ticket);
     context.carry_out(&hosted.partition, effects);
-    outcome.map_err(Rejected::from)
+    outcome.map_err(|refused| {
+        let mut rejected = Rejected::from(refused);
+        if rejected.code == ErrorCode::NotEnoughReplicas {
+            // Whom too few follow knows its log all the same.
+            rejected.log_start = hosted.partition.log_start();
+        }
+        rejected
+    })
 }
 
 fn refused(error: &BatchError, hosted: &Hosted, terms: Terms) -> Rejected {
