@@ -15,6 +15,7 @@ mod jocko;
 mod kafka;
 mod raw;
 mod reference;
+mod sim;
 mod tidy;
 mod torture;
 
@@ -38,6 +39,7 @@ fn main() -> Result<()> {
         "hostile" => torture::hostile(&root(), rest),
         "storm" => torture::storm(&root(), rest),
         "reference" => reference::run(&root(), rest),
+        "sim" => sim::run(&root(), rest),
         "tidy" => tidy::run(&root()),
         other => bail!("no command named {other}\n{MENU}"),
     }
@@ -62,5 +64,6 @@ const MENU: &str = "commands:
   crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
   fuzz [--seconds N]  run every fuzz target for so long
   golden              write the golden corpus anew with Kafka's own message classes
+  sim [--seeds N]     play whole clusters and the rules of replication from seeds
   hostile             throw malformed and abusive input at the broker
   storm               let members of groups come and go at random, and kill the broker under them";

@@ -9,7 +9,7 @@ mod broker;
 mod chaos;
 mod clients;
 mod controller;
-mod dice;
+
 mod flaw;
 mod following;
 mod log;

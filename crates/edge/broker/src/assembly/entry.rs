@@ -94,11 +94,9 @@ pub(crate) async fn enter(
     publisher: Publisher,
 ) -> Result<Entered, StartError> {
     let settings = ground.settings.settings();
-    let directory = ground.identity.directory_id;
-    let owner = ground.identity.owner;
-    let net = &*ground.world.ports.net;
-    let doors = Doors::reserve(net, settings, !settings.expects_peers())?;
-    let kafka = KafkaDoors::reserve(net, ground.settings)?;
+    let (directory, owner) = (ground.identity.directory_id, ground.identity.owner);
+    let doors = Doors::reserve(&*ground.world.ports.net, settings, !settings.expects_peers())?;
+    let kafka = KafkaDoors::reserve(&*ground.world.ports.net, ground.settings)?;
     let host = addresses::own_host(settings);
     let told = cluster::told(&host, doors.as_ref());
     // A directory that is settled in a cluster belongs to it, before it has a number there, too.
@@ -107,10 +105,7 @@ pub(crate) async fn enter(
         None => cluster::settled_in(ground.disk, ground.root)?,
     };
     let identity = OwnIdentity::new(PeerIdentity { node: directory, cluster_id });
-    let peer_settings = PeerSettings {
-        chance: ground.world.chance.clone(),
-        ..cluster::peer_settings(settings, identity.clone())
-    };
+    let peer_settings = cluster::peer_settings(settings, identity.clone(), &ground.world.chance);
     let peers = Peers::start(&ground.world.ports.net, peer_settings.clone());
     let book = AddressBook::default();
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };

@@ -10,7 +10,7 @@ use jocko_discovery::{
 };
 use jocko_disk::{DiskRef, Slots};
 use jocko_forming::{Action, Bound, Envelope, Forming, Seat};
-use jocko_net::peers::{Lane, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
+use jocko_net::peers::{Chance, Lane, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
 use jocko_net::ports::{Net, NetRef, Reserved, SpawnRef};
 use jocko_types::{BrokerId, Uuid};
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,15 @@ pub(crate) const FORMING_FILE: &str = "forming";
 const PROBE_MAX: Duration = Duration::from_secs(2);
 
 /// How peers are talked to.
-pub(crate) fn peer_settings(settings: &Settings, identity: OwnIdentity) -> PeerSettings {
+pub(crate) fn peer_settings(
+    settings: &Settings,
+    identity: OwnIdentity,
+    chance: &Chance,
+) -> PeerSettings {
     let secret = Secret::new(settings.cluster.secret.expose());
     let secret_accepted = Secret::new(settings.cluster.secret_accepted.expose());
-    PeerSettings { secret, secret_accepted, ..PeerSettings::new(identity) }
+    let chance = chance.clone();
+    PeerSettings { secret, secret_accepted, chance, ..PeerSettings::new(identity) }
 }
 
 /// A cluster port that is reserved: bound to its address, open for nobody yet.

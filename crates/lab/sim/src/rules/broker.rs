@@ -1,9 +1,9 @@
 //! A broker: a disk that stays, and a process that comes and goes.
 
-use super::dice::Dice;
 use super::flaw::Flaw;
 use super::log::ToyLog;
 use super::world::{CONTROLLER, Event, Message, PARTITIONS, TOPIC, World, place_of_id};
+use crate::dice::Dice;
 use jocko_metadata::{
     BrokerRegistration, ClusterImage, Command, InSyncReplica, IsrChange, Partition, Reply,
 };

@@ -1,9 +1,9 @@
 //! The controller: the real one, on a metadata log that never fails.
 
-use super::dice::Dice;
 use super::flaw::Flaw;
 use super::oracle::{Coverage, Oracle};
 use super::world::{PARTITIONS, SESSION, TOPIC};
+use crate::dice::Dice;
 use jocko_config::LoadedSettings;
 use jocko_metadata::{
     ClusterDelta, ClusterImage, Command, ConfigChange, ConfigOp, DecideContext, Heartbeats,

@@ -2,10 +2,10 @@
 
 use super::broker::Broker;
 use super::controller::Controller;
-use super::dice::Dice;
 use super::flaw::Flaw;
 use super::log::Entry;
 use super::oracle::{Coverage, Oracle};
+use crate::dice::Dice;
 use jocko_metadata::{Command, Reply};
 use jocko_replica::{Caller, Durability, EpochEnd, Following, Policy};
 use jocko_types::{BrokerId, LeaderEpoch, Now};

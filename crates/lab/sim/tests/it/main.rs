@@ -1,5 +1,7 @@
 //! A few hundred seeds, the planted bugs, and that a seed is a run.
 
+mod cluster;
+
 use jocko_sim::rules::{Coverage, FLAWS, run};
 
 /// Seeds of the ordinary test. `rules --seeds N` plays more.

@@ -1,0 +1,289 @@
+//! Trouble, drawn from the seed, and its end.
+
+use super::machine::{Machine, News};
+use super::oracle;
+use super::world::World;
+use jocko_disk::{Inject, Operation};
+use jocko_net::ports::LinkQuality;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What may befall a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Trouble {
+    /// A process dies; the page cache lives on.
+    Kill,
+    /// A machine is switched off.
+    CutPower,
+    /// All are, at once.
+    CutAllPower,
+    /// A broker is stopped in order.
+    Stop,
+    /// A machine and all others do not reach each other.
+    Isolate,
+    /// What one machine sends to another arrives nowhere.
+    CutOneWay,
+    /// Two machines do not reach each other; a third reaches both.
+    CutPair,
+    /// Delays, stalls, and broken connections everywhere.
+    Storm,
+    /// A disk hangs for seconds.
+    Hang,
+    /// A sync fails.
+    DiskError,
+    /// A disk is replaced by a blank one.
+    Wipe,
+    /// A wall clock jumps.
+    WrongClock,
+}
+
+pub(super) const TROUBLES: [Trouble; 12] = [
+    Trouble::Kill,
+    Trouble::CutPower,
+    Trouble::CutAllPower,
+    Trouble::Stop,
+    Trouble::Isolate,
+    Trouble::CutOneWay,
+    Trouble::CutPair,
+    Trouble::Storm,
+    Trouble::Hang,
+    Trouble::DiskError,
+    Trouble::Wipe,
+    Trouble::WrongClock,
+];
+
+/// How long a stop in order may take before it becomes a kill.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// The usual network: about a millisecond each way.
+pub(super) fn fair_weather() -> LinkQuality {
+    LinkQuality {
+        delay: Duration::from_micros(200)..Duration::from_micros(2_000),
+        ..LinkQuality::default()
+    }
+}
+
+impl World {
+    /// Something happens, if it may.
+    pub(super) async fn befall(&mut self, trouble: Trouble) {
+        let count = u64::try_from(self.machines.len()).expect("a handful");
+        let at = usize::try_from(self.dice.below(count)).expect("a handful");
+        let lasts = Duration::from_millis(self.dice.between(200, 8_000));
+        let happened = match trouble {
+            Trouble::Kill | Trouble::CutPower | Trouble::CutAllPower | Trouble::Stop => {
+                self.end_process(trouble, at).await
+            }
+            Trouble::Isolate | Trouble::CutOneWay | Trouble::CutPair | Trouble::Storm => {
+                self.disturb_network(trouble, at, Instant::now() + lasts)
+            }
+            Trouble::Hang => {
+                self.machines[at].slowness.hang(lasts / 2);
+                true
+            }
+            Trouble::DiskError => self.damage_disk(at, Instant::now() + lasts),
+            Trouble::Wipe => self.wipe(at).await,
+            Trouble::WrongClock => {
+                let off = i64::try_from(self.dice.below(7_200_000)).unwrap_or(0) - 3_600_000;
+                self.machines[at].clock.be_off_by(off);
+                true
+            }
+        };
+        if happened {
+            self.tell(format!("{trouble:?} {} for {lasts:?}", self.machines[at].number));
+            *self.coverage.troubles.entry(trouble).or_default() += 1;
+        }
+    }
+
+    async fn end_process(&mut self, trouble: Trouble, at: usize) -> bool {
+        if trouble == Trouble::CutAllPower {
+            for at in 0..self.machines.len() {
+                self.cut_power(at).await;
+            }
+            return true;
+        }
+        if !self.machines[at].is_running() {
+            return false;
+        }
+        match trouble {
+            Trouble::CutPower => self.cut_power(at).await,
+            Trouble::Stop => {
+                self.machines[at].stop();
+                self.patience[at] = Some(Instant::now() + STOP_MAX);
+            }
+            _ => {
+                self.machines[at].kill().await;
+                let pause = self.pause();
+                self.went_down(at, pause);
+            }
+        }
+        true
+    }
+
+    fn disturb_network(&mut self, trouble: Trouble, at: usize, ends: Instant) -> bool {
+        let others = u64::try_from(self.machines.len() - 1).expect("a handful");
+        let other = at + 1 + usize::try_from(self.dice.below(others)).expect("a handful");
+        let there = self.machines[other % self.machines.len()].address();
+        let here = self.machines[at].address();
+        let net = self.surroundings.net.clone();
+        match trouble {
+            Trouble::Isolate => {
+                net.isolate(here);
+                self.cuts.push((ends, here, None));
+            }
+            Trouble::CutOneWay => {
+                net.cut(here, there);
+                self.cuts.push((ends, here, Some(there)));
+            }
+            Trouble::CutPair => {
+                net.cut_both(here, there);
+                self.cuts.extend([(ends, here, Some(there)), (ends, there, Some(here))]);
+            }
+            _ => {
+                net.set_quality(self.storm());
+                self.storm_ends = Some(ends);
+            }
+        }
+        true
+    }
+
+    /// A sync is to fail, some time; what the disk holds then only a power cut tells, at `ends`.
+    fn damage_disk(&mut self, at: usize, ends: Instant) -> bool {
+        if self.is_fragile() {
+            return false;
+        }
+        let skip = self.dice.below(20);
+        let what = self.dice.pick(&["t-0", "t-1", "__cluster_metadata-0", ""]);
+        let inject = Inject::new(Operation::Sync, what.unwrap_or(""));
+        self.machines[at].disk.inject(inject.after(skip).times(1));
+        self.is_damaged[at] = true;
+        self.patience[at] = Some(ends);
+        true
+    }
+
+    async fn wipe(&mut self, at: usize) -> bool {
+        // Whatever is nowhere else would be lost, and nobody's fault.
+        if oracle::missing_apart_from_ends(&self.machines).is_err() || self.is_fragile() {
+            return false;
+        }
+        let seed = self.dice.seed()[0];
+        self.machines[at].wipe(seed).await;
+        let pause = self.pause();
+        self.went_down(at, pause);
+        true
+    }
+
+    async fn cut_power(&mut self, at: usize) {
+        let seed = self.dice.seed()[0];
+        self.machines[at].cut_power(seed).await;
+        self.is_damaged[at] = false;
+        let pause = self.pause();
+        self.went_down(at, pause);
+    }
+
+    /// Whether a disk is not to be relied on.
+    fn is_fragile(&self) -> bool {
+        self.is_damaged.iter().any(|is| *is)
+    }
+
+    fn pause(&mut self) -> Duration {
+        Duration::from_millis(match self.dice.per_mille(500) {
+            true => self.dice.between(0, 300),
+            false => self.dice.between(300, 4_000),
+        })
+    }
+
+    fn storm(&mut self) -> LinkQuality {
+        let dice = &mut self.dice;
+        LinkQuality {
+            delay: Duration::from_micros(200)..Duration::from_millis(dice.between(2, 60)),
+            stalls_per_10k: u32::try_from(dice.below(300)).unwrap_or(0),
+            stall: Duration::from_millis(100)..Duration::from_millis(1_500),
+            breaks_per_10k: u32::try_from(dice.below(100)).unwrap_or(0),
+            bytes_per_second: None,
+        }
+    }
+
+    /// A machine's process is gone, and comes back after a pause.
+    fn went_down(&mut self, at: usize, pause: Duration) {
+        self.patience[at] = None;
+        self.restarts[at] = Some(Instant::now() + pause);
+        self.oracle.forget(self.machines[at].number);
+    }
+
+    /// Ends what is due to end, and starts what is due to start.
+    pub(super) async fn go_on(&mut self) {
+        let now = Instant::now();
+        let net = self.surroundings.net.clone();
+        let (due, left) = std::mem::take(&mut self.cuts).into_iter().partition(|it| it.0 <= now);
+        self.cuts = left;
+        let due: Vec<_> = due;
+        for (_, here, there) in due {
+            match there {
+                None => net.rejoin(here),
+                Some(there) => net.heal_between(here, there),
+            }
+        }
+        if self.storm_ends.is_some_and(|ends| ends <= now) {
+            self.storm_ends = None;
+            net.set_quality(fair_weather());
+        }
+        for at in 0..self.machines.len() {
+            self.go_on_with(at, now).await;
+        }
+    }
+
+    async fn go_on_with(&mut self, at: usize, now: Instant) {
+        let number = self.machines[at].number;
+        match self.machines[at].look().await {
+            News::None => {}
+            News::Up => self.tell(format!("{number} is up")),
+            News::Stopped => {
+                self.tell(format!("{number} stopped"));
+                let pause = self.pause();
+                self.went_down(at, pause);
+            }
+            News::Died => {
+                self.coverage.deaths += 1;
+                let words = self.machines[at].last_words.clone();
+                self.tell(format!("{number} died: {}", words.unwrap_or_default()));
+                self.went_down(at, Duration::from_secs(1));
+            }
+        }
+        if self.patience[at].is_some_and(|until| until <= now) {
+            self.patience[at] = None;
+            if self.is_damaged[at] {
+                // What a disk holds after a sync that failed only another start of it can tell.
+                self.cut_power(at).await;
+            } else if self.machines[at].is_running() {
+                self.machines[at].kill().await;
+                self.went_down(at, Duration::from_millis(100));
+            }
+        }
+        if self.restarts[at].is_some_and(|due| due <= now) {
+            if self.is_damaged[at] {
+                self.cut_power(at).await;
+                return;
+            }
+            self.restarts[at] = None;
+            let seed = self.dice.seed()[0];
+            self.machines[at].start(seed);
+        }
+    }
+
+    /// Ends all trouble.
+    pub(super) async fn heal(&mut self) {
+        self.tell("all heals".to_owned());
+        self.surroundings.net.heal();
+        self.surroundings.net.set_quality(fair_weather());
+        (self.cuts, self.storm_ends) = (Vec::new(), None);
+        for at in 0..self.machines.len() {
+            let Machine { disk, slowness, clock, .. } = &self.machines[at];
+            disk.heal();
+            slowness.heal();
+            clock.be_off_by(0);
+            if self.is_damaged[at] {
+                self.cut_power(at).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! Clients: idempotent producers that wait for all replicas, and consumers by offset. What they see
+//! goes into a history, which the checker of `jocko-testkit` judges.
+
+use super::machine::kafka_at;
+use super::wire::Wire;
+use crate::dice::Dice;
+use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
+use jocko_protocol::rpc::init_producer_id_request::InitProducerIdRequest;
+use jocko_protocol::rpc::metadata_request::{MetadataRequest, MetadataRequestTopic};
+use jocko_protocol::rpc::produce_request::{
+    PartitionProduceData, ProduceRequest, TopicProduceData,
+};
+use jocko_protocol::{RecordBytes, error_code};
+use jocko_records::{BatchBuilder, Encoding, Records};
+use jocko_testkit::{Event, Outcome, Run, value_of};
+use jocko_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// The topic of every run.
+pub(super) const TOPIC: &str = "t";
+/// How many partitions it has.
+pub(super) const PARTITIONS: u32 = 2;
+
+const METADATA: i16 = 12;
+const PRODUCE: i16 = 11;
+const FETCH: i16 = 12;
+const INIT_PRODUCER_ID: i16 = 4;
+
+/// How long a leader may wait for the replicas.
+const ACKS_MS: i32 = 4_000;
+/// What a record may unpack to.
+const UNPACKED_MAX: u64 = 1 << 20;
+/// How long a batch is tried again before its producer gives it up.
+const GIVE_UP: Duration = Duration::from_secs(60);
+
+/// What all clients of a run share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) events: RefCell<Vec<Event>>,
+    /// Told to stop when the cluster has healed.
+    pub(super) is_over: Cell<bool>,
+    pub(super) acknowledged: Cell<u64>,
+    pub(super) read: Cell<u64>,
+    /// Something that no history shows.
+    pub(super) wrong: RefCell<Option<String>>,
+    /// What clients met, and how often.
+    pub(super) met: RefCell<BTreeMap<String, u64>>,
+    brokers: u32,
+    next_process: Cell<u32>,
+}
+
+impl Shared {
+    pub(super) fn new(brokers: u32) -> Rc<Self> {
+        Rc::new(Self {
+            events: RefCell::default(),
+            is_over: Cell::new(false),
+            acknowledged: Cell::new(0),
+            read: Cell::new(0),
+            wrong: RefCell::default(),
+            met: RefCell::default(),
+            brokers,
+            next_process: Cell::new(1),
+        })
+    }
+
+    pub(super) fn process(&self) -> u32 {
+        let process = self.next_process.get();
+        self.next_process.set(process + 1);
+        process
+    }
+
+    fn note(&self, event: Event) {
+        self.events.borrow_mut().push(event);
+    }
+
+    fn meet(&self, doing: &str, what: &impl Debug) {
+        *self.met.borrow_mut().entry(format!("{doing}: {what:?}")).or_default() += 1;
+    }
+}
+
+/// A client: what it knows of the cluster.
+pub(super) struct Client {
+    wire: Wire,
+    dice: Dice,
+    shared: Rc<Shared>,
+    topic_id: TopicId,
+    /// By partition.
+    leaders: Vec<Option<u32>>,
+}
+
+impl Client {
+    pub(super) fn new(wire: Wire, seed: u64, shared: &Rc<Shared>) -> Self {
+        let leaders = vec![None; PARTITIONS as usize];
+        let shared = Rc::clone(shared);
+        Self { wire, dice: Dice::new(seed), shared, topic_id: TopicId::ZERO, leaders }
+    }
+
+    fn anyone(&mut self) -> u32 {
+        u32::try_from(self.dice.between(1, u64::from(self.shared.brokers))).unwrap_or(1)
+    }
+
+    /// Asks any broker who leads.
+    async fn refresh(&mut self) -> io::Result<()> {
+        let request = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic {
+                name: Some(TOPIC.to_owned()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        };
+        let to = kafka_at(self.anyone());
+        let found = self.wire.ask(to, METADATA, &request, |response| {
+            let topic = response.topics.first()?;
+            let leaders: Vec<(usize, Option<u32>)> = topic
+                .partitions
+                .iter()
+                .filter_map(|it| {
+                    let index = usize::try_from(it.partition_index).ok()?;
+                    Some((index, u32::try_from(it.leader_id).ok()))
+                })
+                .collect();
+            Some((topic.topic_id, leaders))
+        });
+        let Some((topic_id, leaders)) = found.await? else { return Ok(()) };
+        self.topic_id = topic_id;
+        for (index, leader) in leaders {
+            if let Some(known) = self.leaders.get_mut(index) {
+                *known = leader;
+            }
+        }
+        Ok(())
+    }
+
+    /// The leader of a partition, as far as somebody knows one.
+    async fn leader(&mut self, partition: u32) -> Option<u32> {
+        if self.leaders[partition as usize].is_none() {
+            // Whoever was asked may be gone; the next time somebody else is.
+            if let Err(error) = self.refresh().await {
+                self.shared.meet("metadata", &error);
+            }
+        }
+        self.leaders[partition as usize]
+    }
+
+    async fn rest(&mut self, millis_max: u64) {
+        sleep(Duration::from_millis(self.dice.between(1, millis_max))).await;
+    }
+
+    fn is_over(&self) -> bool {
+        self.shared.is_over.get()
+    }
+}
+
+/// A batch on its way.
+struct Batch {
+    partition: u32,
+    bytes: Vec<u8>,
+}
+
+/// Writes until the run is over.
+pub(super) async fn produce(mut client: Client) {
+    while !client.is_over() {
+        let process = client.shared.process();
+        let Some(producer_id) = register(&mut client).await else { return };
+        let mut number = 0;
+        let mut sequences = [0_i32; PARTITIONS as usize];
+        while !client.is_over() {
+            let partition = client.dice.below(u64::from(PARTITIONS)) as u32;
+            let count = client.dice.between(1, 4) as u32;
+            let sequence = &mut sequences[partition as usize];
+            let value = value_of(process, number);
+            let bytes = batch(producer_id, *sequence, (value, count));
+            let outcome = send(&mut client, &Batch { partition, bytes }).await;
+            number += u64::from(count);
+            *sequence += i32::try_from(count).expect("four at most");
+            let (offset, outcome) = match outcome {
+                Ok(offset) => (Some(offset), Outcome::Acknowledged),
+                Err(()) => (None, Outcome::Unknown),
+            };
+            let topic = TOPIC.to_owned();
+            client.shared.note(Event::Send {
+                process,
+                topic,
+                partition,
+                value,
+                count,
+                offset,
+                outcome,
+            });
+            if offset.is_none() {
+                // Whoever gave a batch up begins anew, as another producer.
+                break;
+            }
+            client.shared.acknowledged.set(client.shared.acknowledged.get() + u64::from(count));
+            client.rest(200).await;
+        }
+    }
+}
+
+async fn register(client: &mut Client) -> Option<ProducerId> {
+    loop {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 1_000,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let to = kafka_at(client.anyone());
+        let given = client.wire.ask(to, INIT_PRODUCER_ID, &request, |response| {
+            (error_code(response.error_code), response.producer_id)
+        });
+        match given.await {
+            Ok((ErrorCode::None, id)) => return Some(ProducerId::new(id)),
+            other => client.shared.meet("init", &other),
+        }
+        if client.is_over() {
+            return None;
+        }
+        client.rest(200).await;
+    }
+}
+
+/// Numbered records as a batch of an idempotent producer.
+fn batch(producer_id: ProducerId, sequence: i32, (value, count): (u64, u32)) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Encoding::NONE).producer(
+        producer_id,
+        ProducerEpoch::new(0),
+        Sequence::new(sequence),
+    );
+    for value in value..value + u64::from(count) {
+        let bytes = value.to_be_bytes();
+        builder
+            .push(Timestamp::from_millis(1_700_000_000_000), None, Some(&bytes), &[])
+            .expect("small records");
+    }
+    builder.build().expect("small records")
+}
+
+/// Sends until it is acknowledged: at which offset. Given up where nobody can tell what became of it.
+async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
+    let began = Instant::now();
+    loop {
+        if let Some(leader) = client.leader(batch.partition).await {
+            let sent = send_once(client, leader, batch).await;
+            client.shared.meet("produce", &sent.as_ref().map(|(code, _)| code));
+            match sent {
+                Ok((ErrorCode::None, offset)) if offset >= 0 => return Ok(offset),
+                // It is there, from an earlier attempt; where is not known any more.
+                Ok((ErrorCode::None | ErrorCode::DuplicateSequenceNumber, _)) => return Err(()),
+                Ok((ErrorCode::OutOfOrderSequenceNumber, _)) => {
+                    let words = format!(
+                        "broker {leader} misses what a producer of partition {} was acknowledged",
+                        batch.partition
+                    );
+                    client.shared.wrong.borrow_mut().get_or_insert(words);
+                    return Err(());
+                }
+                Ok((
+                    ErrorCode::NotEnoughReplicas
+                    | ErrorCode::NotEnoughReplicasAfterAppend
+                    | ErrorCode::RequestTimedOut,
+                    _,
+                )) => {}
+                Ok(_) | Err(_) => client.leaders[batch.partition as usize] = None,
+            }
+        }
+        if began.elapsed() > GIVE_UP {
+            return Err(());
+        }
+        client.rest(200).await;
+    }
+}
+
+async fn send_once(client: &mut Client, to: u32, batch: &Batch) -> io::Result<(ErrorCode, i64)> {
+    let request = ProduceRequest {
+        transactional_id: None,
+        acks: -1,
+        timeout_ms: ACKS_MS,
+        topic_data: vec![TopicProduceData {
+            name: TOPIC,
+            partition_data: vec![PartitionProduceData {
+                index: i32::try_from(batch.partition).expect("a handful"),
+                records: Some(RecordBytes::Inline(&batch.bytes)),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answered = client.wire.ask(kafka_at(to), PRODUCE, &request, |response| {
+        let topic = response.responses.first()?;
+        let partition = topic.partition_responses.first()?;
+        Some((error_code(partition.error_code), partition.base_offset))
+    });
+    answered.await?.ok_or_else(|| io::Error::other("an answer without the partition"))
+}
+
+/// What a fetch brought.
+struct Fetched {
+    code: ErrorCode,
+    runs: Vec<Run>,
+    next: i64,
+    high_watermark: i64,
+}
+
+/// Reads a partition from its start until the run is over.
+pub(super) async fn consume(mut client: Client, partition: u32) {
+    let process = client.shared.process();
+    let topic = || TOPIC.to_owned();
+    client.shared.note(Event::Seek { process, topic: topic(), partition });
+    let mut offset = 0;
+    while !client.is_over() {
+        let wait_ms = client.dice.between(0, 500) as i32;
+        match fetch_from_leader(&mut client, partition, offset, wait_ms).await {
+            Some(fetched) => {
+                offset = fetched.next;
+                let records = fetched.runs;
+                if !records.is_empty() {
+                    client.shared.note(Event::Poll { process, topic: topic(), partition, records });
+                }
+            }
+            None => client.rest(100).await,
+        }
+    }
+}
+
+/// Reads a partition from its start to `end`, when all is well again.
+pub(super) async fn read_finally(mut client: Client, partition: u32, end: i64) {
+    let process = client.shared.process();
+    let topic = || TOPIC.to_owned();
+    client.shared.note(Event::Final { process, topic: topic(), partition, end });
+    let mut offset = 0;
+    while offset < end {
+        match fetch_from_leader(&mut client, partition, offset, 100).await {
+            Some(fetched) if fetched.next > offset => {
+                offset = fetched.next;
+                let records = fetched.runs;
+                client.shared.note(Event::Poll { process, topic: topic(), partition, records });
+            }
+            _ => client.rest(100).await,
+        }
+    }
+}
+
+async fn fetch_from_leader(
+    client: &mut Client,
+    partition: u32,
+    offset: i64,
+    wait_ms: i32,
+) -> Option<Fetched> {
+    let leader = client.leader(partition).await?;
+    let fetched = fetch(client, leader, (partition, offset), wait_ms).await;
+    match fetched {
+        Ok(fetched) if fetched.code == ErrorCode::None => {
+            let count: u64 = fetched.runs.iter().map(|run| u64::from(run.2)).sum();
+            client.shared.read.set(client.shared.read.get() + count);
+            Some(fetched)
+        }
+        Ok(fetched) if fetched.code == ErrorCode::OffsetOutOfRange => {
+            let words = format!(
+                "a consumer of partition {partition} that had read up to {offset} was told by \
+                 broker {leader} that this is out of range (high watermark {})",
+                fetched.high_watermark
+            );
+            client.shared.wrong.borrow_mut().get_or_insert(words);
+            None
+        }
+        other => {
+            client.shared.meet("fetch", &other.map(|fetched| fetched.code));
+            client.leaders[partition as usize] = None;
+            None
+        }
+    }
+}
+
+async fn fetch(
+    client: &mut Client,
+    leader: u32,
+    (partition, offset): (u32, i64),
+    wait_ms: i32,
+) -> io::Result<Fetched> {
+    let request = FetchRequest {
+        replica_id: -1,
+        max_wait_ms: wait_ms,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        session_epoch: -1,
+        topics: vec![FetchTopic {
+            topic: TOPIC,
+            partitions: vec![FetchPartition {
+                partition: i32::try_from(partition).expect("a handful"),
+                current_leader_epoch: -1,
+                fetch_offset: offset,
+                last_fetched_epoch: -1,
+                log_start_offset: -1,
+                partition_max_bytes: 1 << 20,
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let answered = client.wire.ask(kafka_at(leader), FETCH, &request, |response| {
+        let partition = response.responses.first()?.partitions.first()?;
+        let bytes = match &partition.records {
+            Some(RecordBytes::Inline(bytes)) => bytes,
+            _ => &[][..],
+        };
+        let (runs, next) = runs_of(bytes, offset)?;
+        let code = match response.error_code {
+            0 => error_code(partition.error_code),
+            code => error_code(code),
+        };
+        Some(Fetched { code, runs, next, high_watermark: partition.high_watermark })
+    });
+    answered.await?.ok_or_else(|| io::Error::other("an answer that makes no sense"))
+}
+
+/// The records of a buffer as runs of consecutive values, and where to go on.
+fn runs_of(bytes: &[u8], from: i64) -> Option<(Vec<Run>, i64)> {
+    let mut records = Records::new(bytes, Offset::new(from), UNPACKED_MAX);
+    let mut runs: Vec<Run> = Vec::new();
+    while let Some(record) = records.next().ok()? {
+        let value = u64::from_be_bytes(record.value?.try_into().ok()?);
+        let offset = record.offset.get();
+        match runs.last_mut() {
+            Some(Run(first, start, count))
+                if *first + i64::from(*count) == offset && *start + u64::from(*count) == value =>
+            {
+                *count += 1;
+            }
+            _ => runs.push(Run(offset, value, 1)),
+        }
+    }
+    Some((runs, records.next_offset().get()))
+}

@@ -1,0 +1,256 @@
+//! What must hold in a cluster at any moment, looked at from inside its brokers, and when it is
+//! whole again. The ids are those of docs/internals/simulation.md.
+
+use super::clients::{PARTITIONS, TOPIC};
+use super::machine::Machine;
+use jocko_broker::simulation::Inside;
+use jocko_metadata::ClusterImage;
+use jocko_records::whole_batches;
+use jocko_types::{BrokerId, LeaderEpoch, TopicId, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A partition in one epoch of its leaders.
+type Reign = (TopicId, i32, LeaderEpoch);
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(super) struct Oracle {
+    /// The hash of the image at each Raft index.
+    images: BTreeMap<i64, u64>,
+    /// The index each machine showed last.
+    seen: BTreeMap<u32, i64>,
+    leaders: BTreeMap<Reign, BrokerId>,
+    /// The newest index that was looked at, and the epochs it shows.
+    newest: i64,
+    epochs: BTreeMap<(TopicId, i32), LeaderEpoch>,
+    terms: BTreeMap<u64, Uuid>,
+    high_watermarks: BTreeMap<Reign, i64>,
+    /// How often a partition got another leader.
+    pub(super) elections: u64,
+}
+
+impl Oracle {
+    /// Looks at all brokers.
+    pub(super) fn look(&mut self, machines: &[Machine]) -> Result<(), String> {
+        for machine in machines {
+            if let Some(inside) = machine.inside() {
+                self.look_at(machine.number, inside)
+                    .map_err(|what| format!("broker {}: {what}", machine.number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A machine's process is gone: the next may begin with an older image.
+    pub(super) fn forget(&mut self, machine: u32) {
+        self.seen.remove(&machine);
+    }
+
+    fn look_at(&mut self, machine: u32, inside: &Inside) -> Result<(), String> {
+        let (index, image) = inside.image();
+        let before = self.seen.insert(machine, index);
+        if before.is_some_and(|before| index < before) {
+            return Err(format!("its image went back from {before:?} to {index}"));
+        }
+        if before != Some(index) {
+            self.look_at_image(index, &image)?;
+        }
+        let status = inside.raft_status();
+        if let Some((leader, _)) = &status.leader {
+            let id = leader.directory_id();
+            let known = *self.terms.entry(status.term).or_insert(id);
+            if known != id {
+                return Err(format!("R-1: term {} has two leaders, {known}, {id}", status.term));
+            }
+        }
+        self.look_at_partitions(inside)
+    }
+
+    fn look_at_image(&mut self, index: i64, image: &ClusterImage) -> Result<(), String> {
+        let hash = image.hash();
+        let known = *self.images.entry(index).or_insert(hash);
+        if known != hash {
+            return Err(format!("M-1: another image at index {index}"));
+        }
+        image.check_invariants().map_err(|what| format!("image {index}: {what}"))?;
+        for topic in image.topics() {
+            for (partition, state) in &topic.partitions {
+                let place = (topic.id, partition.get());
+                let epoch = state.leader_epoch;
+                if let Some(leader) = state.leader {
+                    let reign = (place.0, place.1, epoch);
+                    if *self.leaders.entry(reign).or_insert(leader) != leader {
+                        return Err(format!("P-4: two leaders in epoch {epoch} of {place:?}"));
+                    }
+                }
+                if index > self.newest {
+                    let before = self.epochs.insert(place, epoch);
+                    self.elections += u64::from(before.is_some_and(|before| before != epoch));
+                    if before.is_some_and(|before| epoch < before) {
+                        return Err(format!("P-4: the epoch of {place:?} fell to {epoch}"));
+                    }
+                }
+            }
+        }
+        self.newest = self.newest.max(index);
+        Ok(())
+    }
+
+    fn look_at_partitions(&mut self, inside: &Inside) -> Result<(), String> {
+        for partition in inside.partitions() {
+            let Some(standing) = partition.standing() else { continue };
+            let (start, end) = (standing.log_start, standing.log_end);
+            let high_watermark = standing.high_watermark;
+            if start > high_watermark || high_watermark > end {
+                return Err(format!("P-1: {} stands at {standing:?}", partition.name()));
+            }
+            if !partition.is_leader() {
+                continue;
+            }
+            let key = partition.key();
+            let reign = (key.topic_id, key.partition.get(), standing.leader_epoch);
+            let known = self.high_watermarks.entry(reign).or_insert(0);
+            if high_watermark.get() < *known {
+                return Err(format!(
+                    "the high watermark of {} fell from {known} to {high_watermark} in epoch {}",
+                    partition.name(),
+                    standing.leader_epoch
+                ));
+            }
+            *known = high_watermark.get();
+        }
+        Ok(())
+    }
+}
+
+/// What is missing until a cluster is whole; nothing, when it is.
+pub(super) fn missing(machines: &[Machine]) -> Result<(), String> {
+    missing_apart_from_ends(machines)?;
+    let mut ends: BTreeMap<(String, i32), (i64, i64)> = BTreeMap::new();
+    for machine in machines {
+        let Some(inside) = machine.inside() else { continue };
+        missing_ends(machine.number, inside, &mut ends)?;
+    }
+    Ok(())
+}
+
+fn missing_ends(
+    number: u32,
+    inside: &Inside,
+    ends: &mut BTreeMap<(String, i32), (i64, i64)>,
+) -> Result<(), String> {
+    for partition in inside.partitions() {
+        let name = partition.name();
+        let standing = partition.standing();
+        let Some(standing) = standing.filter(|_| partition.fault().is_none()) else {
+            return Err(format!("{name} of broker {number} is not open"));
+        };
+        let stands = (standing.log_end.get(), standing.high_watermark.get());
+        let place = (name.topic.to_string(), name.partition.get());
+        let known = *ends.entry(place).or_insert(stands);
+        if stands.0 != stands.1 || known != stands {
+            return Err(format!(
+                "{name} of broker {number} stands at {stands:?}, elsewhere at {known:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The same while clients write: logs grow at one replica first.
+pub(super) fn missing_apart_from_ends(machines: &[Machine]) -> Result<(), String> {
+    let mut index = None;
+    for machine in machines {
+        let number = machine.number;
+        let Some(inside) = machine.inside() else {
+            return Err(format!("broker {number} is not up: {:?}", machine.last_words));
+        };
+        let (shown, image) = inside.image();
+        if *index.get_or_insert(shown) != shown {
+            return Err(format!("broker {number} shows index {shown}, another {index:?}"));
+        }
+        // What is left of a wiped disk may go on learning for a while.
+        let status = inside.raft_status();
+        let voters = status.voters.keys().map(|node| node.directory_id());
+        let voters: BTreeSet<Uuid> = voters.collect();
+        let all: BTreeSet<Uuid> =
+            image.brokers().map(|broker| broker.registration.directory).collect();
+        if status.leader.is_none() || voters != all {
+            return Err(format!(
+                "broker {number} sees voters {voters:?}, led by {:?}; the brokers are {all:?}",
+                status.leader
+            ));
+        }
+        missing_in(&image, machines.len())?;
+    }
+    Ok(())
+}
+
+fn missing_in(image: &ClusterImage, brokers: usize) -> Result<(), String> {
+    let live = image.live_brokers().count();
+    if live != brokers || image.brokers().count() != brokers {
+        return Err(format!("{live} of {brokers} brokers are live"));
+    }
+    let Some(topic) = image.topic(TOPIC) else { return Ok(()) };
+    for (partition, state) in &topic.partitions {
+        let is_whole = state.leader.is_some()
+            && state.isr.len() == state.replicas.len()
+            && state.adding.is_empty()
+            && state.removing.is_empty();
+        if !is_whole {
+            return Err(format!("partition {partition}: {state:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the logs of all machines are equal; where each partition ends.
+pub(super) fn compare_logs(machines: &[Machine]) -> Result<Vec<i64>, String> {
+    let mut ends = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut first: Option<(u32, Vec<u8>, i64)> = None;
+        for machine in machines {
+            let (bytes, end) = log_of(machine, partition)?;
+            match &first {
+                None => first = Some((machine.number, bytes, end)),
+                Some((_, other, _)) if *other == bytes => {}
+                Some((number, _, other_end)) => {
+                    return Err(format!(
+                        "P-5: the logs of partition {partition} differ: broker {number} ends at \
+                         {other_end}, broker {} at {end}",
+                        machine.number
+                    ));
+                }
+            }
+        }
+        ends.push(first.map_or(0, |(_, _, end)| end));
+    }
+    Ok(ends)
+}
+
+/// All batches of a machine's log of a partition, one after the other, and where they end.
+fn log_of(machine: &Machine, partition: u32) -> Result<(Vec<u8>, i64), String> {
+    let folder = format!("{TOPIC}-{partition}");
+    let (mut bytes, mut end) = (Vec::new(), 0);
+    for (path, contents) in machine.disk.files() {
+        let is_there = path.parent().is_some_and(|dir| dir.ends_with(&folder));
+        if !is_there || path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        for batch in whole_batches(&contents) {
+            // Zeroes, where room was taken ahead.
+            let Ok(batch) = batch else { break };
+            let header = batch.header();
+            if header.base_offset.get() != end {
+                return Err(format!(
+                    "the log of partition {partition} of broker {} goes from {end} to {}",
+                    machine.number, header.base_offset
+                ));
+            }
+            end = header.next_offset().get();
+            bytes.extend(header.to_bytes());
+            bytes.extend_from_slice(batch.payload());
+        }
+    }
+    Ok((bytes, end))
+}
