@@ -413,7 +413,8 @@ impl Cluster {
 }
 
 /// The time of day, UTC, to the millisecond.
-fn time_of_day() -> String {
+#[must_use]
+pub fn time_of_day() -> String {
     let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
     let (seconds, millis) = (since.as_secs() % 86_400, since.subsec_millis());
     format!("{:02}:{:02}:{:02}.{millis:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)

@@ -304,6 +304,9 @@ impl Round<'_> {
             worst[1].as_millis(),
             worst[0].as_millis()
         );
+        for wait in shared.take_waits() {
+            cluster.note(&format!("until {wait}"));
+        }
         cluster.note(&format!("end of {words}"));
         say(&words);
         Ok(())

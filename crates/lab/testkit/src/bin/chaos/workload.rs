@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use jocko_client::{Client, ClientError};
-use jocko_testkit::Event;
+use jocko_testkit::{Event, time_of_day};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,6 +14,8 @@ use tokio::runtime::Runtime;
 
 /// How long one attempt may take: what hangs is tried elsewhere after it.
 pub(crate) const ATTEMPT_MAX: Duration = Duration::from_millis(1_000);
+/// Waits for an acknowledgement that are written down.
+const WAIT_NOTED: Duration = Duration::from_millis(300);
 /// Complaints that are kept.
 const COMPLAINTS_MAX: usize = 50;
 
@@ -37,6 +39,8 @@ pub(crate) struct Shared {
     history_path: PathBuf,
     history: Mutex<BufWriter<File>>,
     clocks: Vec<Mutex<Clock>>,
+    /// Long waits, and when they ended.
+    waits: Mutex<Vec<String>>,
     /// Records that were acknowledged so far.
     pub(crate) acknowledged: AtomicU64,
     /// By client of others and partition: when it was last acknowledged, and its longest wait.
@@ -72,6 +76,7 @@ impl Shared {
             history_path: history.to_owned(),
             history: Mutex::new(BufWriter::new(file)),
             clocks: (0..partitions).map(|_| Mutex::new(clock)).collect(),
+            waits: Mutex::default(),
             acknowledged: AtomicU64::new(0),
             others: Mutex::default(),
             troubles: Mutex::default(),
@@ -105,6 +110,17 @@ impl Shared {
         clock.acknowledgements += 1;
         clock.worst_since_mark = clock.worst_since_mark.max(gap);
         clock.worst = clock.worst.max(gap);
+        drop(clock);
+        if gap >= WAIT_NOTED {
+            let words =
+                format!("{} partition {partition} waited {} ms", time_of_day(), gap.as_millis());
+            lock(&self.waits).push(words);
+        }
+    }
+
+    /// The long waits since the last time, in order.
+    pub(crate) fn take_waits(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.waits))
     }
 
     /// Records of a client of others were acknowledged.
