@@ -3,7 +3,7 @@
 
 use crate::types::{
     Assignment, Caller, Durability, IsrMember, LogEnds, PROPOSAL_BACKOFF, Peer, Policy, Proposal,
-    ProposalOutcome,
+    ProposalOutcome, STALL_TIME_MAX,
 };
 use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, Now, Offset, PartitionEpoch};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,12 @@ struct Follower {
     /// Where our log ended at some time, once it is reached the follower had all there was then.
     mark: Option<(Offset, Now)>,
     caught_up: CaughtUp,
+    /// Where it stood when it moved last: what it matched and what its disk held.
+    stood: (Offset, Offset),
+    /// Since when what this leader holds itself waits for it while it does not move.
+    waited_for: Option<Now>,
+    /// It has not moved for too long, as of the last time that passed by itself.
+    is_stalled: bool,
 }
 
 impl Follower {
@@ -44,6 +50,9 @@ impl Follower {
             durable: Offset::ZERO,
             mark: None,
             caught_up: CaughtUp::Never,
+            stood: (Offset::ZERO, Offset::ZERO),
+            waited_for: None,
+            is_stalled: false,
         }
     }
 
@@ -80,6 +89,19 @@ impl Follower {
             self.caught_up = CaughtUp::At(now);
         }
         self.mark.get_or_insert((end, now));
+    }
+
+    /// Notes whether it moves. What is not yet this leader's `own` is no reason to wait for it: where
+    /// the leader's disk hangs, others may share it.
+    fn watch(&mut self, held: Offset, own: Offset, now: Now) {
+        let stands = (self.matched, self.durable);
+        if held >= own || stands != self.stood {
+            self.stood = stands;
+            self.waited_for = (held < own).then_some(now);
+            self.is_stalled = false;
+        } else {
+            self.waited_for.get_or_insert(now);
+        }
     }
 
     fn lags(&self, now: Now, policy: &Policy) -> bool {
@@ -227,12 +249,13 @@ impl Leading {
         }
     }
 
-    /// Stamps what happened since the last time told, and notes who has all there is.
+    /// Stamps what happened since the last time told, and notes who has all there is: up to `end`, and
+    /// of what is this leader's `own`.
     pub(crate) fn stamp(
         &mut self,
         heard: Option<BrokerId>,
         policy: &Policy,
-        end: Offset,
+        (own, end): (Offset, Offset),
         now: Now,
     ) {
         self.now = self.now.max(now);
@@ -246,6 +269,16 @@ impl Leading {
             if Some(*id) == heard {
                 follower.note(held, end, now);
             }
+            follower.watch(held, own, now);
+        }
+    }
+
+    /// Time has passed by itself: finds those that have not moved for too long. Not to be judged from
+    /// a follower's words: where this leader was held up they come before those of others.
+    pub(crate) fn find_stalled(&mut self) {
+        for follower in self.followers.values_mut() {
+            let waited = follower.waited_for.map(|since| self.now.since(since));
+            follower.is_stalled |= waited.is_some_and(|waited| waited >= STALL_TIME_MAX);
         }
     }
 
@@ -257,6 +290,7 @@ impl Leading {
             let held = follower.held(policy.durability);
             let must = self.isr.contains(id) || self.wagered.contains(id);
             let joins = follower.may_join()
+                && !follower.is_stalled
                 && (held >= end || !follower.lags(self.now, policy))
                 && held >= self.epoch_start;
             if must || joins {
@@ -286,9 +320,10 @@ impl Leading {
         let belongs = |(id, follower): (&BrokerId, &Follower)| {
             let held = follower.held(policy.durability);
             if self.isr.contains(id) {
-                held >= end || !follower.lags(self.now, policy)
+                held >= end || !(follower.lags(self.now, policy) || follower.is_stalled)
             } else {
-                let keeps_up = held >= end || !follower.is_late(self.now, policy);
+                let is_late = follower.is_late(self.now, policy) || follower.is_stalled;
+                let keeps_up = held >= end || !is_late;
                 held >= needed && keeps_up && follower.may_join() && !self.is_shunning
             }
         };
@@ -346,21 +381,31 @@ impl Leading {
         }
     }
 
-    /// When time alone changes something: an in-sync follower has lagged for too long, or a failed
-    /// proposal may be made again.
-    pub(crate) fn next_deadline(&self, policy: &Policy, end: Offset) -> Option<Now> {
+    /// When time alone changes something: an in-sync follower has lagged or not moved for too long, or
+    /// a failed proposal may be made again.
+    pub(crate) fn next_deadline(
+        &self,
+        policy: &Policy,
+        (own, end): (Offset, Offset),
+    ) -> Option<Now> {
         if self.in_flight.is_some() {
             return None;
         }
         let lagging = |id: &BrokerId| {
             let follower = self.followers.get(id)?;
-            if follower.held(policy.durability) >= end {
+            let held = follower.held(policy.durability);
+            if held >= end {
                 return None;
             }
-            match follower.caught_up {
-                CaughtUp::At(at) => Some(at.plus(policy.lag_time_max)),
+            let is_late = match follower.caught_up {
+                CaughtUp::At(at) => at.plus(policy.lag_time_max),
                 // It lags since a time that nobody has told yet.
-                CaughtUp::Lately | CaughtUp::Never => Some(Now::default()),
+                CaughtUp::Lately | CaughtUp::Never => return Some(Now::default()),
+            };
+            match follower.waited_for {
+                Some(since) => Some(is_late.min(since.plus(STALL_TIME_MAX))),
+                None if held < own => Some(Now::default()),
+                None => Some(is_late),
             }
         };
         let first = self.isr.iter().filter_map(lagging).min();

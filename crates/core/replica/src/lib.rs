@@ -61,6 +61,7 @@ pub use throttle::Throttle;
 pub use types::{
     Acks, Assignment, Caller, Claim, Durability, EpochEnd, Input, IsrMember, LAG_TIME_MAX, LogEnds,
     Output, PROPOSAL_BACKOFF, Peer, Policy, Proposal, ProposalOutcome, Refusal, Role,
+    STALL_TIME_MAX,
 };
 pub use waiters::{Outcome, Released, Ticket};
 

@@ -68,7 +68,12 @@ impl Replica {
             Input::Answered { number, outcome, now } => self.answered(number, &outcome, now),
             Input::Replicated { end, high_watermark } => self.replicated(end, high_watermark),
             Input::Truncated { ends } => self.truncated(ends),
-            Input::Ticked { now } => self.stamp(None, now),
+            Input::Ticked { now } => {
+                self.stamp(None, now);
+                if let Some(leading) = &mut self.leading {
+                    leading.find_stalled();
+                }
+            }
             Input::Ended { error } => self.waiters.refuse_all(error, &mut output.released),
             Input::Parked { ticket, offset } => {
                 self.park(ticket, offset, self.is_leader(), &mut output);
@@ -233,7 +238,8 @@ impl Replica {
     /// followers never has a deadline.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Now> {
-        self.leading.as_ref().and_then(|leading| leading.next_deadline(&self.policy, self.ends.end))
+        let reached = (self.own_progress(), self.ends.end);
+        self.leading.as_ref().and_then(|leading| leading.next_deadline(&self.policy, reached))
     }
 
     /// Panics if an invariant of this machine does not hold. For tests and simulation.
@@ -334,8 +340,9 @@ impl Replica {
     }
 
     fn stamp(&mut self, heard: Option<BrokerId>, now: Now) {
+        let reached = (self.own_progress(), self.ends.end);
         if let Some(leading) = &mut self.leading {
-            leading.stamp(heard, &self.policy, self.ends.end, now);
+            leading.stamp(heard, &self.policy, reached, now);
         }
     }
 

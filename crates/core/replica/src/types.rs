@@ -11,6 +11,14 @@ use std::time::Duration;
 /// that live and do not keep up: 10 s bridges a pause of any disk or process that is worth waiting for.
 pub const LAG_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long an in-sync replica may stand still, while this leader holds what it lacks, before it is
+/// proposed to leave.
+///
+/// A replica that moves is given [`LAG_TIME_MAX`]. One that does not, though its broker beats, cannot
+/// reach the leader, has a full disk or one that hangs: waiting will not help soon, and all acks=all of
+/// the partition wait for it. It comes back when it has caught up.
+pub const STALL_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// How long after a failed proposal the next one is made.
 pub const PROPOSAL_BACKOFF: Duration = Duration::from_millis(500);
 
