@@ -1,7 +1,9 @@
 //! One task per leader: asks for all partitions that this broker follows there with one question at
 //! a time, and takes the answers in. A leader that is slow or gone holds up nobody but itself.
 
-use super::{FETCH, Own, PARTITION_BYTES_MAX, WAIT_MAX, place_of, throttling, wire};
+use super::{
+    ANSWER_BYTES_MAX, FETCH, Own, PARTITION_BYTES_MAX, WAIT_MAX, place_of, throttling, wire,
+};
 use crate::context::Context;
 use bytes::Bytes;
 use jocko_codec::{Decode, Reader};
@@ -30,6 +32,8 @@ const REST_FOR_IMAGE: Duration = Duration::from_millis(50);
 const REST: Duration = Duration::from_secs(2);
 /// And so long where following would destroy committed records.
 const REST_AT_ODDS: Duration = Duration::from_secs(60);
+/// Smaller shares of an answer are not worth asking for.
+const SHARE_BYTES_MIN: usize = 64 << 10;
 /// An answer of so many bytes is taken in by a worker.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
@@ -103,7 +107,7 @@ impl Fetcher {
         };
         self.pause = PAUSE.0;
         self.trouble.clear();
-        self.turn = self.turn.wrapping_add(1);
+        self.turn = self.turn.wrapping_add(ANSWER_BYTES_MAX / share(asked.len()));
         self.take(asked, answer).await;
     }
 
@@ -130,7 +134,7 @@ impl Fetcher {
         for (key, partition, follow) in looked.unwrap_or_default() {
             match follow {
                 Ok(Some(follow)) if follow.following.leader == self.leader => {
-                    if self.allowance(&key) == 0 {
+                    if self.allowance(&key, PARTITION_BYTES_MAX) == 0 {
                         self.resting.insert(key, until + throttling::REST);
                         continue;
                     }
@@ -148,25 +152,29 @@ impl Fetcher {
         asked
     }
 
-    /// How much may be fetched of a partition: no limit but where it is to catch up slowly.
-    fn allowance(&self, key: &TopicIdPartition) -> usize {
+    /// How much may be fetched of a partition: its share of an answer, less where it is to catch up
+    /// slowly.
+    fn allowance(&self, key: &TopicIdPartition, share: usize) -> usize {
         let end = &self.context.outbox.throttles.follower;
         if !end.holds(key) {
-            return PARTITION_BYTES_MAX;
+            return share;
         }
         let published = self.context.published.load();
         let state = published.image.partition(key.topic_id, key.partition);
         if state.is_some_and(|state| state.isr.contains(&self.own.broker)) {
-            return PARTITION_BYTES_MAX;
+            return share;
         }
-        end.allowance(self.context.clock.now()).min(PARTITION_BYTES_MAX)
+        end.allowance(self.context.clock.now()).min(share)
     }
 
     async fn call(&self, asked: &Asked) -> Result<Bytes, String> {
         let unknown = || "its address is not known".to_owned();
         let (node, address) = place_of(&self.context, self.leader).ok_or_else(unknown)?;
-        let about: Vec<Question> =
-            asked.iter().map(|(key, _, follow)| (*key, *follow, self.allowance(key))).collect();
+        let share = share(asked.len());
+        let about: Vec<Question> = asked
+            .iter()
+            .map(|(key, _, follow)| (*key, *follow, self.allowance(key, share)))
+            .collect();
         let body = wire::question(self.own, &about);
         let target = PeerTarget::node(node, &address);
         let peers = &self.context.cluster.peers;
@@ -204,6 +212,12 @@ impl Fetcher {
     {
         run_on(&*self.context.spawn, work).await.unwrap_or_else(|| Ok(Vec::new()))
     }
+}
+
+/// How much of an answer a partition may take where so many are asked for: all of them move, or, if
+/// they are too many, as many as fit, and the next question begins behind those.
+fn share(partitions: usize) -> usize {
+    (ANSWER_BYTES_MAX / partitions.max(1)).clamp(SHARE_BYTES_MIN, PARTITION_BYTES_MAX)
 }
 
 /// A partition that rests, and how long.
@@ -319,6 +333,23 @@ fn judge(partition: &Partition, followed: Followed) -> Option<Duration> {
                  copy is kept and follows no more until this broker is started again"
             );
             Some(REST_AT_ODDS)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_gets_its_turn() {
+        assert_eq!(share(1), PARTITION_BYTES_MAX);
+        assert_eq!(share(8), 1 << 20);
+        assert_eq!(share(100_000), SHARE_BYTES_MIN);
+        for count in [1, 3, 8, 100, 1_000] {
+            let fit = ANSWER_BYTES_MAX / share(count);
+            assert!(fit * share(count) <= ANSWER_BYTES_MAX);
+            assert!(fit >= count.min(128), "{count}: {fit}");
         }
     }
 }
