@@ -113,6 +113,13 @@ impl Replica {
         Some(Following { leader, leader_epoch: self.leader_epoch, offset: self.ends.end })
     }
 
+    /// Whether the leader has said in this epoch that the logs agree as far as this one goes. Until
+    /// then nothing is claimed, and a leader may wait for just that.
+    #[must_use]
+    pub fn is_reconciled(&self) -> bool {
+        self.is_reconciled
+    }
+
     /// What to do with a leader's answer, on the state of this moment: hold the lock from here until
     /// the log is cut or appended to and the machine told.
     #[must_use]

@@ -24,6 +24,9 @@ pub struct Follow {
     pub high_watermark: Offset,
     /// How far this disk holds the log, to be told beside.
     pub claim: Option<Claim>,
+    /// Whether the leader has not said yet that the logs agree. Nothing is claimed before, and what
+    /// the leader has from its predecessor may wait for the claim: it is to answer at once.
+    pub is_new: bool,
 }
 
 /// What a leader answered.
@@ -133,6 +136,7 @@ impl Partition {
                 log_start: open.log.log_start(),
                 high_watermark: open.replica.high_watermark(),
                 claim: open.replica.claim(),
+                is_new: !open.replica.is_reconciled(),
             }))
         })?
     }

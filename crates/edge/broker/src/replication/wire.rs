@@ -8,6 +8,7 @@ use jocko_partition::Follow;
 use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic, ReplicaState};
 use jocko_protocol::rpc::fetch_response::FetchResponse;
 use jocko_types::{BrokerEpoch, BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
+use std::time::Duration;
 
 use super::{ANSWER_BYTES_MAX, Own, WAIT_MAX};
 
@@ -83,13 +84,15 @@ pub(super) fn question(own: Own, asked: &[(TopicIdPartition, Follow, usize)]) ->
         Some(Held { key: *key, leader_epoch: claim.leader_epoch, end: claim.end })
     });
     let progress = Progress::of(own, held.collect());
+    let is_any_new = asked.iter().any(|(_, follow, _)| follow.is_new);
+    let wait = if is_any_new { Duration::ZERO } else { WAIT_MAX };
     let mut request = FetchRequest {
         replica_state: ReplicaState {
             replica_id: own.broker.get(),
             replica_epoch: own.broker_epoch.get(),
             ..Default::default()
         },
-        max_wait_ms: i32::try_from(WAIT_MAX.as_millis()).unwrap_or(i32::MAX),
+        max_wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         min_bytes: 1,
         max_bytes: i32::try_from(ANSWER_BYTES_MAX).unwrap_or(i32::MAX),
         session_epoch: -1,
@@ -175,6 +178,7 @@ mod tests {
                 leader_epoch,
                 end: Offset::new(end - 1),
             }),
+            is_new: !is_claimed,
         };
         let about = [(key(0), follow(20, true), 500), (key(3), follow(9, false), 1 << 20)];
         let body = question(own, &about);
@@ -183,6 +187,9 @@ mod tests {
         assert_eq!(progress, Progress::of(own, vec![held]));
         assert_eq!(request.replica_state.replica_epoch, 70);
         assert_eq!(request.topics.len(), 1);
+        assert_eq!(request.max_wait_ms, 0, "one is new: what it may claim is waited for");
+        let agreed = question(own, &[(key(0), follow(20, true), 500)]);
+        assert_eq!(read_question(&agreed).unwrap().1.max_wait_ms, 500);
         let [first, second] = request.topics[0].partitions.as_slice() else { panic!() };
         assert_eq!((first.partition, first.fetch_offset, first.last_fetched_epoch), (0, 20, 3));
         assert_eq!((first.partition_max_bytes, second.partition_max_bytes), (500, 1 << 20));

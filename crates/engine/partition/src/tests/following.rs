@@ -104,6 +104,20 @@ fn what_does_not_follow_or_is_damaged_is_refused_and_what_came_before_it_stays()
 }
 
 #[test]
+fn the_first_question_of_an_epoch_is_to_be_answered_at_once() {
+    let partition = follower_on(MemDisk::with_dir(super::DATA).shared());
+    let follow = || partition.follow().unwrap().expect("another leads");
+    let all = led(&[], 1, &[&["a"]]);
+    for epoch in 1..3 {
+        let _ = partition.assign(following(epoch));
+        assert_eq!((follow().is_new, follow().claim), (true, None), "epoch {epoch}");
+        let bytes = if epoch == 1 { &all[..] } else { &[] };
+        assert!(matches!(take(&partition, &records(bytes, 0)), Followed::Appended { .. }));
+        assert!(!follow().is_new && follow().claim.is_some(), "epoch {epoch}");
+    }
+}
+
+#[test]
 fn an_answer_to_an_older_question_is_not_looked_at() {
     let bench = Bench::new(Durability::Fsync);
     let partition = &bench.partition;
