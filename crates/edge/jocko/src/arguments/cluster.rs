@@ -119,6 +119,5 @@ fn http() -> Arg {
     Arg::new("http")
         .long("http")
         .value_name("HOST:PORT")
-        .default_value("localhost:9095")
-        .help("The broker's HTTP port (listen.http)")
+        .help("The broker's HTTP port (listen.http) [default: port 9095 where -b is]")
 }

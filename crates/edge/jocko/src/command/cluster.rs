@@ -9,13 +9,16 @@ mod health;
 mod picture;
 mod removing;
 
-use crate::command::{choice, client};
+use crate::command::{choice, client, with_port};
 use crate::failure::{Failure, Result};
 use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
 use jocko_client::{Quorum, QuorumNode};
 use picture::Picture;
 use serde_json::{Value, json};
+
+/// Where brokers answer in HTTP unless they are told otherwise.
+const HTTP_PORT: u16 = 9095;
 
 pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
@@ -36,9 +39,19 @@ fn node(matches: &ArgMatches) -> i32 {
     *matches.get_one("node").expect("is required")
 }
 
-/// Where the broker's HTTP port is.
-fn http_address(matches: &ArgMatches) -> &str {
-    matches.get_one::<String>("http").expect("has a default")
+/// Where the broker's HTTP port is: where it is said to be, or at the usual port of the first broker
+/// that is named, so that no other cluster is asked than the one that is meant.
+fn http_address(matches: &ArgMatches) -> String {
+    let named = matches.get_one::<String>("http").cloned();
+    let brokers = matches.get_one::<String>("brokers").expect("has a default");
+    named.unwrap_or_else(|| http_beside(brokers))
+}
+
+fn http_beside(brokers: &str) -> String {
+    let first = brokers.split(',').map(str::trim).find(|address| !address.is_empty());
+    let address = with_port(first.unwrap_or("localhost"));
+    let host = address.rsplit_once(':').map_or("localhost", |(host, _)| host);
+    format!("{host}:{HTTP_PORT}")
 }
 
 async fn status(matches: &ArgMatches) -> Result<()> {
@@ -128,4 +141,22 @@ fn lag(quorum: &Quorum, node: &QuorumNode) -> Option<i64> {
     let mut voters = quorum.voters.iter();
     let leader = voters.find(|voter| Some(voter.id) == quorum.leader)?;
     Some((leader.log_end? - node.log_end?).max(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::http_beside;
+
+    #[test]
+    fn the_broker_that_is_named_is_asked() {
+        for (brokers, expect) in [
+            ("localhost:9092", "localhost:9095"),
+            ("node1", "node1:9095"),
+            ("10.0.0.7:19092, node2:9092", "10.0.0.7:9095"),
+            ("[::1]:9092", "[::1]:9095"),
+            ("", "localhost:9095"),
+        ] {
+            assert_eq!(http_beside(brokers), expect, "{brokers:?}");
+        }
+    }
 }

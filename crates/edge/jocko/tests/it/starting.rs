@@ -259,7 +259,9 @@ fn a_start_that_waits_is_ended_by_a_signal() {
         }
         let (ended, said) = child.end();
         assert_eq!(ended, Some(code), "{said}");
-        assert!(said.contains("to stop before it was ready") && said.contains("try:"), "{said}");
+        // Two that come at once may count as one.
+        assert!(said.contains("before it was ready"), "{said}");
+        assert!(signals > 1 || !said.contains("error"), "a stop that was asked for: {said}");
         std::fs::remove_file(meta).unwrap();
     }
 }

@@ -68,7 +68,7 @@ async fn get(matches: &ArgMatches, path: &str) -> Result<Value> {
 
 async fn ask(matches: &ArgMatches, method: &str, path: &str) -> Result<Value> {
     let address = http_address(matches);
-    let answer = http::ask(method, address, path, timeout(matches)?).await?;
+    let answer = http::ask(method, &address, path, timeout(matches)?).await?;
     let unreadable =
         || Failure::new(format!("{address} answers in words this command cannot read"));
     match answer.status {

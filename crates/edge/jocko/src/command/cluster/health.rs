@@ -83,7 +83,7 @@ async fn all(matches: &ArgMatches) -> Result<Verdict> {
 /// What the broker says of itself: a balancer in front of it asks the same.
 async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
     let address = http_address(matches);
-    let answer = http::ask("GET", address, "/readyz", timeout(matches)?).await?;
+    let answer = http::ask("GET", &address, "/readyz", timeout(matches)?).await?;
     let ills: Vec<String> = match answer.status {
         200 => Vec::new(),
         503 => answer.body.lines().map(str::to_owned).collect(),

@@ -66,7 +66,8 @@ impl Signals {
             *is_told = true;
             tokio::select! {
                 started = timeout(START_GRACE, starting.ready()) => started.unwrap_or_else(|_| {
-                    end_now(code, "told to stop before it was ready")
+                    eprintln!("stopped before it was ready, as it was told; nothing is lost by that");
+                    end(code)
                 }),
                 code = asked.next() => end_now(code, "told twice to stop before it was ready"),
             }
@@ -113,9 +114,13 @@ impl Signals {
     }
 }
 
-/// Ends the process as a signal would have. What is on disk is whole at any time.
-#[allow(clippy::exit, reason = "whoever asks twice has waited long enough for other threads")]
 fn end_now(code: i32, why: &str) -> ! {
     eprintln!("error: {why}\n  try: start it again: recovery sorts this out, and says what it did");
+    end(code)
+}
+
+/// Ends the process as a signal would have. What is on disk is whole at any time.
+#[allow(clippy::exit, reason = "whoever is told to stop has waited long enough for other threads")]
+fn end(code: i32) -> ! {
     std::process::exit(code)
 }
