@@ -91,6 +91,14 @@ fn who_is_left_alone_of_three_leads_nothing_until_they_are_back() {
     wait_until(DEADLINE, || Ok(asking.produce(partition, 1).is_err())).unwrap();
     assert_eq!(asking.led_by(own), None, "it names nobody, so that clients ask elsewhere");
     assert!(asking.produce(partition, -1).is_err());
+    // What is committed is handed out; nobody waits here for more, or is told that there is none.
+    let mut reader = super::reading::Asking::new(&left, "t", partition);
+    let (topic_id, ..) = reader.metadata();
+    let found = reader.fetch(topic_id, 0, "", 0);
+    assert!(found.error == ErrorCode::None && found.has_records, "{found:?}");
+    let refused = ErrorCode::NotLeaderOrFollower;
+    assert_eq!(reader.fetch(topic_id, found.high_watermark, "", 60_000).error, refused);
+    assert_eq!(reader.latest(), refused.code());
 
     let mut back: Vec<BrokerProcess> =
         stopped.into_iter().map(|options| BrokerProcess::spawn(options).unwrap()).collect();

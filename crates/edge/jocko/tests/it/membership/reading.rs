@@ -16,43 +16,54 @@ use tokio::runtime::Runtime;
 const WAIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "racked";
 
-/// What a broker answers about the only partition.
+/// What a broker answers about a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Found {
-    error: ErrorCode,
+pub(super) struct Found {
+    pub(super) error: ErrorCode,
     reader: i32,
-    high_watermark: i64,
-    has_records: bool,
+    pub(super) high_watermark: i64,
+    pub(super) has_records: bool,
 }
 
-/// A client of one broker.
-struct Asking {
+/// A client that asks one broker about one partition, whoever leads it.
+pub(super) struct Asking {
     runtime: Runtime,
     connection: Connection,
+    topic: &'static str,
+    partition: i32,
 }
 
 impl Asking {
-    fn new(process: &BrokerProcess) -> Self {
+    pub(super) fn new(process: &BrokerProcess, topic: &'static str, partition: i32) -> Self {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build().unwrap();
         let address = process.address().to_string();
         let connection = runtime.block_on(Connection::open(&address, WAIT)).unwrap();
-        Self { runtime, connection }
+        Self { runtime, connection, topic, partition }
     }
 
-    /// The topic's id, the broker that leads it, and the brokers by their ports.
-    fn metadata(&mut self) -> (TopicId, i32, Vec<(i32, i32)>) {
-        let topic = MetadataRequestTopic { name: Some(TOPIC.to_owned()), ..Default::default() };
+    /// The topic's id, the broker that leads the partition, and the brokers by their ports.
+    pub(super) fn metadata(&mut self) -> (TopicId, i32, Vec<(i32, i32)>) {
+        let topic =
+            MetadataRequestTopic { name: Some(self.topic.to_owned()), ..Default::default() };
         let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
         let answer = self.runtime.block_on(self.connection.call(&request)).unwrap();
         let told = answer.get().unwrap();
         let ports = told.brokers.iter().map(|broker| (broker.node_id, broker.port)).collect();
         let topic = &told.topics[0];
-        (topic.topic_id, topic.partitions[0].leader_id, ports)
+        let mut partitions = topic.partitions.iter();
+        let leader = partitions.find(|it| it.partition_index == self.partition).unwrap().leader_id;
+        (topic.topic_id, leader, ports)
     }
 
-    fn fetch(&mut self, topic_id: TopicId, from: i64, rack_id: &str, wait_ms: i32) -> Found {
-        let request = question(topic_id, from, rack_id, wait_ms);
+    pub(super) fn fetch(
+        &mut self,
+        topic_id: TopicId,
+        from: i64,
+        rack_id: &str,
+        wait_ms: i32,
+    ) -> Found {
+        let request = self.question(topic_id, from, rack_id, wait_ms);
         let answer = self.runtime.block_on(self.connection.call(&request)).unwrap();
         let told = answer.get().unwrap();
         let data = &told.responses[0].partitions[0];
@@ -67,17 +78,21 @@ impl Asking {
 
     /// As a client of before KIP-392 asks.
     fn fetch_of_old(&mut self) -> i16 {
-        let mut request = question(TopicId::ZERO, 0, "", 0);
-        request.topics[0].topic = TOPIC;
+        let mut request = self.question(TopicId::ZERO, 0, "", 0);
+        request.topics[0].topic = self.topic;
         let call = self.connection.call_at(&request, 10, WAIT);
         let answer = self.runtime.block_on(call).unwrap();
         answer.get().unwrap().responses[0].partitions[0].error_code
     }
 
-    fn latest(&mut self) -> i16 {
-        let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
+    pub(super) fn latest(&mut self) -> i16 {
+        let partition = ListOffsetsPartition {
+            partition_index: self.partition,
+            timestamp: -1,
+            ..Default::default()
+        };
         let topic = ListOffsetsTopic {
-            name: TOPIC.to_owned(),
+            name: self.topic.to_owned(),
             partitions: vec![partition],
             ..Default::default()
         };
@@ -86,18 +101,28 @@ impl Asking {
         let answer = self.runtime.block_on(self.connection.call(&request)).unwrap();
         answer.get().unwrap().topics[0].partitions[0].error_code
     }
-}
 
-fn question(topic_id: TopicId, from: i64, rack_id: &str, wait_ms: i32) -> FetchRequest<'_> {
-    let partition =
-        FetchPartition { fetch_offset: from, partition_max_bytes: 1 << 20, ..Default::default() };
-    let topic = FetchTopic { topic_id, partitions: vec![partition], ..Default::default() };
-    FetchRequest {
-        max_wait_ms: wait_ms,
-        min_bytes: 1,
-        topics: vec![topic],
-        rack_id,
-        ..Default::default()
+    fn question<'r>(
+        &self,
+        topic_id: TopicId,
+        from: i64,
+        rack_id: &'r str,
+        wait_ms: i32,
+    ) -> FetchRequest<'r> {
+        let partition = FetchPartition {
+            partition: self.partition,
+            fetch_offset: from,
+            partition_max_bytes: 1 << 20,
+            ..Default::default()
+        };
+        let topic = FetchTopic { topic_id, partitions: vec![partition], ..Default::default() };
+        FetchRequest {
+            max_wait_ms: wait_ms,
+            min_bytes: 1,
+            topics: vec![topic],
+            rack_id,
+            ..Default::default()
+        }
     }
 }
 
@@ -128,7 +153,8 @@ fn a_consumer_is_sent_to_the_copy_in_its_rack_and_served_there() {
     ask(&three[0], &["cluster", "health", "--wait", "--expect", "3"]);
     ask(&three[0], &["topic", "create", TOPIC, "-p", "1", "-r", "3"]);
     produce(&three[0], "a\nb\n");
-    let mut clients: Vec<Asking> = three.iter().map(Asking::new).collect();
+    let mut clients: Vec<Asking> =
+        three.iter().map(|process| Asking::new(process, TOPIC, 0)).collect();
     let (topic_id, leader, ports) = clients[0].metadata();
     let id_of = |process: &BrokerProcess| {
         let own = i32::from(process.address().port());
