@@ -299,12 +299,14 @@ fn take_one(
     let wall = context.clock.wall();
     let (followed, effects) = partition.take_answer(follow.following, &answered, wall);
     context.carry_out(partition, effects);
-    judge(partition, followed)
+    judge(partition, follow.following.offset, followed)
 }
 
-fn judge(partition: &Partition, followed: Followed) -> Option<Duration> {
+/// Says what happened to a log that had ended at `had`; how long it is to rest, if at all.
+fn judge(partition: &Partition, had: Offset, followed: Followed) -> Option<Duration> {
     match followed {
         Followed::Appended { .. } | Followed::Stale => None,
+        Followed::Cut { end } if end >= had => None,
         Followed::Cut { end } => {
             tracing::info!(partition = %partition.name(), %end, "cut to where its leader's log agrees");
             None
