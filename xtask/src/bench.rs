@@ -169,19 +169,26 @@ impl Plan {
 
     /// Starts it and waits for the first connection.
     fn start(&self) -> Result<Side> {
+        let mut side = self.spawn()?;
+        side.wait_ready()?;
+        Ok(side)
+    }
+
+    /// Starts it and waits for nothing. Not on a thread that ends: what it starts ends with it.
+    fn spawn(&self) -> Result<Side> {
         match self.kind {
             Kind::Jocko => {
                 let mut options = jocko::Options::new(&self.data_dir);
                 options.port = self.port;
                 options.arguments.clone_from(&self.arguments);
-                jocko::Jocko::start(&self.root, &options).map(Side::Jocko)
+                jocko::Jocko::spawn(&self.root, &options).map(Side::Jocko)
             }
             Kind::Kafka => {
                 let mut options = kafka::Options::new(&self.data_dir);
                 options.port = self.port;
                 options.overrides.clone_from(&self.overrides);
                 options.member.clone_from(&self.member);
-                kafka::Kafka::start(&self.root, &options).map(Side::Kafka)
+                kafka::Kafka::spawn(&self.root, &options).map(Side::Kafka)
             }
         }
     }
@@ -207,6 +214,13 @@ impl Side {
         match self {
             Self::Jocko(_) => Kind::Jocko.name(),
             Self::Kafka(_) => Kind::Kafka.name(),
+        }
+    }
+
+    fn wait_ready(&mut self) -> Result<()> {
+        match self {
+            Self::Jocko(broker) => broker.wait_ready(),
+            Self::Kafka(broker) => broker.wait_ready(),
         }
     }
 

@@ -7,7 +7,7 @@ use super::raw::{Client, Shape};
 use super::speed::{Told, generate};
 use super::{Kind, Plan, Side, median, millis, say, significant};
 use crate::kafka::{Member, free_port};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -123,15 +123,10 @@ impl Trio {
         let plans = plans(kind, root, &folder.join(name.replace(' ', "-")), durability)?;
         let started = Instant::now();
         // None of them serves before there are enough of them.
-        let sides: Result<Vec<Option<Side>>> = std::thread::scope(|scope| {
-            let starting: Vec<_> = plans.iter().map(|plan| scope.spawn(|| plan.start())).collect();
-            let started = starting.into_iter().map(|one| match one.join() {
-                Ok(side) => side.map(Some),
-                Err(_) => bail!("a start panicked"),
-            });
-            started.collect()
-        });
-        let mut trio = Self { name, plans, sides: sides?, ready_in: Duration::ZERO };
+        let mut sides: Vec<Side> = plans.iter().map(Plan::spawn).collect::<Result<_>>()?;
+        sides.iter_mut().try_for_each(Side::wait_ready)?;
+        let sides = sides.into_iter().map(Some).collect();
+        let mut trio = Self { name, plans, sides, ready_in: Duration::ZERO };
         trio.create("first")?;
         trio.ready_in = started.elapsed();
         Ok(trio)
