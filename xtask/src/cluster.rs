@@ -115,7 +115,7 @@ impl Cluster {
     pub(crate) fn restart(&mut self) -> Result<()> {
         for at in 0..self.len() {
             self.nodes[at].stop()?;
-            self.start_one(at)?;
+            self.bring_back(at)?;
         }
         Ok(())
     }
@@ -141,7 +141,56 @@ impl Cluster {
                 Ok(())
             })?;
         }
-        self.start_one(at)
+        self.bring_back(at)
+    }
+
+    /// Stops a broker cleanly, by its number.
+    ///
+    /// # Errors
+    /// When there is none, or it does not end in time.
+    pub(crate) fn stop_one(&mut self, number: usize) -> Result<()> {
+        self.node(number)?.stop()
+    }
+
+    /// Kills a broker as kill -9 does, by its number.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn kill_one(&mut self, number: usize) -> Result<()> {
+        self.node(number)?.running = None;
+        Ok(())
+    }
+
+    /// Starts a broker, by its number, and waits until it takes connections.
+    ///
+    /// # Errors
+    /// When there is none, or it does not come up.
+    pub(crate) fn start_one(&mut self, number: usize) -> Result<()> {
+        let root = self.root.clone();
+        let node = self.node(number)?;
+        node.spawn(&root)?;
+        node.wait_ready()
+    }
+
+    /// Waits until all others know that a stopped broker is not there.
+    ///
+    /// # Errors
+    /// When they do not notice in time.
+    pub(crate) fn wait_until_gone(&self, number: usize) -> Result<()> {
+        let others = self.nodes.iter().enumerate().filter(|(at, _)| at + 1 != number);
+        others.map(|(_, node)| node).try_for_each(|node| {
+            wait("it is gone", || {
+                let shown = Client::open(&node.address)?.cluster()?;
+                let count = shown.ports.len();
+                ensure!(count + 1 == self.len(), "{count} brokers");
+                Ok(())
+            })
+        })
+    }
+
+    fn node(&mut self, number: usize) -> Result<&mut Node> {
+        let node = number.checked_sub(1).and_then(|at| self.nodes.get_mut(at));
+        node.with_context(|| format!("no broker has the number {number}"))
     }
 
     /// Stops all cleanly.
@@ -156,9 +205,8 @@ impl Cluster {
         self.nodes.iter_mut().try_for_each(Node::stop)
     }
 
-    fn start_one(&mut self, at: usize) -> Result<()> {
-        self.nodes[at].spawn(&self.root)?;
-        self.nodes[at].wait_ready()?;
+    fn bring_back(&mut self, at: usize) -> Result<()> {
+        self.start_one(at + 1)?;
         self.wait_until_whole()
     }
 

@@ -46,6 +46,37 @@ pub(crate) struct Member {
     pub(crate) cluster_id: String,
 }
 
+impl Member {
+    fn is_alone(&self) -> bool {
+        self.controller_ports.len() == 1
+    }
+
+    /// The identity of a controller's disk: the cluster's id with the controller's number before it.
+    fn directory_id(&self, node_id: usize) -> String {
+        format!("{node_id}{}", self.cluster_id.get(1..).unwrap_or_default())
+    }
+
+    /// The controllers, as the storage of each is told them: who may change later (KIP-853).
+    fn initial_controllers(&self) -> String {
+        let one =
+            |(port, id): (&u16, usize)| format!("{id}@127.0.0.1:{port}:{}", self.directory_id(id));
+        self.controller_ports.iter().zip(1..).map(one).collect::<Vec<_>>().join(",")
+    }
+
+    /// The line of server.properties that says where the controllers are.
+    fn quorum(&self) -> String {
+        let ids = self.controller_ports.iter().zip(1..);
+        if self.is_alone() {
+            let voters: Vec<String> =
+                ids.map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
+            return format!("controller.quorum.voters={}", voters.join(","));
+        }
+        let servers: Vec<String> =
+            ids.map(|(port, _): (_, usize)| format!("127.0.0.1:{port}")).collect();
+        format!("controller.quorum.bootstrap.servers={}", servers.join(","))
+    }
+}
+
 impl Options {
     /// A broker with its files in `data_dir`, on a free port, with a heap of 1 GiB.
     pub(crate) fn new(data_dir: impl Into<PathBuf>) -> Self {
@@ -70,17 +101,6 @@ pub(crate) struct Kafka {
 }
 
 impl Kafka {
-    /// Formats the data directory if it is new, starts the broker and waits until it accepts connections.
-    ///
-    /// # Errors
-    ///
-    /// Where Maven or Java fail, or the broker ends or stays silent for a minute; the message carries the end of its log.
-    pub(crate) fn start(root: &Path, options: &Options) -> Result<Self> {
-        let mut kafka = Self::spawn(root, options)?;
-        kafka.wait_ready()?;
-        Ok(kafka)
-    }
-
     /// Formats the data directory if it is new, starts the broker and waits for nothing: one of several serves only
     /// when there are enough of them.
     ///
@@ -98,7 +118,7 @@ impl Kafka {
         };
         fs::write(&properties, server_properties(options, port, &member))?;
         if !options.data_dir.join("log/meta.properties").exists() {
-            format_storage(&jars, &properties, &member.cluster_id)?;
+            format_storage(&jars, &properties, &member)?;
         }
         let log = options.data_dir.join("server.log");
         let log_file = fs::File::create(&log)?;
@@ -245,14 +265,12 @@ impl Member {
 
 fn server_properties(options: &Options, port: u16, member: &Member) -> String {
     let log_dir = options.data_dir.join("log");
-    let ids = member.controller_ports.iter().zip(1..);
-    let voters: Vec<String> = ids.map(|(port, id)| format!("{id}@127.0.0.1:{port}")).collect();
-    let (voters, node_id) = (voters.join(","), member.node_id);
+    let (quorum, node_id) = (member.quorum(), member.node_id);
     let controller_port = member.controller_ports[node_id - 1];
     let mut lines = format!(
         "process.roles=broker,controller\n\
          node.id={node_id}\n\
-         controller.quorum.voters={voters}\n\
+         {quorum}\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
          controller.listener.names=CONTROLLER\n\
@@ -281,12 +299,15 @@ fn random_cluster_id(jars: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&id.stdout).trim().to_owned())
 }
 
-fn format_storage(jars: &str, properties: &Path, cluster_id: &str) -> Result<()> {
-    let done = Command::new("java")
-        .args(["-cp", jars, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"])
-        .arg(properties)
-        .output()
-        .context("cannot start java")?;
+fn format_storage(jars: &str, properties: &Path, member: &Member) -> Result<()> {
+    let mut format = Command::new("java");
+    format
+        .args(["-cp", jars, "kafka.tools.StorageTool", "format", "-t", &member.cluster_id, "-c"])
+        .arg(properties);
+    if !member.is_alone() {
+        format.args(["--initial-controllers", &member.initial_controllers()]);
+    }
+    let done = format.output().context("cannot start java")?;
     if !done.status.success() {
         bail!(
             "Kafka could not format its storage: {}",

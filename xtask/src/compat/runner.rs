@@ -102,7 +102,7 @@ pub(super) fn run(
 }
 
 /// The lines a program prints, as they come; closed when it ends.
-fn line_channel(child: &mut Child) -> Result<Receiver<String>> {
+pub(super) fn line_channel(child: &mut Child) -> Result<Receiver<String>> {
     let output = child.stdout.take().context("the standard output is piped")?;
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {

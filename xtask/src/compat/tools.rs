@@ -3,21 +3,25 @@
 //!
 //! Outputs are compared line by line without regard to order, since the tools print from hash maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::mpsc::RecvTimeoutError;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Request;
 use super::clients::compile_java;
-use crate::cluster::Kind;
+use super::runner::line_channel;
+use crate::cluster::{Cluster, Kind};
 use crate::kafka::{self, guarded, jars};
 
 /// One side's script may take so long.
-const SCRIPT_MAX: Duration = Duration::from_secs(300);
+const SCRIPT_MAX: Duration = Duration::from_secs(900);
 
 /// What each step printed, by its name.
 type Said = BTreeMap<String, Vec<String>>;
@@ -36,11 +40,25 @@ struct Declared {
     kafka: Vec<String>,
     jocko: Vec<String>,
     reason: String,
+    /// Only where there are so many brokers.
+    brokers: Option<usize>,
+    /// Only where this script is run.
+    script: Option<String>,
     /// Which of its lines were met.
     met: Vec<bool>,
 }
 
-/// Runs the script on both brokers, side by side, and compares.
+/// The scripts, by how many brokers there are. Of several the short run asks only what is about several.
+fn scripts(root: &Path, request: &Request) -> Vec<PathBuf> {
+    let names: &[&str] = match (request.brokers, request.smoke) {
+        (1, _) => &["script.txt"],
+        (_, false) => &["script.txt", "several.txt"],
+        (_, true) => &["several.txt"],
+    };
+    names.iter().map(|name| root.join("compat/tools").join(name)).collect()
+}
+
+/// Runs the scripts on both clusters, side by side, and compares.
 ///
 /// # Errors
 ///
@@ -57,23 +75,31 @@ pub(super) fn run(root: &Path, home: &Path, request: &Request) -> Result<()> {
         jars(root, &root.join("compat/kafka/pom.xml"), "kafka")?
     );
     let started = Instant::now();
+    let scripts = scripts(root, request);
     let mut sides = Vec::new();
     for (name, kind) in [("kafka", Kind::Kafka), ("jocko", Kind::Jocko)] {
         let folder = home.join(format!("tools-{name}"));
         fs::create_dir_all(&folder)?;
         let brokers = super::brokers(root, &folder, request, kind)?;
-        let script = start_script(root, &folder, &class_path, &brokers.bootstrap())?;
+        let script = start_script(root, &folder, &class_path, &brokers.bootstrap(), &scripts)?;
         sides.push((brokers, script, folder));
     }
-    let mut said = Vec::new();
-    for (mut brokers, mut script, folder) in sides {
-        wait(&mut script, started)?;
-        brokers.stop()?;
-        said.push(read(&fs::read_to_string(folder.join("said.txt"))?)?);
-    }
-    let (Some(jocko), Some(kafka)) = (said.pop(), said.pop()) else { bail!("two sides were run") };
+    // Brokers that a script has restarted end with the thread that restarted them, so that stops them too.
+    let said = thread::scope(|scope| {
+        let playing: Vec<_> =
+            sides.into_iter().map(|side| scope.spawn(move || play(side))).collect();
+        let played = playing.into_iter().map(|side| match side.join() {
+            Ok(said) => read(&said?),
+            Err(_) => bail!("a side panicked"),
+        });
+        played.collect::<Result<Vec<Said>>>()
+    })?;
+    let [kafka, jocko] = said.as_slice() else { bail!("two sides were run") };
     let declared = parse(&fs::read_to_string(root.join("compat/tools/differences.txt"))?)?;
-    let (report, wrong) = compare(&kafka, &jocko, declared);
+    let asked: BTreeSet<&str> =
+        scripts.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let declared = declared.into_iter().filter(|entry| entry.holds(request.brokers, &asked));
+    let (report, wrong) = compare(kafka, jocko, declared.collect());
     print!("{report}");
     println!("{} steps, {wrong} wrong, in {:.0} s", kafka.len(), started.elapsed().as_secs_f64());
     ensure!(
@@ -84,36 +110,92 @@ pub(super) fn run(root: &Path, home: &Path, request: &Request) -> Result<()> {
     Ok(())
 }
 
-fn start_script(root: &Path, folder: &Path, class_path: &str, bootstrap: &str) -> Result<Child> {
-    let source = root.join("compat/tools");
-    for entry in fs::read_dir(&source)? {
+/// What the tools said of one cluster, which is stopped then.
+fn play((mut brokers, mut script, folder): (Cluster, Script, PathBuf)) -> Result<String> {
+    let said = script.play(&mut brokers, &folder);
+    brokers.stop()?;
+    said
+}
+
+/// The program that runs the scripts. Dropping it kills it.
+struct Script {
+    child: Child,
+    started: Instant,
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // Both fail only where the process has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start_script(
+    root: &Path,
+    folder: &Path,
+    class_path: &str,
+    bootstrap: &str,
+    scripts: &[PathBuf],
+) -> Result<Script> {
+    for entry in fs::read_dir(root.join("compat/tools"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
             fs::copy(&path, folder.join(path.file_name().context("a file has a name")?))?;
         }
     }
-    guarded("java")
+    let child = guarded("java")
         .args(["-Dlog4j2.level=OFF", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", class_path])
         .args(["dev.jocko.compat.ToolScript", bootstrap])
-        .arg(source.join("script.txt"))
         .arg(folder)
-        .stdin(Stdio::null())
-        .stdout(File::create(folder.join("said.txt"))?)
+        .args(scripts)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(File::create(folder.join("stderr.txt"))?)
         .spawn()
-        .context("cannot start java")
+        .context("cannot start java")?;
+    Ok(Script { child, started: Instant::now() })
 }
 
-fn wait(script: &mut Child, started: Instant) -> Result<()> {
-    while script.try_wait()?.is_none() {
-        if started.elapsed() > SCRIPT_MAX {
-            script.kill()?;
-            script.wait()?;
-            bail!("the script of tools is still running after {} s", SCRIPT_MAX.as_secs());
+impl Script {
+    /// Does what it asks for until it ends, and returns what it printed, which is in `folder` too.
+    fn play(&mut self, brokers: &mut Cluster, folder: &Path) -> Result<String> {
+        let mut input = self.child.stdin.take().context("the standard input is piped")?;
+        let lines = line_channel(&mut self.child)?;
+        let mut file = File::create(folder.join("said.txt"))?;
+        let mut said = String::new();
+        loop {
+            match lines.recv_timeout(SCRIPT_MAX.saturating_sub(self.started.elapsed())) {
+                Ok(line) => match line.strip_prefix("READY-FOR-") {
+                    Some(wish) => {
+                        serve(wish, brokers).with_context(|| format!("asked for {wish}"))?;
+                        input.write_all(b"done\n")?;
+                    }
+                    None => {
+                        writeln!(file, "{line}")?;
+                        said.push_str(&line);
+                        said.push('\n');
+                    }
+                },
+                Err(RecvTimeoutError::Disconnected) => return Ok(said),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("the script of tools is still running after {} s", SCRIPT_MAX.as_secs())
+                }
+            }
         }
-        std::thread::sleep(Duration::from_millis(50));
     }
-    Ok(())
+}
+
+/// What a script asks for: `STOP 3`, `KILL 3`, `START 3`.
+fn serve(wish: &str, brokers: &mut Cluster) -> Result<()> {
+    let (verb, number) = wish.split_once(' ').context("which broker?")?;
+    let number = number.parse()?;
+    match verb {
+        "STOP" => brokers.stop_one(number),
+        "KILL" => brokers.kill_one(number),
+        "START" => brokers.start_one(number),
+        _ => bail!("nobody knows how"),
+    }
 }
 
 /// Splits what a script printed into its steps.
@@ -142,6 +224,8 @@ fn parse(text: &str) -> Result<Vec<Declared>> {
                 kafka: Vec::new(),
                 jocko: Vec::new(),
                 reason: String::new(),
+                brokers: None,
+                script: None,
                 met: Vec::new(),
             });
             continue;
@@ -151,6 +235,10 @@ fn parse(text: &str) -> Result<Vec<Declared>> {
             "-" => entry.kafka.push(rest.to_owned()),
             "+" => entry.jocko.push(rest.to_owned()),
             "=" => entry.reason = rest.to_owned(),
+            "?" => match rest.parse() {
+                Ok(count) => entry.brokers = Some(count),
+                Err(_) => entry.script = Some(rest.to_owned()),
+            },
             other => bail!("a line of a declaration begins with {other}"),
         }
     }
@@ -159,6 +247,14 @@ fn parse(text: &str) -> Result<Vec<Declared>> {
         entry.met = vec![false; entry.kafka.len() + entry.jocko.len()];
     }
     Ok(all)
+}
+
+impl Declared {
+    /// Whether it is about a run with so many brokers and these scripts.
+    fn holds(&self, brokers: usize, scripts: &BTreeSet<&str>) -> bool {
+        self.brokers.is_none_or(|only| only == brokers)
+            && self.script.as_deref().is_none_or(|only| scripts.contains(only))
+    }
 }
 
 /// The lines that each side has more often than the other.
@@ -182,8 +278,15 @@ fn apart(kafka: &[String], jocko: &[String]) -> Apart {
 fn compare(kafka: &Said, jocko: &Said, mut declared: Vec<Declared>) -> (String, usize) {
     let (mut report, mut wrong) = (String::new(), 0);
     let none = Vec::new();
-    let names: std::collections::BTreeSet<&String> = kafka.keys().chain(jocko.keys()).collect();
+    let names: BTreeSet<&String> = kafka.keys().chain(jocko.keys()).collect();
     for name in names {
+        // A line of the script that is ours has to work; it says something only where it does not.
+        if name.starts_with('@') {
+            wrong += 1;
+            let lines = [kafka, jocko].map(|said| said.get(name).map_or("", |lines| &lines[0]));
+            report += &format!("{name}\n- {}\n+ {}\n", lines[0], lines[1]);
+            continue;
+        }
         let mut apart = apart(kafka.get(name).unwrap_or(&none), jocko.get(name).unwrap_or(&none));
         for entry in declared.iter_mut().filter(|entry| matches(&entry.step, name)) {
             let (ours, theirs) = entry.met.split_at_mut(entry.kafka.len());

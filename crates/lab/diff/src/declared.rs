@@ -32,10 +32,26 @@ pub struct Declaration {
     /// Jocko's value, as JSON.
     #[serde(default = "anything")]
     pub jocko: String,
+    /// Which runs show it.
+    #[serde(default)]
+    pub about: About,
     /// Why jocko answers otherwise.
     pub reason: String,
     #[serde(skip)]
     used: AtomicBool,
+}
+
+/// Which brokers a run is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// One alone.
+    #[default]
+    One,
+    /// Three that are all there.
+    Several,
+    /// Three of which one was stopped.
+    Away,
 }
 
 fn anything() -> String {
@@ -89,9 +105,10 @@ impl Declared {
         &self.0
     }
 
-    /// The declarations that nothing has used.
-    pub fn unused(&self) -> impl Iterator<Item = &Declaration> {
-        self.0.iter().filter(|declaration| !declaration.used.load(Ordering::Relaxed))
+    /// The declarations about such runs that nothing has used.
+    pub fn unused(&self, about: About) -> impl Iterator<Item = &Declaration> {
+        let is_used = |one: &Declaration| one.used.load(Ordering::Relaxed);
+        self.0.iter().filter(move |one| one.about == about && !is_used(one))
     }
 
     /// The page for `docs/reference/differences.md`.
@@ -131,11 +148,16 @@ What is compared, and which values may differ between any two brokers: `docs/int
 impl Declaration {
     /// Scenario and step, as the page tells them: what is not said is left out.
     fn case(&self) -> String {
-        match (self.scenario.as_str(), self.step.as_str()) {
+        let case = match (self.scenario.as_str(), self.step.as_str()) {
             ("*", "*") => "any".into(),
             (scenario, "*") => scenario.into(),
             ("*", step) => format!("`{step}`"),
             (scenario, step) => format!("{scenario}: `{step}`"),
+        };
+        match self.about {
+            About::One => case,
+            About::Several => format!("three brokers: {case}"),
+            About::Away => format!("two brokers of three: {case}"),
         }
     }
 
@@ -274,7 +296,8 @@ mod tests {
         assert!(!declared.covers(&Difference { version: 8, ..difference() }));
         assert!(!declared.covers(&Difference { jocko: "4".into(), ..difference() }));
         assert!(!declared.covers(&Difference { api: ApiKey::Produce, ..difference() }));
-        let unused: Vec<&str> = declared.unused().map(|unused| unused.path.as_str()).collect();
+        let unused: Vec<&str> =
+            declared.unused(About::One).map(|unused| unused.path.as_str()).collect();
         assert_eq!(unused, ["x"]);
     }
 

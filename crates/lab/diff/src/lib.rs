@@ -24,7 +24,7 @@ mod sweep;
 pub use broker::Broker;
 pub use compare::Difference;
 pub use connection::{Connection, Received};
-pub use declared::{Declaration, Declared};
+pub use declared::{About, Declaration, Declared};
 pub use report::Report;
 pub use run::{Answer, Run, Step, Topic};
 pub use scenario::Scenario;

@@ -21,6 +21,12 @@ pub enum Form {
     NewTopicId,
     /// The id of a broker, or a list of them. The broker's own becomes "self".
     BrokerId,
+    /// The id of a broker that was chosen by chance: among several only that it is one is kept.
+    SomeBroker,
+    /// The port of such a broker.
+    SomePort,
+    /// The identity of a disk: only whether it is one is kept.
+    DirectoryId,
     /// The host it advertises becomes "its host".
     Host,
     /// The port it advertises becomes "its port".
@@ -86,6 +92,7 @@ const SHARES: &str = "whose turn it was shows in who got records; Kafka puts wha
 const METADATA_LOG: &str = "an offset of the metadata log";
 const MEMBER: &[&str] = &["memberId"];
 const RESOURCE: &[&str] = &["resourceType", "resourceName"];
+const CHANCE: &str = "among several brokers chance has chosen one";
 const NODE: &str = "the number of a node is a setting";
 
 /// Every rule. The first that fits is used.
@@ -94,10 +101,14 @@ pub const RULES: &[Rule] = &[
     any("topicId", Form::TopicId, RANDOM),
     any("clusterId", Form::ClusterId, RANDOM),
     any("host", Form::Host, PLACE),
+    of(ApiKey::FindCoordinator, "port", Form::SomePort, CHANCE),
+    of(ApiKey::FindCoordinator, "nodeId", Form::SomeBroker, CHANCE),
+    of(ApiKey::DescribeQuorum, "leaderId", Form::SomeBroker, CHANCE),
+    any("replicaDirectoryId", Form::DirectoryId, RANDOM),
     any("port", Form::Port, PLACE),
     any("nodeId", Form::BrokerId, NODE),
     any("brokerId", Form::BrokerId, NODE),
-    any("controllerId", Form::BrokerId, NODE),
+    any("controllerId", Form::SomeBroker, CHANCE),
     any("leaderId", Form::BrokerId, NODE),
     any("replicaNodes", Form::BrokerId, NODE),
     any("isrNodes", Form::BrokerId, NODE),
@@ -123,6 +134,8 @@ pub const RULES: &[Rule] = &[
     ),
     of(ApiKey::DescribeProducers, "producerId", Form::ProducerId, "blocks of ids are handed out"),
     of(ApiKey::DescribeQuorum, "leaderEpoch", Form::Counter, "a term of the metadata's leader"),
+    of(ApiKey::DescribeQuorum, "currentVoters", Form::Keyed(&["replicaId"]), NO_ORDER),
+    of(ApiKey::DescribeQuorum, "nodes", Form::Keyed(&["nodeId"]), NO_ORDER),
     of(ApiKey::DescribeQuorum, "highWatermark", Form::Counter, METADATA_LOG),
     of(ApiKey::DescribeQuorum, "logEndOffset", Form::Counter, METADATA_LOG),
     of(ApiKey::DescribeQuorum, "lastFetchTimestamp", Form::BrokerTime, "the broker's clock"),
@@ -352,9 +365,19 @@ impl Symbols {
             },
             Form::BrokerId => self.broker_id(value),
             Form::Host if value == self.broker.host.as_str() => "its host".into(),
-            Form::Port if value == self.broker.port => "its port".into(),
+            Form::SomeBroker if self.is_member(&value) => "a broker".into(),
+            Form::SomeBroker => self.broker_id(value),
+            Form::SomePort if self.port_of(&value).is_some() => "a port".into(),
+            Form::Port if self.port_of(&value).is_some() => {
+                format!("the port of {}", self.port_of(&value).unwrap_or_default()).into()
+            }
+            Form::Port | Form::SomePort if value == self.broker.port => "its port".into(),
+            Form::DirectoryId => match value.as_str() {
+                Some(id) if !is_no_id(id) => "an id".into(),
+                _ => value,
+            },
             Form::ClusterId if value == self.broker.cluster_id.as_str() => "its cluster".into(),
-            Form::Host | Form::Port | Form::ClusterId => value,
+            Form::Host | Form::Port | Form::SomePort | Form::ClusterId => value,
             Form::SessionId => numbered("session", &mut self.sessions, value, 1),
             Form::ProducerId => numbered("producer", &mut self.producers, value, 0),
             Form::Unordered => match self.walk(api, value) {
@@ -415,7 +438,20 @@ impl Symbols {
         value.as_str().map(|text| self.plain_name(text).into()).unwrap_or(value)
     }
 
+    fn is_member(&self, value: &Value) -> bool {
+        self.broker.members.iter().any(|member| *value == member.id)
+    }
+
+    /// Which of several brokers listens there.
+    fn port_of(&self, value: &Value) -> Option<i32> {
+        let members = &self.broker.members;
+        members.iter().find(|one| *value == one.address.port()).map(|one| one.id)
+    }
+
     fn broker_id(&self, value: Value) -> Value {
+        if !self.broker.is_alone() {
+            return value;
+        }
         match value {
             Value::Array(ids) => ids.into_iter().map(|id| self.broker_id(id)).collect(),
             id if id == self.broker.id => "self".into(),
@@ -424,7 +460,8 @@ impl Symbols {
     }
 
     fn broker_name(&self, value: Value) -> Value {
-        if value == self.broker.id.to_string().as_str() { "self".into() } else { value }
+        let is_self = self.broker.is_alone() && value == self.broker.id.to_string().as_str();
+        if is_self { "self".into() } else { value }
     }
 }
 

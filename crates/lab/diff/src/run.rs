@@ -11,6 +11,7 @@ use jocko_protocol::{ApiKey, Decode, Request, Writer, frame};
 use jocko_types::Uuid;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::time::{Duration, Instant};
 
 mod setup;
@@ -97,7 +98,9 @@ pub struct Run<'b> {
     symbols: Symbols,
     lanes: [Lane; 4],
     lane: usize,
-    setup: Option<Connection>,
+    /// The broker of the cluster that is asked.
+    at: i32,
+    setup: BTreeMap<i32, Connection>,
     correlation_id: i32,
     steps: Vec<Step>,
     hides_foreign_topics: bool,
@@ -130,7 +133,8 @@ impl<'b> Run<'b> {
             symbols,
             lanes: Default::default(),
             lane: 0,
-            setup: None,
+            at: broker.id,
+            setup: BTreeMap::new(),
             correlation_id: 0,
             steps: Vec::new(),
             hides_foreign_topics: false,
@@ -210,6 +214,18 @@ impl<'b> Run<'b> {
         self.lane = number;
     }
 
+    /// Sends further requests to another broker of the cluster: 1, 2 or 3.
+    pub fn at(&mut self, id: i32) {
+        self.at = id;
+        self.lane = usize::try_from(id).unwrap_or(0) % self.lanes.len();
+    }
+
+    /// The brokers that can be asked.
+    #[must_use]
+    pub fn present(&self) -> Vec<i32> {
+        self.broker.present()
+    }
+
     /// Sends a request and records its answer: at the run's version if it is of the scenario's
     /// API, else at the latest.
     ///
@@ -284,7 +300,7 @@ impl<'b> Run<'b> {
     {
         self.correlation_id += 1;
         let correlation_id = self.correlation_id;
-        let address = self.broker.address;
+        let address = self.broker.address_of(self.at);
         let lane = self.lane();
         let connection = match &mut lane.connection {
             Some(connection) => connection,
@@ -377,9 +393,26 @@ impl<'b> Run<'b> {
         R: Request,
         for<'r> R::Response<'r>: ToJson,
     {
+        self.await_answer_at(self.broker.id, request, wanted)
+    }
+
+    /// The same of another broker of the cluster.
+    ///
+    /// # Errors
+    /// When it never is.
+    pub fn await_answer_at<R>(
+        &mut self,
+        id: i32,
+        request: &R,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> Result<()>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
         let deadline = Instant::now() + SETTLED_MAX;
         loop {
-            let answer = self.ask(request)?;
+            let answer = self.ask_at(id, request)?;
             if wanted(&answer) {
                 return Ok(());
             }
@@ -397,16 +430,28 @@ impl<'b> Run<'b> {
         R: Request,
         for<'r> R::Response<'r>: ToJson,
     {
+        self.ask_at(self.broker.id, request)
+    }
+
+    /// The same of another broker of the cluster.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask_at<R>(&mut self, id: i32, request: &R) -> Result<Answer>
+    where
+        R: Request,
+        for<'r> R::Response<'r>: ToJson,
+    {
         let version = served(R::API_KEY).max;
         let mut w = Writer::default();
         frame::encode_request(0, Some(CLIENT_ID), version, request, &mut w)?;
-        let connection = match &mut self.setup {
-            Some(connection) => connection,
-            empty => empty.insert(Connection::open(self.broker.address)?),
+        let connection = match self.setup.entry(id) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(empty) => empty.insert(Connection::open(self.broker.address_of(id))?),
         };
         connection.send(w.bytes());
         let Received::Frame(bytes) = connection.receive() else {
-            self.setup = None;
+            self.setup.remove(&id);
             bail!("{} does not answer {}", self.broker.name, R::API_KEY.name());
         };
         Ok(Answer(decode::<R>(&bytes, version)?.1))

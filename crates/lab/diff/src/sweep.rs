@@ -31,7 +31,13 @@ pub struct Options {
 pub fn sweep(kafka: &Broker, jocko: &Broker, declared: &Declared, options: &Options) -> Report {
     let filter = options.filter.as_deref().unwrap_or_default();
     let wanted = |scenario: &&Scenario| scenario.title().contains(filter);
-    let runs: Vec<(&Scenario, i16)> = scenarios::all()
+    let all: Vec<&Scenario> = if kafka.is_alone() {
+        scenarios::all().collect()
+    } else {
+        scenarios::of_several(kafka.away.is_some()).collect()
+    };
+    let runs: Vec<(&Scenario, i16)> = all
+        .into_iter()
         .filter(wanted)
         .flat_map(|scenario| {
             scenario.runs(options.smoke).into_iter().map(move |version| (scenario, version))

@@ -10,6 +10,8 @@ fn broker(id: i32, cluster_id: &str) -> Broker {
         host: "here".into(),
         port: 9,
         cluster_id: cluster_id.into(),
+        members: Vec::new(),
+        away: None,
     }
 }
 

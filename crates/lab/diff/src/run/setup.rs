@@ -5,7 +5,9 @@ use super::{Answer, Run, SETTLED_MAX, Topic};
 use crate::scenarios::{describe_configs, set_group_config};
 use anyhow::{Context, Result, ensure};
 use jocko_protocol::RecordBytes;
-use jocko_protocol::rpc::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use jocko_protocol::rpc::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use jocko_protocol::rpc::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use jocko_protocol::rpc::metadata_request::MetadataRequestTopic;
 use jocko_protocol::rpc::produce_request::{PartitionProduceData, TopicProduceData};
@@ -44,6 +46,67 @@ impl Run<'_> {
         let answer = self.ask(&request)?;
         ensure!(answer.int("/topics/0/errorCode") == 0, "creating {name}: {}", answer.0);
         self.await_topic(base)
+    }
+
+    /// Creates a topic whose partitions have these replicas, and waits until every broker shows
+    /// all of them in sync that can be, and the leaders serve; records nothing.
+    ///
+    /// # Errors
+    /// When the broker refuses, or it does not come about.
+    pub fn place(
+        &mut self,
+        base: &str,
+        lists: &[&[i32]],
+        configs: &[(&str, &str)],
+    ) -> Result<Topic> {
+        let name = self.name(base);
+        let assignment = |(partition_index, brokers): (i32, &&[i32])| CreatableReplicaAssignment {
+            partition_index,
+            broker_ids: brokers.to_vec(),
+            ..Default::default()
+        };
+        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            ..Default::default()
+        });
+        let topic = CreatableTopic {
+            name: name.clone(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: (0..).zip(lists).map(assignment).collect(),
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request =
+            CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let answer = self.ask(&request)?;
+        ensure!(answer.int("/topics/0/errorCode") == 0, "creating {name}: {}", answer.0);
+        self.await_places(base, lists)
+    }
+
+    /// Waits until every broker shows a topic on these replicas, all in sync that can be, and the
+    /// first of them leading.
+    ///
+    /// # Errors
+    /// When it does not come about.
+    pub fn await_places(&mut self, base: &str, lists: &[&[i32]]) -> Result<Topic> {
+        let name = self.name(base);
+        let present = self.present();
+        let mut id = None;
+        for broker in &present {
+            let answer = self.await_metadata_at(*broker, &name, |topic| {
+                (0..).zip(lists).all(|(index, list)| is_placed(topic, index, list, &present))
+            })?;
+            self.symbols.bind(&answer.0);
+            id = answer.0["topics"][0]["topicId"].as_str().and_then(|id| id.parse().ok());
+        }
+        for (partition, list) in (0..).zip(lists) {
+            if let Some(leader) = list.iter().find(|id| present.contains(id)) {
+                self.await_leader(*leader, &name, partition)?;
+            }
+        }
+        Ok(Topic { name, id: id.context("a topic has an id")? })
     }
 
     /// Waits until a topic of this run is there and all its partitions have leaders.
@@ -88,9 +151,23 @@ impl Run<'_> {
         };
         let request =
             ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        self.await_offsets(self.broker.id, name, &request)
+    }
+
+    fn await_leader(&mut self, broker: i32, name: &str, partition: i32) -> Result<()> {
+        let request = crate::scenarios::list_offsets(name, &[(partition, -1)]);
+        self.await_offsets(broker, name, &request)
+    }
+
+    fn await_offsets(
+        &mut self,
+        broker: i32,
+        name: &str,
+        request: &ListOffsetsRequest,
+    ) -> Result<()> {
         let deadline = Instant::now() + SETTLED_MAX;
         loop {
-            let answer = self.ask(&request)?;
+            let answer = self.ask_at(broker, request)?;
             let partitions = answer.0["topics"][0]["partitions"].as_array();
             if partitions.is_some_and(|all| all.iter().all(|one| one["errorCode"] == 0)) {
                 return Ok(());
@@ -153,6 +230,15 @@ impl Run<'_> {
     }
 
     fn await_metadata(&mut self, name: &str, done: impl Fn(&Value) -> bool) -> Result<Answer> {
+        self.await_metadata_at(self.broker.id, name, done)
+    }
+
+    fn await_metadata_at(
+        &mut self,
+        broker: i32,
+        name: &str,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<Answer> {
         let asked = MetadataRequestTopic { name: Some(name.to_owned()), ..Default::default() };
         let request = MetadataRequest {
             topics: Some(vec![asked]),
@@ -161,7 +247,7 @@ impl Run<'_> {
         };
         let deadline = Instant::now() + SETTLED_MAX;
         loop {
-            let answer = self.ask(&request)?;
+            let answer = self.ask_at(broker, &request)?;
             if done(&answer.0["topics"][0]) {
                 return Ok(answer);
             }
@@ -175,6 +261,20 @@ impl Run<'_> {
     /// # Errors
     /// When the broker refuses.
     pub fn append(&mut self, topic: &Topic, partition: i32, batch: &[u8]) -> Result<i64> {
+        self.append_at(self.broker.id, topic, partition, batch)
+    }
+
+    /// The same at another broker of the cluster.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub fn append_at(
+        &mut self,
+        broker: i32,
+        topic: &Topic,
+        partition: i32,
+        batch: &[u8],
+    ) -> Result<i64> {
         let data = PartitionProduceData {
             index: partition,
             records: Some(RecordBytes::Inline(batch)),
@@ -191,10 +291,29 @@ impl Run<'_> {
             }],
             ..Default::default()
         };
-        let answer = self.ask(&request)?;
+        let answer = self.ask_at(broker, &request)?;
         let at = "/responses/0/partitionResponses/0";
         let code = answer.int(&format!("{at}/errorCode"));
         ensure!(code == 0, "appending to {}: {}", topic.name, answer.0);
         Ok(answer.int(&format!("{at}/baseOffset")))
     }
+}
+
+/// Whether a partition is on these replicas, all of them in sync that can be, and the first of
+/// those leads.
+fn is_placed(topic: &Value, index: i32, list: &[i32], present: &[i32]) -> bool {
+    let partitions = topic["partitions"].as_array().map_or(&[][..], Vec::as_slice);
+    let Some(partition) = partitions.iter().find(|one| one["partitionIndex"] == index) else {
+        return false;
+    };
+    let ids = |field: &str| -> Vec<i64> {
+        let ids = partition[field].as_array().map_or(&[][..], Vec::as_slice);
+        ids.iter().filter_map(Value::as_i64).collect()
+    };
+    let wanted: Vec<i64> = list.iter().copied().map(i64::from).collect();
+    let able = list.iter().filter(|id| present.contains(id)).count();
+    let leads = list.iter().find(|id| present.contains(id));
+    ids("replicaNodes") == wanted
+        && ids("isrNodes").len() == able
+        && leads.is_some_and(|id| partition["leaderId"] == *id)
 }

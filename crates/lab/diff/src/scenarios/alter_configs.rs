@@ -74,6 +74,15 @@ fn change(kind: i8, name: &str, ops: &[Op<'_>]) -> IncrementalAlterConfigsReques
     changes(vec![resource(kind, name, ops)])
 }
 
+/// One setting of a broker.
+pub(super) fn set_on_broker(
+    broker: &str,
+    name: &str,
+    value: &str,
+) -> IncrementalAlterConfigsRequest {
+    change(BROKER, broker, &[(SET, name, Some(value))])
+}
+
 /// What is set on a resource, and where it comes from.
 fn told(kind: i8, name: &str, keys: &[&str]) -> DescribeConfigsRequest {
     DescribeConfigsRequest { include_synonyms: true, ..describe_configs(kind, name, Some(keys)) }

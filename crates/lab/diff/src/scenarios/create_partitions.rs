@@ -33,6 +33,11 @@ fn topic(name: &str, count: i32, lists: Option<&[&[i32]]>) -> CreatePartitionsTo
     }
 }
 
+/// More partitions of one topic, on these brokers.
+pub(super) fn grow_by_hand(name: &str, count: i32, lists: &[&[i32]]) -> CreatePartitionsRequest {
+    grow(vec![topic(name, count, Some(lists))], false)
+}
+
 fn counts(run: &mut Run<'_>) -> Result<()> {
     let one = run.create("one", 1, &[])?;
     run.send("no topic at all", &grow(vec![], false))?;

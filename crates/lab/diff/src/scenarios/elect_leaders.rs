@@ -11,7 +11,7 @@ use jocko_protocol::rpc::elect_leaders_request::TopicPartitions;
 pub(super) const SCENARIOS: &[Scenario] =
     &[Scenario::new(ApiKey::ElectLeaders, "elections", elections)];
 
-fn elect(kind: i8, topics: Option<&[(&str, &[i32])]>) -> ElectLeadersRequest {
+pub(super) fn elect(kind: i8, topics: Option<&[(&str, &[i32])]>) -> ElectLeadersRequest {
     let topic = |(name, partitions): &(&str, &[i32])| TopicPartitions {
         topic: (*name).to_owned(),
         partitions: partitions.to_vec(),

@@ -1,7 +1,7 @@
 //! Every scenario, one file per API, each with its table.
 
 use crate::scenario::Scenario;
-pub(crate) use requests::{describe_configs, set_group_config};
+pub(crate) use requests::{describe_configs, list_offsets, set_group_config};
 
 mod alter_configs;
 mod api_versions;
@@ -39,6 +39,9 @@ mod produce_damaged;
 mod produce_idempotent;
 mod reassignments;
 mod requests;
+mod several;
+mod several_away;
+mod several_moves;
 mod topic_expressions;
 mod unregister_broker;
 mod update_features;
@@ -85,6 +88,13 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     ]
     .into_iter()
     .flatten()
+}
+
+/// Every scenario for three brokers: while all are there, or while the third is away.
+pub fn of_several(is_one_away: bool) -> impl Iterator<Item = &'static Scenario> {
+    let there: &[&[Scenario]] = &[several::SCENARIOS, several_moves::SCENARIOS];
+    let away: &[&[Scenario]] = &[several_away::SCENARIOS];
+    (if is_one_away { away } else { there }).iter().copied().flatten()
 }
 
 #[cfg(test)]

@@ -21,9 +21,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 const ONE: &[i32] = &[1];
 
 /// A partition, and the replicas it shall have; `None` calls a move off.
-type Wanted<'w> = (i32, Option<&'w [i32]>);
+pub(super) type Wanted<'w> = (i32, Option<&'w [i32]>);
 
-fn moves(topics: &[(&str, &[Wanted<'_>])]) -> AlterPartitionReassignmentsRequest {
+pub(super) fn moves(topics: &[(&str, &[Wanted<'_>])]) -> AlterPartitionReassignmentsRequest {
     let partition = |(index, replicas): &Wanted<'_>| ReassignablePartition {
         partition_index: *index,
         replicas: replicas.map(<[i32]>::to_vec),

@@ -87,7 +87,7 @@ pub(super) fn fetch_from(partition: i32, fetch_offset: i64) -> FetchPartition {
     FetchPartition { partition, fetch_offset, partition_max_bytes: 1 << 20, ..Default::default() }
 }
 
-pub(super) fn list_offsets(topic: &str, partitions: &[(i32, i64)]) -> ListOffsetsRequest {
+pub(crate) fn list_offsets(topic: &str, partitions: &[(i32, i64)]) -> ListOffsetsRequest {
     let partitions = partitions.iter().map(|(partition_index, timestamp)| ListOffsetsPartition {
         partition_index: *partition_index,
         timestamp: *timestamp,

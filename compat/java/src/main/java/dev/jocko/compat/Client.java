@@ -54,8 +54,12 @@ final class Client {
     }
 
     static void until(String what, Condition condition) throws InterruptedException {
+        until(what, Scenarios.SECONDS_MAX - 2, condition);
+    }
+
+    static void until(String what, long seconds, Condition condition) throws InterruptedException {
         Exception last = null;
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(Scenarios.SECONDS_MAX - 2);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(seconds);
         while (System.nanoTime() < deadline) {
             try {
                 if (condition.holds()) {

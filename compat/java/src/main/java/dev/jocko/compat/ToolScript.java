@@ -1,8 +1,10 @@
 package dev.jocko.compat;
 
+import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
+import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
@@ -22,12 +24,20 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.utils.Exit;
 
 /**
- * Runs a script of Kafka's command line tools, all in this process, and prints what each said with ids, times and
- * addresses replaced, so that two brokers can be compared. Arguments: BOOTSTRAP SCRIPT FOLDER.
+ * Runs scripts of Kafka's command line tools, all in this process, and prints what each said with ids, times and
+ * addresses replaced, so that two clusters can be compared. Arguments: BOOTSTRAP FOLDER SCRIPT....
  *
- * <p>A line of the script is {@code name: Tool arguments}, optionally followed by {@code << a|b} (lines of standard
- * input) and {@code > file} (its output goes there as well). A line that begins with {@code @} is ours: {@code @produce
- * TOPIC PARTITION COUNT}, {@code @member NAME GROUP TOPIC SETTING VALUE...}, {@code @leave NAME}, {@code @settle}.
+ * <p>A line of a script is {@code name: Tool arguments}, optionally followed by {@code << a|b} (lines of standard
+ * input), {@code > file} (its output goes there as well) and {@code & seconds} (it does not end by itself). Of a step
+ * whose name ends with {@code ~} numbers are left out. {@code BOOTSTRAP} stands for the brokers' addresses, which are
+ * otherwise the first argument, and {@code FOLDER} for a folder of files.
+ *
+ * <p>A line that begins with {@code @} is ours: {@code @produce TOPIC PARTITION COUNT}, {@code @fill TOPIC PARTITION
+ * MEGABYTES}, {@code @member NAME GROUP TOPIC SETTING VALUE...}, {@code @leave NAME}, {@code @settle}; of several
+ * brokers {@code @stop N}, {@code @kill N}, {@code @start N}, which whoever runs this does, and what is waited for:
+ * {@code @insync TOPIC} (all replicas are), {@code @away TOPIC N} (broker N is in sync with nothing), {@code @leaderless
+ * TOPIC}, {@code @led TOPIC}, {@code @moved} (nothing is being reassigned). {@code @places any} and {@code @places exact} say whether it matters
+ * which broker has what.
  */
 public final class ToolScript {
     private static final long SECONDS_MAX = 30;
@@ -70,38 +80,43 @@ public final class ToolScript {
     private final Path folder;
     private final Client client;
     private final Map<String, Member> members = new HashMap<>();
+    private final Places places;
+    private final PrintStream out = System.out;
+    private final BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
 
     private ToolScript(String bootstrap, Path folder) {
         this.bootstrap = bootstrap;
         this.folder = folder;
         client = new Client(bootstrap);
+        places = new Places(client.admin(), bootstrap);
     }
 
     public static void main(String[] args) throws Exception {
-        ToolScript script = new ToolScript(args[0], Path.of(args[2]));
+        ToolScript script = new ToolScript(args[0], Path.of(args[1]));
         Exit.setExitProcedure(ToolScript::exit);
         Exit.setHaltProcedure(ToolScript::exit);
         Exit.setShutdownHookAdder((name, hook) -> current.hooks.add(hook));
-        PrintStream out = System.out;
         int status = 0;
-        for (String line : Files.readAllLines(Path.of(args[1]))) {
-            if (line.isBlank() || line.startsWith("#")) {
-                continue;
+        for (String file : Arrays.copyOfRange(args, 2, args.length)) {
+            for (String line : Files.readAllLines(Path.of(file))) {
+                if (line.isBlank() || line.startsWith("#")) {
+                    continue;
+                }
+                try {
+                    script.line(line);
+                } catch (Exception | AssertionError failed) {
+                    // What we do ourselves has to work on both sides.
+                    script.out.println("=== " + line + "\nSCRIPT " + failed);
+                    status = 1;
+                }
+                script.out.flush();
             }
-            try {
-                script.line(line, out);
-            } catch (Exception | AssertionError failed) {
-                // What we do ourselves has to work on both sides.
-                out.println("=== " + line + "\nSCRIPT " + failed);
-                status = 1;
-            }
-            out.flush();
         }
         // Tools leave threads behind.
         Runtime.getRuntime().halt(status);
     }
 
-    private void line(String line, PrintStream out) throws Exception {
+    private void line(String line) throws Exception {
         if (line.startsWith("@")) {
             directive(line.substring(1).split("\\s+"));
             return;
@@ -109,6 +124,12 @@ public final class ToolScript {
         int colon = line.indexOf(": ");
         String name = line.substring(0, colon);
         String command = line.substring(colon + 2);
+        long seconds = 0;
+        int ampersand = command.indexOf(" & ");
+        if (ampersand >= 0) {
+            seconds = Long.parseLong(command.substring(ampersand + 3).strip());
+            command = command.substring(0, ampersand);
+        }
         String copy = null;
         int arrow = command.indexOf(" > ");
         if (arrow >= 0) {
@@ -122,7 +143,10 @@ public final class ToolScript {
             command = command.substring(0, from);
         }
         long started = System.nanoTime();
-        String said = run(words(command), input);
+        String said = run(words(command), input, seconds);
+        if (name.endsWith("~")) {
+            said = said.replaceAll("[0-9][0-9.,:-]*", "N");
+        }
         if (copy != null) {
             Files.writeString(folder.resolve(copy), said);
         }
@@ -151,6 +175,23 @@ public final class ToolScript {
                 // The broker has seen the last heartbeat of the rebalance when the group is stable for it too.
                 Client.until("group is stable", () -> client.stable(words[2]));
             }
+            case "fill" -> {
+                List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
+                for (int i = 0; i < Integer.parseInt(words[3]) * 4; i++) {
+                    records.add(new ProducerRecord<>(words[1], Integer.parseInt(words[2]), BASE + i * 1000L, null,
+                        new byte[250_000]));
+                }
+                client.produce(records);
+            }
+            case "places" -> places.matter(words[1].equals("exact"));
+            case "insync", "away", "leaderless", "led", "moved" -> places.await(words);
+            case "stop", "kill", "start" -> {
+                out.println("READY-FOR-" + words[0].toUpperCase() + " " + words[1]);
+                out.flush();
+                if (in.readLine() == null) {
+                    throw new IllegalStateException("nobody is there to do it");
+                }
+            }
             // For what Kafka does after it has answered, and shows nowhere else.
             case "settle" -> Thread.sleep(1000);
             case "leave" -> members.remove(words[1]).close();
@@ -168,10 +209,13 @@ public final class ToolScript {
     }
 
     /** Runs a tool as its own process would, and returns all it printed. */
-    private String run(List<String> words, String input) throws Exception {
+    private String run(List<String> words, String input, long seconds) throws Exception {
         String name = TOOLS.getOrDefault(words.get(0), "org.apache.kafka.tools." + words.get(0));
-        List<String> arguments = new ArrayList<>(List.of("--bootstrap-server", bootstrap));
-        arguments.addAll(words.subList(1, words.size()));
+        List<String> arguments = new ArrayList<>();
+        if (words.stream().noneMatch(word -> word.contains("BOOTSTRAP"))) {
+            arguments.addAll(List.of("--bootstrap-server", bootstrap));
+        }
+        words.stream().skip(1).map(word -> word.replace("BOOTSTRAP", bootstrap)).forEach(arguments::add);
         Call call = new Call();
         current = call;
         PrintStream out = System.out;
@@ -194,7 +238,8 @@ public final class ToolScript {
         System.setIn(new ByteArrayInputStream(input.getBytes(StandardCharsets.UTF_8)));
         try {
             thread.start();
-            return call.done.await(SECONDS_MAX, TimeUnit.SECONDS) ? call.said : call.printed + "\nHANGS";
+            boolean ended = call.done.await(seconds > 0 ? seconds : SECONDS_MAX, TimeUnit.SECONDS);
+            return ended ? call.said : call.printed + (seconds > 0 ? "" : "\nHANGS");
         } finally {
             System.setOut(out);
             System.setErr(err);
@@ -204,15 +249,15 @@ public final class ToolScript {
 
     /** Replaces what differs from run to run. */
     private String normal(String line) {
-        return line.replace(bootstrap, "BROKER")
-            .replace("localhost" + bootstrap.substring(bootstrap.indexOf(':')), "BROKER")
+        return places.normal(line)
             .replaceAll("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UUID")
             .replaceAll("(TopicId|ClusterId|DirectoryId|Topic ID|with id):?(\\s+)[A-Za-z0-9_-]{22}\\b", "$1: ID")
             .replaceAll("(?<=\\s)(?=\\S*[A-Z])(?=\\S*[a-z])[A-Za-z0-9_-]{22}(?=\\s|$)", "ID")
             .replaceAll("\\b(Epoch|HighWatermark):(\\s+)\\d+", "$1:$2 N")
-            .replaceAll("^(\\d+\\s+)(?:ID|A{22})\\s+\\d+", "$1 ID N")
+            .replaceAll("^((?:\\d+|ONE)\\s+)(?:ID|A{22})\\s+\\d+", "$1 ID N")
             .replaceAll("\\b1[6-9]\\d{11}\\b", "TIME")
             .replaceAll("\\d{4}-\\d\\d-\\d\\d[T ]\\d\\d:\\d\\d:\\d\\d[.,]\\d+Z?", "TIME")
+            .replaceAll("\"log_dirs\":\\[[^]]*]", "\"log_dirs\":[DIR]")
             .replaceAll("\"logDir\":\"[^\"]*\"", "\"logDir\":\"DIR\"")
             .replaceAll("/(\\S+/)+", "PATH/")
             .replaceAll("\\s+at (dev|org|java|kafka|scala|jdk|picocli)\\..*", "")
