@@ -1,6 +1,6 @@
-//! `cargo xtask compat --connect` and `--streams`: whole applications that live on a broker, through a restart of it.
-//! Kafka Connect distributed moves a file through a topic while a worker is killed; a word count of Kafka Streams keeps
-//! its counts in a changelog. Each program limits itself to 150 seconds.
+//! `cargo xtask compat --connect` and `--streams`: whole applications that live on a broker or on several, through a
+//! restart of each and the kill of one. Kafka Connect distributed moves a file through a topic while a worker is killed;
+//! a word count of Kafka Streams keeps its counts in a changelog. Each program limits itself to 300 seconds.
 
 use std::path::Path;
 use std::process::Command;

@@ -25,7 +25,7 @@ import org.apache.kafka.common.config.ConfigResource;
 
 /**
  * Kafka Connect, distributed: two workers, a file source and a file sink set up over REST, three internal topics.
- * Lines go from one file to the other while a worker is killed and the broker is restarted; none is lost.
+ * Lines go from one file to the other while a worker is killed, the brokers are restarted and of several one is killed; none is lost.
  */
 public final class Connect {
     private final String bootstrap;
@@ -77,9 +77,13 @@ public final class Connect {
         awaitLines();
         until("all runs on the worker that is left", () ->
             at(left, "source").equals(left.address()) && at(left, "sink").equals(left.address()));
-        Verdict.awaitRestart();
-        append(100);
+        Verdict.throughRestart(this::appendSome);
         awaitLines();
+        if (bootstrap.contains(",")) {
+            Verdict.throughKill(this::appendSome);
+            awaitLines();
+        }
+        noStrangers();
         internalTopics();
         delete(left, "sink");
         delete(left, "source");
@@ -101,9 +105,9 @@ public final class Connect {
             "config.storage.topic=" + name + "-configs",
             "offset.storage.topic=" + name + "-offsets",
             "status.storage.topic=" + name + "-status",
-            "config.storage.replication.factor=1",
-            "offset.storage.replication.factor=1",
-            "status.storage.replication.factor=1",
+            "config.storage.replication.factor=-1",
+            "offset.storage.replication.factor=-1",
+            "status.storage.replication.factor=-1",
             "offset.flush.interval.ms=500",
             "session.timeout.ms=4000",
             "heartbeat.interval.ms=500",
@@ -160,6 +164,11 @@ public final class Connect {
         return tasks.get(0).get("worker_id").asText();
     }
 
+    private void appendSome() throws Exception {
+        append(5);
+        Thread.sleep(100);
+    }
+
     private void append(int count) throws IOException {
         List<String> lines = IntStream.range(sent, sent + count).mapToObj(i -> "line-" + i).toList();
         sent += count;
@@ -172,6 +181,15 @@ public final class Connect {
             Set<String> arrived = new HashSet<>(Files.readAllLines(output));
             return IntStream.range(0, sent).allMatch(i -> arrived.contains("line-" + i));
         });
+    }
+
+    /** Nothing arrives that nobody sent. */
+    private void noStrangers() throws IOException {
+        Set<String> arrived = new HashSet<>(Files.readAllLines(output));
+        IntStream.range(0, sent).forEach(i -> arrived.remove("line-" + i));
+        if (!arrived.isEmpty()) {
+            throw new AssertionError("lines that nobody sent: " + arrived);
+        }
     }
 
     private void internalTopics() throws Exception {

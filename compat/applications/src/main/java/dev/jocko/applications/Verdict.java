@@ -12,7 +12,9 @@ import org.apache.kafka.common.utils.AppInfoParser;
 /** Runs one scenario within a time limit and prints its verdict, as all programs of the compatibility runs do. */
 final class Verdict {
     /** The whole of a scenario may take so long. */
-    static final long SECONDS_MAX = 150;
+    static final long SECONDS_MAX = 300;
+
+    private static final BufferedReader INPUT = new BufferedReader(new InputStreamReader(System.in));
 
     private Verdict() {
     }
@@ -52,7 +54,7 @@ final class Verdict {
 
     static void until(String what, Condition condition) throws InterruptedException {
         Exception last = null;
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(90);
         while (System.nanoTime() < deadline) {
             try {
                 if (condition.holds()) {
@@ -69,12 +71,33 @@ final class Verdict {
         throw new AssertionError(what + ": did not happen in time (last: " + last + ")");
     }
 
-    /** Asks whoever runs this program to restart the broker, and waits until that is done. */
-    static void awaitRestart() throws IOException {
-        System.out.println("READY-FOR-RESTART");
+    /** What is done over and over while brokers come and go. */
+    interface Work {
+        void once() throws Exception;
+    }
+
+    /** Asks whoever runs this program to restart the brokers, and works until that is done. */
+    static void throughRestart(Work work) throws Exception {
+        through("RESTART", work);
+    }
+
+    /** Asks whoever runs this program to kill a broker that leads and to bring it back, and works until that is done. */
+    static void throughKill(Work work) throws Exception {
+        through("KILL", work);
+    }
+
+    private static void through(String what, Work work) throws Exception {
+        System.out.println("READY-FOR-" + what);
         System.out.flush();
-        if (new BufferedReader(new InputStreamReader(System.in)).readLine() == null) {
-            throw new IOException("nobody is there to restart the broker");
+        FutureTask<String> done = new FutureTask<>(INPUT::readLine);
+        Thread waiting = new Thread(done, "waits for " + what);
+        waiting.setDaemon(true);
+        waiting.start();
+        do {
+            work.once();
+        } while (!done.isDone());
+        if (done.get() == null) {
+            throw new IOException("nobody is there to do it");
         }
     }
 }
