@@ -62,7 +62,7 @@ const FOREIGN: &[Step] = &[
     ),
     cargo(
         "leaders cut off, without power, restarted",
-        &["xtask", "chaos", "--faults", CI_FAULTS, "--cycles", "5", "--seed", "5"],
+        &["xtask", "chaos", "--faults", CI_FAULTS, "--cycles", "5", "--seed", "10"],
     ),
     cargo("Kafka's tools", &["xtask", "compat", "--tools"]),
     cargo("Connect and Streams", &["xtask", "compat", "--connect", "--streams"]),

@@ -226,7 +226,7 @@ impl Scene<'_> {
             }
             Fault::KillController => {
                 let victim = seen::settled(|| {
-                    let leader = seen::controller(self.cluster, self.random)?;
+                    let leader = seen::controller(self.cluster)?;
                     leader.context("nobody leads the quorum")
                 });
                 self.kill(victim?)
@@ -280,7 +280,7 @@ impl Scene<'_> {
     }
 
     fn seen(&mut self) -> Result<Vec<Seen>> {
-        seen::partitions(self.cluster, self.random, &self.shared.topic)
+        seen::partitions(self.cluster, &self.shared.topic)
     }
 
     /// The leader of a random partition that has one.
@@ -361,14 +361,14 @@ impl Scene<'_> {
     fn wipe(&mut self) -> Result<Vec<usize>> {
         // One of three may be lost with what it promised as a voter, and not the next one, too.
         let begun = std::time::Instant::now();
-        while !seen::all_vote(self.cluster, self.random).unwrap_or(false) {
+        while !seen::all_vote(self.cluster).unwrap_or(false) {
             self.cluster.check_running()?;
             ensure!(begun.elapsed() < VOTERS_WAIT_MAX, "not all brokers vote before it");
             pause(Duration::from_millis(50));
         }
         let victim = self.any();
         let id = seen::settled(|| {
-            let found = seen::id(self.cluster, self.random, victim)?;
+            let found = seen::id(self.cluster, victim)?;
             found.context("a broker that is not listed")
         })?;
         self.cluster.kill(victim)?;

@@ -87,11 +87,11 @@ fn form(cluster: &mut Cluster, random: &mut fastrand::Rng) -> Result<()> {
     random.shuffle(&mut order);
     cluster.start_all(order)?;
     let count = cluster.len();
-    let formed = |cluster: &mut Cluster, random: &mut fastrand::Rng| {
+    let formed = |cluster: &mut Cluster| {
         cluster.check_running()?;
-        Ok::<_, anyhow::Error>(seen::members(cluster, random).is_ok_and(|members| members == count))
+        Ok::<_, anyhow::Error>(seen::members(cluster).is_ok_and(|members| members == count))
     };
-    while !formed(cluster, random)? {
+    while !formed(cluster)? {
         if begun.elapsed() > FORM_MAX {
             // For the ends of the logs.
             cluster.wait("the cluster to form", Duration::ZERO, || Ok(false))?;
@@ -120,7 +120,7 @@ impl Round<'_> {
         let Arguments { partitions, replicas, .. } = *self.arguments;
         let place = (topic.as_str(), partitions, replicas);
         let begun = Instant::now();
-        while !seen::create(cluster, random, place, &SETTINGS)? {
+        while !seen::create(cluster, place, &SETTINGS)? {
             cluster.check_running()?;
             ensure!(begun.elapsed() < RECOVERY_MAX, "the topic of the round cannot be created");
             pause(Duration::from_millis(50));
@@ -278,9 +278,8 @@ impl Round<'_> {
         if fault.wants_all_in_sync() {
             scene.wait_in_sync(DRAIN_MAX).context("before it")?;
         }
-        let before =
-            seen::settled(|| seen::partitions(scene.cluster, scene.random, &shared.topic))?;
-        let controller = seen::controller(scene.cluster, scene.random).ok().flatten();
+        let before = seen::settled(|| seen::partitions(scene.cluster, &shared.topic))?;
+        let controller = seen::controller(scene.cluster).ok().flatten();
         shared.mark();
         scene.cluster.note(&format!("cycle {}: {}", score.cycles, fault.name()));
         let victims = scene.inject(fault)?;

@@ -25,10 +25,11 @@ pub(crate) struct Seen {
 }
 
 /// Brokers that could be asked now.
-fn rover(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Rover> {
+fn rover(cluster: &Cluster) -> Result<Rover> {
     let up = (0..cluster.len()).filter(|node| cluster.answers(*node));
     let mut bootstrap: Vec<String> = up.map(|node| cluster.address(node)).collect();
-    random.shuffle(&mut bootstrap);
+    // Not the run's own chance: how often somebody is asked is nobody's choice.
+    fastrand::shuffle(&mut bootstrap);
     Rover::new(&bootstrap, 0)
 }
 
@@ -56,31 +57,21 @@ pub(crate) fn settled<T>(mut ask: impl FnMut() -> Result<T>) -> Result<T> {
 }
 
 /// How many brokers any of them lists.
-pub(crate) fn members(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<usize> {
-    let metadata =
-        rover(cluster, random)?.with(async |client| client.metadata(Some(&[]), false).await)?;
+pub(crate) fn members(cluster: &Cluster) -> Result<usize> {
+    let metadata = rover(cluster)?.with(async |client| client.metadata(Some(&[]), false).await)?;
     Ok(places(cluster, &metadata).len())
 }
 
 /// The id of the broker at a place, if any of them lists it.
-pub(crate) fn id(
-    cluster: &Cluster,
-    random: &mut fastrand::Rng,
-    node: usize,
-) -> Result<Option<i32>> {
-    let metadata =
-        rover(cluster, random)?.with(async |client| client.metadata(Some(&[]), false).await)?;
+pub(crate) fn id(cluster: &Cluster, node: usize) -> Result<Option<i32>> {
+    let metadata = rover(cluster)?.with(async |client| client.metadata(Some(&[]), false).await)?;
     let found = places(cluster, &metadata).into_iter().find(|(_, place)| *place == node);
     Ok(found.map(|(id, _)| id))
 }
 
 /// The partitions of a topic, as some broker sees them now.
-pub(crate) fn partitions(
-    cluster: &Cluster,
-    random: &mut fastrand::Rng,
-    topic: &str,
-) -> Result<Vec<Seen>> {
-    partitions_through(cluster, &mut rover(cluster, random)?, topic)
+pub(crate) fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<Seen>> {
+    partitions_through(cluster, &mut rover(cluster)?, topic)
 }
 
 /// The partitions of a topic, as each broker sees them now. One that was cut off tells for a while
@@ -132,16 +123,16 @@ fn quorum(rover: &mut Rover) -> Result<Option<(i32, Vec<i32>)>> {
 }
 
 /// The broker that leads the metadata's quorum.
-pub(crate) fn controller(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<Option<usize>> {
-    let mut rover = rover(cluster, random)?;
+pub(crate) fn controller(cluster: &Cluster) -> Result<Option<usize>> {
+    let mut rover = rover(cluster)?;
     let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
     let found = quorum(&mut rover)?;
     Ok(found.and_then(|(leader, _)| places(cluster, &metadata).get(&leader).copied()))
 }
 
 /// Whether as many brokers vote as can, and nobody else does: none that was wiped and is no more.
-pub(crate) fn all_vote(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<bool> {
-    let mut rover = rover(cluster, random)?;
+pub(crate) fn all_vote(cluster: &Cluster) -> Result<bool> {
+    let mut rover = rover(cluster)?;
     let metadata = rover.with(async |client| client.metadata(Some(&[]), false).await)?;
     let known = places(cluster, &metadata);
     let Some((_, voters)) = quorum(&mut rover)? else { return Ok(false) };
@@ -153,7 +144,6 @@ pub(crate) fn all_vote(cluster: &Cluster, random: &mut fastrand::Rng) -> Result<
 /// Creates the topic of a round; `false` if it must be tried again.
 pub(crate) fn create(
     cluster: &Cluster,
-    random: &mut fastrand::Rng,
     (name, partitions, replicas): (&str, u32, usize),
     settings: &[(&str, &str)],
 ) -> Result<bool> {
@@ -169,7 +159,7 @@ pub(crate) fn create(
         configs,
         ..Default::default()
     };
-    let created = rover(cluster, random)?.with(async |client| client.create_topic(&topic).await);
+    let created = rover(cluster)?.with(async |client| client.create_topic(&topic).await);
     match created {
         Ok(_) => Ok(true),
         Err(jocko_client::ClientError::Refused {
