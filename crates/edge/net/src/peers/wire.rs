@@ -239,6 +239,7 @@ pub(super) struct Vigil {
     idle_timeout: Duration,
     open_since: Option<Instant>,
     idle_since: Instant,
+    pinged: Instant,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -257,7 +258,8 @@ impl Vigil {
     fn new(keep_alive: Option<Duration>, dead_after: Duration, idle_timeout: Duration) -> Self {
         let now = Instant::now();
         let timer = Box::pin(tokio::time::sleep_until(now + idle_timeout));
-        Self { keep_alive, dead_after, idle_timeout, open_since: None, idle_since: now, timer }
+        let (open_since, idle_since, pinged) = (None, now, now);
+        Self { keep_alive, dead_after, idle_timeout, open_since, idle_since, pinged, timer }
     }
 
     /// Looks after the connection: pings it, or says that it must end. To be asked at the end of
@@ -268,6 +270,11 @@ impl Vigil {
         is_open: bool,
         cx: &mut Context<'_>,
     ) -> Result<(), WireError> {
+        // Calls that were given up have no more been answered than those that wait: whoever asks
+        // briefly and often, as for votes, must notice a dead connection, too. A ping is answered.
+        let is_in_doubt = self.keep_alive.is_some()
+            && self.open_since.is_some_and(|since| wire.last_sign < since);
+        let is_open = is_open || is_in_doubt;
         // The clock is read only where it can matter: on a change, and when the timer fires.
         if is_open != self.open_since.is_some() {
             let now = Instant::now();
@@ -302,12 +309,17 @@ impl Vigil {
         };
         let dead = wire.last_sign.max(open_since) + self.dead_after;
         match self.keep_alive {
-            Some(keep_alive) => dead.min(wire.last_sent.max(open_since) + keep_alive),
+            // The peer is to hear something that often, and to be asked for a sign: what else is
+            // sent it may have no answer to.
+            Some(keep_alive) => {
+                let unheard = wire.last_sign.max(self.pinged).min(wire.last_sent);
+                dead.min(unheard.max(open_since) + keep_alive)
+            }
             None => dead,
         }
     }
 
-    fn act(&self, wire: &mut Wire, now: Instant) -> Result<(), WireError> {
+    fn act(&mut self, wire: &mut Wire, now: Instant) -> Result<(), WireError> {
         let Some(open_since) = self.open_since else { return Err(WireError::Idle) };
         if wire.last_sign.max(open_since) + self.dead_after <= now {
             return Err(WireError::Dead(self.dead_after));
@@ -316,7 +328,7 @@ impl Vigil {
         if wire.has_room() {
             wire.push(Header::new(FrameKind::Ping, 0, 0), &[]);
         }
-        wire.last_sent = now;
+        (wire.last_sent, self.pinged) = (now, now);
         Ok(())
     }
 }

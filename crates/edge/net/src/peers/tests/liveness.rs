@@ -87,6 +87,40 @@ fn a_peer_that_falls_silent_is_noticed_while_calls_are_open() {
     }
 }
 
+/// Votes are asked for with little patience: each is given up long before a connection counts as
+/// dead, and they must not wait for TCP to come back to life one after the other.
+#[test]
+fn a_peer_that_falls_silent_is_noticed_although_each_call_is_given_up_soon() {
+    simulate(async {
+        let two = Two::new(MemoryNet::new());
+        two.call(op::ECHO, SECOND).await.unwrap();
+        sleep(5 * SECOND).await;
+        two.net.cut_both(A, B);
+        let silent_since = Instant::now();
+        let noticed = loop {
+            match two.call(op::WAIT, SECOND / 2).await {
+                Err(PeerError::TimedOut) => sleep(SECOND / 10).await,
+                Err(PeerError::Broken(_) | PeerError::NotConnected(_)) => {
+                    break silent_since.elapsed();
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(silent_since.elapsed() < 10 * SECOND, "never noticed");
+        };
+        assert!(noticed > SECOND && noticed < 3 * SECOND, "{noticed:?}");
+        two.net.heal();
+        sleep(2 * SECOND).await;
+        two.call(op::ECHO, SECOND).await.unwrap();
+        // One that answers is left alone, whoever gives up on it.
+        for _ in 0..20 {
+            assert_eq!(two.call(op::WAIT, SECOND / 2).await, Err(PeerError::TimedOut));
+        }
+        assert_eq!(two.server.connections(), 1);
+        sleep(70 * SECOND).await;
+        assert_eq!(two.server.connections(), 0, "it rests as ever");
+    });
+}
+
 #[test]
 fn a_long_call_and_a_slow_body_live() {
     simulate(async {
