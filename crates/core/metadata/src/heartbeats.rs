@@ -25,6 +25,16 @@ impl Heartbeats {
         }
     }
 
+    /// How long a broker has been silent. One that was never heard of, or is another process by now,
+    /// counts from now on.
+    pub fn silence(&mut self, broker: BrokerId, broker_epoch: BrokerEpoch, now: Now) -> Duration {
+        let heard = self.heard.entry(broker).or_insert((broker_epoch, now));
+        if heard.0 < broker_epoch {
+            *heard = (broker_epoch, now);
+        }
+        now.since(heard.1)
+    }
+
     /// The commands that fence whoever was silent for `session`. A live broker that was never heard
     /// of counts from now on.
     #[must_use]
@@ -33,11 +43,7 @@ impl Heartbeats {
         let mut commands = Vec::new();
         for broker in image.live_brokers() {
             let (broker_id, epoch) = (broker.id(), broker.epoch());
-            let heard = self.heard.entry(broker_id).or_insert((epoch, now));
-            if heard.0 < epoch {
-                *heard = (epoch, now);
-            }
-            if now.since(heard.1) >= session {
+            if self.silence(broker_id, epoch, now) >= session {
                 commands.push(Command::FenceBroker { broker_id, broker_epoch: Some(epoch) });
             }
         }

@@ -14,6 +14,7 @@ pub(crate) mod kinds;
 mod network;
 mod opening;
 mod service;
+mod succession;
 mod voters;
 
 pub(crate) use book::AddressBook;

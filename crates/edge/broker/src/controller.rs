@@ -82,6 +82,8 @@ pub(crate) struct ControllerLoop {
     pub(crate) settings: Arc<LoadedSettings>,
     pub(crate) clock: ClockRef,
     pub(crate) guard: Arc<DiskGuard>,
+    /// Why the last change was not committed, as the log has it; empty if it was.
+    trouble: String,
     queue: mpsc::Receiver<Submission>,
 }
 
@@ -97,7 +99,8 @@ impl ControllerLoop {
     ) -> (Self, ControllerHandle) {
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let handle = ControllerHandle { queue: sender, raft: raft.clone(), forwarding };
-        (Self { raft, published, settings, clock, guard, queue }, handle)
+        let trouble = String::new();
+        (Self { raft, published, settings, clock, guard, trouble, queue }, handle)
     }
 
     /// Decides until all handles are gone.
@@ -116,7 +119,7 @@ impl ControllerLoop {
     }
 
     /// Decides as many commands as fit one entry, and answers them once it is committed.
-    async fn decide_entry(&self, submissions: &mut impl Iterator<Item = Submission>) {
+    async fn decide_entry(&mut self, submissions: &mut impl Iterator<Item = Submission>) {
         let (mut image, shown) = {
             let published = self.published.load();
             (published.image.clone(), published.index)
@@ -157,17 +160,26 @@ impl ControllerLoop {
             self.guard.make_room_for_metadata();
             self.raft.propose(Bytes::from(encode_entry(&records))).await
         };
+        self.tell(outcome.as_ref().err());
         let outcome = outcome.map_err(|error| undecided(&error));
         for (waiter, reply) in answers {
             // Whoever asked may have gone.
             let _ = waiter.send(outcome.map(|index| Decided { reply, index }));
         }
     }
+
+    /// Says in the log why a change was not committed: each trouble once, for everybody asks again.
+    fn tell(&mut self, error: Option<&ProposeError>) {
+        let trouble = error.map(ToString::to_string).unwrap_or_default();
+        if !trouble.is_empty() && trouble != self.trouble {
+            tracing::warn!(error = trouble, "metadata change was not committed");
+        }
+        self.trouble = trouble;
+    }
 }
 
 /// The answer for a client whose command was not committed.
 fn undecided(error: &ProposeError) -> Undecided {
-    tracing::warn!(%error, "metadata change was not committed");
     Undecided(match error {
         ProposeError::NotLeader { .. } | ProposeError::NotReady | ProposeError::NoLease => {
             ErrorCode::NotController

@@ -63,13 +63,22 @@ pub struct Peer {
     /// Where its cluster port is reached, `host:port`. Gossip may know a newer address; this one
     /// is the last that was agreed upon.
     pub address: String,
+    /// A person took its vote: it gets none by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stays_out: bool,
 }
 
 impl Peer {
     /// A node reached at `address`.
     #[must_use]
     pub fn at(address: impl Into<String>) -> Self {
-        Self { address: address.into() }
+        Self { address: address.into(), stays_out: false }
+    }
+
+    /// The same node at another address.
+    #[must_use]
+    pub fn moved_to(&self, address: impl Into<String>) -> Self {
+        Self { address: address.into(), ..*self }
     }
 }
 

@@ -3,12 +3,11 @@
 use bytes::Bytes;
 use openraft::async_runtime::{WatchReceiver, WatchSender};
 use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
-use openraft::raft::{SnapshotResponse, TransferLeaderResponse};
 use openraft::{ChangeMembers, Instant};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jocko_disk::{DiskRef, Open};
@@ -17,24 +16,27 @@ use jocko_net::ports::SpawnRef;
 use crate::blocking::run_blocking;
 use crate::config::RaftConfig;
 use crate::entry::PAYLOAD_BYTES_MAX;
-use crate::error::{MembershipError, ProposeError, ServeError, StartError};
+use crate::error::{MembershipError, ProposeError, StartError};
 use crate::id::{NodeId, Peer};
 use crate::log::LogStore;
 use crate::machine::{Hold, Machine, StateMachine};
 use crate::metrics::{Counters, RaftMetrics};
 use crate::network::{Connections, NetworkRef};
-use crate::pieces::{Incoming, Piece, Taken};
+use crate::pieces::Incoming;
 use crate::runtime::{Receiver, Sender, channel};
-use crate::snapshot::{SnapshotStore, Stored};
+use crate::snapshot::SnapshotStore;
 use crate::status::{PeerProgress, RaftStatus, StatusWatch};
-use crate::types::{LogId, Payload, Snapshot, Types, Vote};
-use crate::wire::{Request, Response};
+use crate::types::{LogId, Payload, Types};
 
 /// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
 /// indexes, the raft state, and entries that are on their way already.
 const ROOM_BYTES_MIN: u64 = 1024 * 1024;
 /// A file that exists only while its blocks are asked for.
 const ROOM_PROBE: &str = "room.tmp";
+
+mod serving;
+
+use serving::Heard;
 
 type Openraft = openraft::Raft<Types, Machine>;
 
@@ -55,6 +57,7 @@ struct Inner {
     applied_index: Receiver<Option<u64>>,
     hold: Arc<Hold>,
     incoming: Incoming,
+    heard: Mutex<Option<Heard>>,
     is_shut_down: Arc<AtomicBool>,
 }
 
@@ -122,6 +125,7 @@ impl Raft {
             applied_index,
             hold,
             incoming: Incoming::default(),
+            heard: Mutex::default(),
             is_shut_down,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -341,65 +345,6 @@ impl Raft {
         }
     }
 
-    /// Answers a message that a peer sent through its [`Network`](crate::Network). Who may send is
-    /// the caller's business.
-    ///
-    /// # Errors
-    /// [`ServeError`]; the peer gets no answer then, and tries again.
-    pub async fn serve(&self, request: Bytes) -> Result<Bytes, ServeError> {
-        let malformed =
-            |error: crate::wire::WireError| ServeError::Malformed(error.to_string().into());
-        let stopped = |fatal: RaftError<Types>| ServeError::Stopped(fatal.to_string().into());
-        let raft = &self.inner.raft;
-        let response = match Request::decode(&request).map_err(malformed)? {
-            Request::Append(rpc) => {
-                if !rpc.entries.is_empty() {
-                    self.inner.incoming.forget();
-                }
-                Response::Append(raft.append_entries(rpc).await.map_err(stopped)?)
-            }
-            Request::Vote(rpc) => Response::Vote(raft.vote(rpc).await.map_err(stopped)?),
-            Request::PreVote(rpc) => Response::PreVote(raft.pre_vote(rpc).await.map_err(stopped)?),
-            Request::Snapshot(vote, stored) => self.install(vote, stored).await?,
-            Request::Piece(piece) => self.take(piece).await?,
-            Request::TransferLeader(rpc) => {
-                let transferred: Result<TransferLeaderResponse<Types>, Fatal<Types>> =
-                    raft.handle_transfer_leader(rpc).await;
-                let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
-                Response::TransferLeader(transferred.map_err(stopped)?)
-            }
-        };
-        Ok(response.encode())
-    }
-
-    async fn install(&self, vote: Vote, stored: Stored) -> Result<Response, ServeError> {
-        let snapshot = Snapshot { meta: stored.meta, snapshot: stored.state };
-        let installed = self.inner.raft.install_full_snapshot(vote, snapshot).await;
-        let stopped = |fatal: Fatal<Types>| ServeError::Stopped(fatal.to_string().into());
-        Ok(Response::Snapshot(installed.map_err(stopped)?))
-    }
-
-    /// Takes a piece of a snapshot; the last one installs it.
-    async fn take(&self, piece: Piece) -> Result<Response, ServeError> {
-        let (own, committed) = {
-            let metrics = self.inner.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            (metrics.vote, metrics.local_committed)
-        };
-        // Another leads by now, or all of it is here: nothing more has to be sent.
-        let is_known = own == piece.vote && committed >= piece.meta.last_log_id;
-        if own > piece.vote || is_known {
-            return Ok(Response::Snapshot(SnapshotResponse::new(own)));
-        }
-        match self.inner.incoming.take(&piece) {
-            Taken::More(next) => Ok(Response::Piece(next)),
-            Taken::Whole(stored) => self.install(piece.vote, stored).await,
-            Taken::TooLarge => {
-                Err(ServeError::Malformed("a snapshot that is larger than any".into()))
-            }
-        }
-    }
-
     /// Adds a node that receives the log without a vote, and waits until it has caught up.
     ///
     /// # Errors
@@ -442,6 +387,21 @@ impl Raft {
         let change = ChangeMembers::SetNodes(BTreeMap::from([(node, peer)]));
         let changed = self.inner.raft.change_membership(change, true).await;
         changed.map(drop).map_err(|error| self.membership_error(error))
+    }
+
+    /// Notes that a member shall not be given a vote by itself, or may be again. Whether it has one
+    /// now does not change.
+    ///
+    /// # Errors
+    /// As for a proposal, or [`MembershipError::Refused`]: of one that is no member, too.
+    pub async fn keep_out(&self, node: NodeId, stays_out: bool) -> Result<(), MembershipError> {
+        let status = self.status();
+        let known = status.voters.get(&node).or_else(|| status.learners.get(&node));
+        match known {
+            Some(peer) if peer.stays_out == stays_out => Ok(()),
+            Some(peer) => self.relocate(node, Peer { stays_out, ..peer.clone() }).await,
+            None => Err(MembershipError::Refused(format!("{node} is no member").into())),
+        }
     }
 
     /// Makes exactly these members the voters. All must be members already; former voters that are

@@ -124,18 +124,19 @@ async fn admit_here(cluster: &Cluster, wish: Wish) -> Result<Vec<Bytes>, PeerRef
     let own = NodeId::new(cluster.node);
     let status = raft.status();
     // A broker that began alone has told nobody where it is: now it matters.
-    let own_peer = Peer::at(cluster.me().cluster_address);
-    if status.voters.get(&own).is_some_and(|known| *known != own_peer) {
-        raft.relocate(own, own_peer).await.map_err(refused)?;
+    let own_address = cluster.me().cluster_address;
+    if let Some(known) = status.voters.get(&own).filter(|known| known.address != own_address) {
+        raft.relocate(own, known.moved_to(own_address)).await.map_err(refused)?;
     }
     let node = NodeId::new(wish.node);
-    let peer = Peer::at(wish.address);
     match status.voters.get(&node).or_else(|| status.learners.get(&node)) {
-        Some(known) if *known == peer => {}
-        Some(_) => raft.relocate(node, peer).await.map_err(refused)?,
+        Some(known) if known.address == wish.address => {}
+        Some(known) => {
+            raft.relocate(node, known.moved_to(wish.address)).await.map_err(refused)?;
+        }
         None => {
-            raft.admit(node, peer.clone()).await.map_err(refused)?;
-            tracing::info!(%node, address = %peer, "let a node in");
+            tracing::info!(%node, address = wish.address, "letting a node in");
+            raft.admit(node, Peer::at(wish.address)).await.map_err(refused)?;
         }
     }
     Ok(Vec::new())

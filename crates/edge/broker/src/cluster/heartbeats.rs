@@ -1,14 +1,14 @@
 //! Brokers tell the controller that they are there; those that do not are fenced. Times are kept in
 //! memory only, by whoever leads: a new leader gives everybody a whole session first.
 
-use super::{Cluster, kinds, service};
+use super::{Cluster, kinds, service, succession};
 use crate::controller::{Decided, Undecided};
 use bytes::Bytes;
-use jocko_metadata::{BrokerState, Command, HeartbeatState, Reply};
+use jocko_metadata::{BrokerState, Command, HeartbeatState, Heartbeats, Reply};
 use jocko_net::peers::{Lane, PeerRefusal};
 use jocko_types::{BrokerEpoch, BrokerId, Now};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -67,25 +67,16 @@ pub(crate) struct Pulse {
 
 /// When brokers were last heard of, as the leader knows.
 #[derive(Debug, Default)]
-pub(super) struct Sessions(Mutex<BTreeMap<BrokerId, Now>>);
+pub(super) struct Sessions(Mutex<Heartbeats>);
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<BrokerId, Now>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Heartbeats> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everybody is as good as heard of now: another has led until now.
     pub(super) fn begin(&self) {
-        self.lock().clear();
-    }
-
-    fn hear(&self, broker: BrokerId, now: Now) {
-        self.lock().insert(broker, now);
-    }
-
-    /// How long a broker has been silent. One that was never heard of begins its session now.
-    pub(super) fn silence(&self, broker: BrokerId, now: Now) -> Duration {
-        now.since(*self.lock().entry(broker).or_insert(now))
+        *self.lock() = Heartbeats::default();
     }
 }
 
@@ -116,7 +107,7 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         };
         (broker.state(), u64::try_from(published.index).unwrap_or(0))
     };
-    cluster.sessions.hear(beat.broker_id, cluster.clock.now());
+    cluster.sessions.lock().note(beat.broker_id, beat.broker_epoch, cluster.clock.now());
     let has_caught_up = beat.shown_index.saturating_add(LAG_MAX) >= shown;
     let Wish { wants_fence: want_fence, wants_shutdown: want_shutdown } = beat.wish;
     let is_news = match state {
@@ -185,13 +176,15 @@ impl Beating {
                     let asked = Now::from_start(asked.saturating_sub(silence));
                     answered.push_back(Answered { asked, shown_index: pulse.shown_index });
                 }
-                Err(words) if words != trouble => {
-                    tracing::warn!(
-                        "the controller was not told that this broker is there: {words}"
-                    );
-                    trouble = words;
+                Err(words) => {
+                    if words != trouble {
+                        tracing::warn!(
+                            "the controller was not told that this broker is there: {words}"
+                        );
+                        trouble = words;
+                    }
+                    succession::succeed_if_gone(&self.cluster).await;
                 }
-                Err(_) => {}
             }
             self.rest(&mut answered).await;
         }
@@ -211,8 +204,9 @@ impl Beating {
                 sleep(STEP).await;
             }
         };
-        if timeout(wait, shown).await.is_err() {
-            tracing::warn!("others did not take over in time");
+        match timeout(wait, shown).await {
+            Ok(()) => tracing::info!("others lead what this broker led"),
+            Err(_) => tracing::warn!("others did not take over in time"),
         }
     }
 
@@ -254,24 +248,5 @@ impl Beating {
         let call = cluster.peers.call(&address, Lane::Control, kinds::HEARTBEAT, body, BEAT_MAX);
         let answer = call.await.map_err(|error| format!("{address}: {error}"))?;
         serde_json::from_slice(&answer).map_err(|error| error.to_string())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_session_begins_when_a_broker_is_first_looked_for() {
-        let at = |millis| Now::from_start(Duration::from_millis(millis));
-        let sessions = Sessions::default();
-        let broker = BrokerId::new(1);
-        let silence = |now| sessions.silence(broker, at(now)).as_millis();
-        assert_eq!(silence(10_000), 0);
-        assert_eq!(silence(11_499), 1_499);
-        sessions.hear(broker, at(11_400));
-        assert_eq!(silence(12_900), 1_500);
-        sessions.begin();
-        assert_eq!(silence(12_950), 0);
     }
 }

@@ -4,10 +4,10 @@ use super::voters::{self, Change, MemberView};
 use super::{Cluster, addresses, heartbeats};
 use crate::controller::Decided;
 use futures_util::future::join_all;
-use jocko_consensus::{MembershipError, NodeId, Raft, RaftStatus};
+use jocko_consensus::{MembershipError, NodeId, Peer, Raft, RaftStatus};
 use jocko_metadata::{Command, Election, Reply};
 use jocko_net::ports::spawn;
-use jocko_types::{BrokerEpoch, BrokerId, Now, Uuid};
+use jocko_types::{BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -49,7 +49,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
         let (since, has_just_begun) = match led {
             Some((term, since)) if term == status.term => (since, false),
             _ => {
-                cluster.sessions.begin();
+                begin_sessions(&cluster, now);
                 led = Some((status.term, now));
                 (now, true)
             }
@@ -75,44 +75,72 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     }
 }
 
+/// A new leader gives everybody a whole session, but for the node that led before: this one was
+/// elected because that one was silent for longer than its lease.
+fn begin_sessions(cluster: &Cluster, now: Now) {
+    cluster.sessions.begin();
+    let lease = cluster.raft.lease();
+    let Some((before, silence)) = cluster.raft.leader_silence() else { return };
+    // Where leadership was handed over, or a process has ended, nobody was silent for so long.
+    if before.directory_id() == cluster.node || silence < lease + lease / 4 {
+        return;
+    }
+    let published = cluster.published.load();
+    let mut brokers = published.image.live_brokers();
+    let was_led = brokers.find(|it| it.registration.directory == before.directory_id());
+    if let Some(broker) = was_led {
+        // All who voted had not heard of it for the lease, so it has had no quorum for as long, and
+        // its own session, which counts from its last quorum, ends before this one.
+        let heard = Now::from_start(now.since_start().saturating_sub(lease));
+        cluster.sessions.lock().note(broker.id(), broker.epoch(), heard);
+    }
+}
+
 /// Brokers that are to be fenced: silent for a whole session, or for longer than between two
 /// beats while nobody listens where they were. A process that ended leaves a port that refuses, so
 /// its partitions need not wait; one that hangs or is cut off does not, and gets its session.
-async fn lost(cluster: &Cluster, now: Now, has_just_begun: bool) -> Vec<(BrokerId, BrokerEpoch)> {
+async fn lost(cluster: &Cluster, now: Now, has_just_begun: bool) -> Vec<Command> {
     let published = cluster.published.load_full();
-    let others = published.image.live_brokers();
-    let others = others.filter(|broker| broker.registration.directory != cluster.node);
-    let looks = others.map(|broker| async move {
-        let (id, epoch) = (broker.id(), broker.epoch());
-        let silence = cluster.sessions.silence(id, now);
-        if silence >= heartbeats::SESSION {
-            return Some((id, epoch));
-        }
-        if silence < SUSPECT && !has_just_begun {
-            return None;
-        }
+    let image = &published.image;
+    let mut overdue = cluster.sessions.lock().due(image, now, heartbeats::SESSION);
+    let is_overdue = |id: BrokerId| {
+        let is_about =
+            |it: &Command| matches!(it, Command::FenceBroker { broker_id, .. } if *broker_id == id);
+        overdue.iter().any(is_about)
+    };
+    let is_own =
+        |id: BrokerId| image.broker(id).is_some_and(|it| it.registration.directory == cluster.node);
+    let suspects = image.live_brokers().filter(|broker| {
+        let silence = cluster.sessions.lock().silence(broker.id(), broker.epoch(), now);
+        let is_suspect = silence >= SUSPECT || has_just_begun;
+        is_suspect && !is_own(broker.id()) && !is_overdue(broker.id())
+    });
+    let looks = suspects.map(|broker| async move {
         let endpoint = broker.endpoint(addresses::PEERS)?;
         let known = addresses::joined(&endpoint.host, endpoint.port);
         let address = cluster.book.find(broker.registration.directory, &known);
-        cluster.peers.is_refused(&address, LOOK_MAX).await.then_some((id, epoch))
+        let is_refused = cluster.peers.is_refused(&address, LOOK_MAX).await;
+        // One that registers anew meanwhile is left alone.
+        let (broker_id, broker_epoch) = (broker.id(), Some(broker.epoch()));
+        is_refused.then_some(Command::FenceBroker { broker_id, broker_epoch })
     });
-    join_all(looks).await.into_iter().flatten().collect()
+    let ended = join_all(looks.collect::<Vec<_>>()).await;
+    overdue.extend(ended.into_iter().flatten());
+    // Whoever fences has not ended.
+    overdue
+        .retain(|it| !matches!(it, Command::FenceBroker { broker_id, .. } if is_own(*broker_id)));
+    overdue
 }
 
 async fn fence_silent(cluster: &Cluster, now: Now, has_just_begun: bool) {
     let Some(controller) = cluster.controller.get() else { return };
-    let overdue = lost(cluster, now, has_just_begun).await;
-    for (broker_id, epoch) in overdue {
-        // One that registers anew meanwhile is left alone.
-        let command = Command::FenceBroker { broker_id, broker_epoch: Some(epoch) };
-        let fenced = controller.decide_here(command).await;
-        match fenced {
-            Ok(_) => {
-                tracing::warn!(%broker_id, "a silent broker was fenced");
-            }
+    for command in lost(cluster, now, has_just_begun).await {
+        let what = format!("{command:?}");
+        match controller.decide_here(command).await {
+            Ok(_) => tracing::warn!(what, "a silent broker was fenced"),
             // Whoever leads by then will see to it.
             Err(undecided) => {
-                tracing::debug!(?undecided, %broker_id, "a silent broker was not fenced");
+                tracing::debug!(?undecided, what, "a silent broker was not fenced");
                 return;
             }
         }
@@ -197,7 +225,7 @@ fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid,
         .map(|it| (it.directory, it.rack.clone().unwrap_or_default()))
         .collect();
     let last = status.last_index.unwrap_or(0);
-    let member = |votes: bool, node: &NodeId| {
+    let member = |votes: bool, node: &NodeId, peer: &Peer| {
         let id = node.directory_id();
         let is_leader = id == cluster.node;
         let (matched, silent) = progress.get(&id).copied().unwrap_or((None, None));
@@ -210,11 +238,13 @@ fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid,
             silent,
             is_registered: racks.contains_key(&id),
             rack: racks.get(&id).cloned().unwrap_or_default(),
+            stays_out: peer.stays_out,
         };
         (id, view)
     };
-    let voters = status.voters.keys().map(|node| member(true, node));
-    voters.chain(status.learners.keys().map(|node| member(false, node))).collect()
+    let voters = status.voters.iter().map(|(node, peer)| member(true, node, peer));
+    let learners = status.learners.iter().map(|(node, peer)| member(false, node, peer));
+    voters.chain(learners).collect()
 }
 
 /// By node: the index its log matches to, and how long it has been silent.

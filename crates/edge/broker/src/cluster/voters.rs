@@ -26,6 +26,9 @@ pub(crate) struct MemberView {
     pub(crate) is_registered: bool,
     /// Where it stands; empty if unknown.
     pub(crate) rack: String,
+    /// Whether a person took its vote: it gets none by itself, unless one that is dead cannot be
+    /// replaced otherwise.
+    pub(crate) stays_out: bool,
 }
 
 /// What to change.
@@ -51,7 +54,8 @@ pub(crate) fn plan(
     }
     let voters: BTreeSet<Uuid> =
         members.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node).collect();
-    let fit = |member: &MemberView| !member.votes && member.has_caught_up && member.is_registered;
+    let able = |member: &MemberView| !member.votes && member.has_caught_up && member.is_registered;
+    let fit = |member: &MemberView| able(member) && !member.stays_out;
     let is_gone = |node: &Uuid| {
         let is_silent = |member: &MemberView| {
             member.silent >= if member.is_registered { GRACE } else { GRACE_OF_NOBODY }
@@ -62,7 +66,7 @@ pub(crate) fn plan(
     if let Some(gone) = voters.iter().find(|node| is_gone(node)) {
         let mut rest = voters.clone();
         rest.remove(gone);
-        if let Some(next) = best(members, &rest, fit) {
+        if let Some(next) = best(members, &rest, fit).or_else(|| best(members, &rest, able)) {
             rest.insert(next);
             return Some(Change::Voters(rest));
         }
@@ -117,7 +121,7 @@ mod tests {
 
     /// Letters: `V` votes, `v` votes and is silent, `u` votes and has been silent for a moment, `w`
     /// the same and nobody is registered for it, `W` so and not silent, `L` a learner that has
-    /// caught up, `l` one that has not, `x` a learner nobody is registered for and that is silent.
+    /// caught up, `O` one of those that stays out, `l` one that has not caught up, `x` a learner nobody is registered for and that is silent.
     /// What follows a letter is the rack.
     fn members(text: &str) -> BTreeMap<Uuid, MemberView> {
         let mut number = 0;
@@ -132,10 +136,11 @@ mod tests {
                 };
                 let member = MemberView {
                     votes: matches!(kind, "V" | "v" | "u" | "w" | "W"),
-                    has_caught_up: matches!(kind, "V" | "L" | "W"),
+                    has_caught_up: matches!(kind, "V" | "L" | "W" | "O"),
                     silent,
                     is_registered: !matches!(kind, "x" | "w" | "W"),
                     rack: rack.to_owned(),
+                    stays_out: kind == "O",
                 };
                 (id(number), member)
             })
@@ -168,6 +173,12 @@ mod tests {
             ("V V w l", None),
             ("V V u L", None),
             ("V V W L", None),
+            // What a person took out stays out, as long as nobody is missing.
+            ("V V O", None),
+            ("V V O L", voters(&[1, 2, 4])),
+            ("V O O", None),
+            ("V V v O L", voters(&[1, 2, 5])),
+            ("V V v O", voters(&[1, 2, 4])),
             ("V V V x", Some(Change::Dismiss(id(4)))),
             ("v V V", None),
         ] {

@@ -149,6 +149,51 @@ async fn a_killed_leader_is_replaced_and_comes_back_as_a_follower() {
     assert_eq!(cluster.nodes[&first].state.payloads(), [payload(1), payload(2), payload(3)]);
 }
 
+/// Who knows that the leader has ended needs not wait for its lease, and gets the votes of those who
+/// do not know it.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_has_surely_ended_is_succeeded_at_once() {
+    let mut cluster = Cluster::form(12, 1000).await;
+    let last = cluster.propose(payload(1)).await;
+    cluster.all_applied(last).await;
+    let first = cluster.leader().await;
+    let heir = *cluster.nodes.keys().find(|id| **id != first).unwrap();
+    let raft = cluster.nodes[&heir].raft.clone();
+    assert!(raft.leader_silence().is_some_and(|(leader, silence)| {
+        leader == first && silence < Duration::from_millis(300)
+    }));
+    // Nobody succeeds who does not lead.
+    raft.succeed(heir).await.unwrap();
+    cluster.kill(first).await;
+    let died = tokio::time::Instant::now();
+    raft.succeed(first).await.unwrap();
+    until(&raft, |status| status.is_serving).await;
+    assert!(died.elapsed() < Duration::from_millis(200), "{:?}", died.elapsed());
+    cluster.propose(payload(2)).await;
+    assert_eq!(cluster.leader().await, heir);
+}
+
+/// What a person decided is kept with the members, wherever they move and whoever leads.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_stays_out_is_known_as_such_by_all() {
+    let cluster = Cluster::form(13, 1000).await;
+    let leader = cluster.leader().await;
+    let other = *cluster.nodes.keys().find(|id| **id != leader).unwrap();
+    let raft = &cluster.nodes[&leader].raft;
+    raft.keep_out(other, true).await.unwrap();
+    assert!(raft.keep_out(node(9), true).await.is_err());
+    let voters: BTreeSet<NodeId> = (1..=3).map(node).filter(|id| *id != other).collect();
+    raft.set_voters(voters, true).await.unwrap();
+    for member in cluster.nodes.values() {
+        let stays_out = |status: &crate::RaftStatus| {
+            status.learners.get(&other).is_some_and(|peer| peer.stays_out)
+        };
+        until(&member.raft, stays_out).await;
+    }
+    raft.keep_out(other, false).await.unwrap();
+    assert!(!raft.status().learners[&other].stays_out);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_leader_cut_off_refuses_once_its_lease_is_over() {
     let cluster = Cluster::form(3, 1000).await;
