@@ -64,6 +64,8 @@ pub const ADVERTISED: &[Advertised] = &[
     line(ApiKey::ConsumerGroupDescribe, 0, 1),
     line(ApiKey::ListConfigResources, 0, 1),
     line(ApiKey::DescribeTopicPartitions, 0, 0),
+    line(ApiKey::AddRaftVoter, 0, 1),
+    line(ApiKey::RemoveRaftVoter, 0, 0),
 ];
 
 /// What is advertised for `api`; nothing if it does not work.

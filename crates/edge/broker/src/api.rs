@@ -5,6 +5,7 @@ use crate::session::{Exchange, Session};
 use jocko_net::Call;
 use jocko_protocol::{ApiKey, DecodeError};
 
+mod add_raft_voter;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod alter_replica_log_dirs;
@@ -43,6 +44,7 @@ mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
+mod remove_raft_voter;
 mod sync_group;
 mod unregister_broker;
 mod update_features;
@@ -91,6 +93,8 @@ const HANDLERS: &[(ApiKey, Handler)] = &[
     (ApiKey::ConsumerGroupDescribe, consumer_group_describe::handle),
     (ApiKey::ListConfigResources, list_config_resources::handle),
     (ApiKey::DescribeTopicPartitions, describe_topic_partitions::handle),
+    (ApiKey::AddRaftVoter, add_raft_voter::handle),
+    (ApiKey::RemoveRaftVoter, remove_raft_voter::handle),
 ];
 
 /// Who answers `api`, if anybody does.

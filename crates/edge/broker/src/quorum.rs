@@ -10,12 +10,14 @@ use jocko_types::{BrokerId, ErrorCode, Uuid};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long the leader has for an answer, a change of the members included.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// How long the others have to follow a leader that hands over.
 const HAND_OVER_MAX: Duration = Duration::from_secs(5);
+/// The pause before a new leader that was not ready is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
 /// A member whose log is at most so many entries behind has caught up.
 const LAG_MAX: u64 = 100;
 /// A member that has answered within this is counted on.
@@ -131,12 +133,18 @@ async fn answer(
         QuorumCall::Describe => Ok(QuorumAnswer::Described(view)),
         QuorumCall::AddVoter { node } => {
             may_vote(&view, status.last_index, node)?;
+            keep_out(cluster, node, false).await?;
             let mut voters = voters(&view);
             voters.insert(node);
             change(cluster, voters).await
         }
         QuorumCall::RemoveVoter { node } => {
             may_go(&view, node)?;
+            if Some(node) == view.leader {
+                return leave_to_others(cluster, &view, node).await;
+            }
+            // First, or the cluster would give it a vote again at once.
+            keep_out(cluster, node, true).await?;
             let mut voters = voters(&view);
             voters.remove(&node);
             change(cluster, voters).await
@@ -211,12 +219,6 @@ fn may_go(view: &QuorumView, node: Uuid) -> Result<(), Refusal> {
     if others.is_empty() {
         return refuse(ErrorCode::InvalidRequest, "the only voter cannot go");
     }
-    if Some(node) == view.leader {
-        return refuse(
-            ErrorCode::InvalidRequest,
-            format!("{node} leads; hand the lead over first (jocko cluster transfer-leader)"),
-        );
-    }
     let answering = others.iter().filter(|member| member.answers()).count();
     if answering * 2 <= others.len() {
         let words = format!(
@@ -226,6 +228,39 @@ fn may_go(view: &QuorumView, node: Uuid) -> Result<(), Refusal> {
         return refuse(ErrorCode::InvalidRequest, words);
     }
     Ok(())
+}
+
+/// Notes whether a person wants a node to vote: what the cluster does by itself heeds that.
+async fn keep_out(cluster: &Cluster, node: Uuid, stays_out: bool) -> Result<(), Refusal> {
+    let noted = cluster.raft.keep_out(NodeId::new(node), stays_out);
+    match timeout(ANSWER_MAX, noted).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => refuse(ErrorCode::RequestTimedOut, format!("not now: {error}")),
+        Err(_) => refuse(ErrorCode::RequestTimedOut, "the change takes long; it may go on"),
+    }
+}
+
+/// The leader that shall not vote any more hands over, and has the next one take its vote.
+async fn leave_to_others(
+    cluster: &Cluster,
+    view: &QuorumView,
+    node: Uuid,
+) -> Result<QuorumAnswer, Refusal> {
+    hand_over(cluster, view, None, false).await?;
+    let deadline = Instant::now() + HAND_OVER_MAX;
+    loop {
+        let asked = Box::pin(ask(cluster, QuorumCall::RemoveVoter { node })).await;
+        match asked {
+            // The next one leads, and does not serve yet.
+            Err(refusal) if refusal.code == ErrorCode::RequestTimedOut => {
+                if Instant::now() >= deadline {
+                    return Err(refusal);
+                }
+                sleep(PAUSE).await;
+            }
+            answered => return answered,
+        }
+    }
 }
 
 async fn change(cluster: &Cluster, voters: BTreeSet<Uuid>) -> Result<QuorumAnswer, Refusal> {
@@ -350,7 +385,8 @@ mod tests {
         check("VVV", 2, None);
         check("VVv", 3, None);
         check("VVv", 2, Some(ErrorCode::InvalidRequest));
-        check("VVV", 1, Some(ErrorCode::InvalidRequest));
+        check("VVV", 1, None);
+        check("Vv", 1, Some(ErrorCode::InvalidRequest));
         check("V", 1, Some(ErrorCode::InvalidRequest));
         check("VL", 2, Some(ErrorCode::VoterNotFound));
         check("VVVvv", 4, None);
