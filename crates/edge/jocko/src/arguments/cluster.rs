@@ -76,7 +76,7 @@ fn drain() -> Command {
         .about("Moves everything off a broker: each copy to the broker that has fewest")
         .after_help(
             "Examples:\n  jocko cluster drain 3 --dry-run\n  jocko cluster drain 3 --wait --timeout 1h\n  \
-             jocko cluster drain 3 --leaders-only",
+             jocko cluster drain 3 --leaders-only\n  jocko cluster drain 3 --fewer-copies",
         )
         .arg(node().help("Which broker"))
         .arg(
@@ -84,6 +84,13 @@ fn drain() -> Command {
                 .long("leaders-only")
                 .action(ArgAction::SetTrue)
                 .help("Leave the copies where they are; only let others lead"),
+        )
+        .arg(
+            Arg::new("fewer-copies")
+                .long("fewer-copies")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("leaders-only")
+                .help("Give up copies that have no other place, as every other broker has one"),
         )
         .arg(
             Arg::new("wait")

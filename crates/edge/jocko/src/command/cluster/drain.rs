@@ -1,5 +1,9 @@
 //! `jocko cluster drain`: everything off a broker, by Kafka's own means: a reassignment of every
 //! partition it has a copy of, or, with `--leaders-only`, its name put last and an election.
+//!
+//! Where every other live broker has a copy already, there is no place for one more. Nobody's
+//! records get fewer copies unasked: such a partition is led by another from then on, and keeps its
+//! copy here until there is another broker, or `--fewer-copies` gives it up.
 
 use super::node;
 use super::picture::Picture;
@@ -20,24 +24,66 @@ pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
         return Err(jocko_client::ClientError::NoSuchBroker(id).into());
     }
     let leaders_only = matches.get_flag("leaders-only");
-    let moves = if leaders_only { last_in_line(&picture, id) } else { away(&picture, id)? };
-    if !matches.get_flag("dry-run") && !moves.is_empty() {
-        told(client.reassign(&moves).await?)?;
-        let partitions: Vec<TopicPartition> = moves.iter().map(|(at, _)| at.clone()).collect();
-        if leaders_only {
-            elect(&mut client, &picture, id).await?;
-        } else if matches.get_flag("wait") {
-            wait_for_moves(&mut client, Some(&partitions), timeout(matches)?).await?;
-        }
+    let plan = if leaders_only {
+        Plan { moves: Moves::new(), kept: last_in_line(&picture, id, |_| true) }
+    } else {
+        away(&picture, id, matches.get_flag("fewer-copies"))?
+    };
+    if !matches.get_flag("dry-run") {
+        carry_out(matches, &mut client, &picture, (id, &plan)).await?;
     }
-    tell(matches, id, &moves)
+    if leaders_only {
+        return tell(matches, id, &Plan { moves: plan.kept, kept: Moves::new() });
+    }
+    tell(matches, id, &plan)?;
+    match plan.kept.len() {
+        0 => Ok(()),
+        count => Err(Failure::unmet_because(format!(
+            "{count} partitions keep a copy on broker {id}, and others lead them: every other live \
+             broker has a copy already"
+        ))
+        .cure(format!(
+            "start another broker and drain again, or give these copies up: \
+             jocko cluster drain {id} --fewer-copies"
+        ))),
+    }
 }
 
-/// Has others lead what `id` leads. A partition that nobody else can lead keeps its leader.
-async fn elect(client: &mut Client, picture: &Picture, id: i32) -> Result<()> {
+/// What is to happen.
+struct Plan {
+    /// Copies that go.
+    moves: Moves,
+    /// Copies that stay; others are to lead.
+    kept: Moves,
+}
+
+async fn carry_out(
+    matches: &ArgMatches,
+    client: &mut Client,
+    picture: &Picture,
+    (id, plan): (i32, &Plan),
+) -> Result<()> {
+    let Plan { moves, kept } = plan;
+    let all: Moves = moves.iter().chain(kept).cloned().collect();
+    if all.is_empty() {
+        return Ok(());
+    }
+    told(client.reassign(&all).await?)?;
+    elect(client, picture, (id, kept)).await?;
+    if matches.get_flag("wait") && !moves.is_empty() {
+        let partitions: Vec<TopicPartition> = moves.iter().map(|(at, _)| at.clone()).collect();
+        wait_for_moves(client, Some(&partitions), timeout(matches)?).await?;
+    }
+    Ok(())
+}
+
+/// Has others lead what `id` leads of these. A partition that nobody else can lead keeps its
+/// leader.
+async fn elect(client: &mut Client, picture: &Picture, (id, kept): (i32, &Moves)) -> Result<()> {
     let led: Vec<TopicPartition> = partitions_of(picture, id)
         .filter(|(_, partition)| partition.leader_id == id)
         .map(|(at, _)| at)
+        .filter(|led| kept.iter().any(|(at, _)| at == led))
         .collect();
     if led.is_empty() {
         return Ok(());
@@ -45,23 +91,30 @@ async fn elect(client: &mut Client, picture: &Picture, id: i32) -> Result<()> {
     told(client.elect_leaders(false, Some(&led)).await?)
 }
 
-fn tell(matches: &ArgMatches, id: i32, moves: &Moves) -> Result<()> {
+fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()> {
     let is_dry = matches.get_flag("dry-run");
     if wants_json(matches) {
-        let listed = moves.iter().map(
-            |((topic, partition), to)| json!({ "topic": topic, "partition": partition, "to": to }),
-        );
+        let listed = |moves: &Moves| {
+            let one = |((topic, partition), to): &(TopicPartition, Option<Vec<i32>>)| json!({ "topic": topic, "partition": partition, "to": to });
+            moves.iter().map(one).collect::<Vec<_>>()
+        };
         return json(&json!({
             "broker": id,
             "started": !is_dry,
-            "moves": listed.collect::<Vec<_>>(),
+            "moves": listed(moves),
+            "kept": listed(kept),
         }));
+    }
+    for ((topic, partition), _) in kept {
+        let verb = if is_dry { "would keep" } else { "keeps" };
+        say(format_args!("{topic}/{partition} {verb} its copy on broker {id}, and another leads"))?;
     }
     for ((topic, partition), to) in moves.iter().filter(|_| is_dry) {
         say(format_args!("{topic}/{partition} would go to {}", shown(to.as_deref())))?;
     }
     match (moves.len(), is_dry) {
-        (0, _) => say(format_args!("broker {id} has nothing to move")),
+        (0, _) if kept.is_empty() => say(format_args!("broker {id} has nothing to move")),
+        (0, _) => Ok(()),
         (count, true) => say(format_args!("{count} partitions would move off broker {id}")),
         (count, false) if matches.get_flag("leaders-only") => {
             say(format_args!("broker {id} is last in line for {count} partitions"))
@@ -91,23 +144,27 @@ fn partitions_of(picture: &Picture, id: i32) -> impl Iterator<Item = (TopicParti
     })
 }
 
-/// The same copies, with `id` as the last to lead.
-fn last_in_line(picture: &Picture, id: i32) -> Moves {
-    let has_others = |(_, partition): &(TopicPartition, &Partition)| {
-        partition.replica_nodes.len() > 1 && partition.replica_nodes.last() != Some(&id)
+/// The same copies of the partitions that are `meant`, with `id` as the last to lead.
+fn last_in_line(picture: &Picture, id: i32, meant: impl Fn(&TopicPartition) -> bool) -> Moves {
+    let has_others = |(at, partition): &(TopicPartition, &Partition)| {
+        let replicas = &partition.replica_nodes;
+        meant(at) && replicas.len() > 1 && replicas.last() != Some(&id)
     };
     partitions_of(picture, id)
         .filter(has_others)
-        .map(|(at, partition)| {
-            let others = partition.replica_nodes.iter().filter(|replica| **replica != id);
-            (at, Some(others.copied().chain([id]).collect()))
-        })
+        .map(|(at, partition)| (at, Some(others(partition, id).chain([id]).collect())))
         .collect()
 }
 
+/// Who else has a copy.
+fn others(partition: &Partition, id: i32) -> impl Iterator<Item = i32> {
+    partition.replica_nodes.iter().copied().filter(move |replica| *replica != id)
+}
+
 /// Each copy on `id` goes to a live broker that has none of the partition: to another rack than
-/// those of the other copies if there is one, there to the broker with the fewest copies.
-fn away(picture: &Picture, id: i32) -> Result<Moves> {
+/// those of the other copies if there is one, there to the broker with the fewest copies. Where
+/// nobody has room, the copy is given up (`fewer_copies`), or kept and led by another.
+fn away(picture: &Picture, id: i32, fewer_copies: bool) -> Result<Plan> {
     let mut copies: BTreeMap<i32, usize> = picture
         .brokers
         .iter()
@@ -118,7 +175,8 @@ fn away(picture: &Picture, id: i32) -> Result<Moves> {
         let broker = picture.brokers.iter().find(|broker| broker.id == id);
         broker.and_then(|broker| broker.rack.as_deref())
     };
-    let mut moves = Moves::new();
+    let is_live = |broker: i32| picture.brokers.iter().any(|it| it.id == broker && !it.is_fenced);
+    let (mut moves, mut kept) = (Moves::new(), Moves::new());
     for (at, partition) in partitions_of(picture, id) {
         let replicas = &partition.replica_nodes;
         let is_used = |rack: Option<&str>| {
@@ -128,20 +186,26 @@ fn away(picture: &Picture, id: i32) -> Result<Moves> {
         let free = copies.iter().filter(|(broker, _)| !replicas.contains(broker));
         let best = free.min_by_key(|(broker, count)| (is_used(rack_of(**broker)), **count));
         let Some(best) = best.map(|(broker, _)| *broker) else {
-            let (topic, partition) = at;
-            return Err(Failure::new(format!(
-                "{topic}/{partition} is on {}, and there is no other live broker",
-                shown(Some(replicas))
-            ))
-            .cure(
-                "start another broker first, or give the topic fewer copies (jocko partition move)",
-            ));
+            if !others(partition, id).any(is_live) {
+                let (topic, partition) = at;
+                return Err(Failure::new(format!(
+                    "{topic}/{partition} is on {}, and there is no other live broker",
+                    shown(Some(replicas))
+                ))
+                .cure("start another broker first"));
+            }
+            if fewer_copies {
+                moves.push((at, Some(others(partition, id).collect())));
+            } else {
+                kept.push((at, Some(others(partition, id).chain([id]).collect())));
+            }
+            continue;
         };
         *copies.entry(best).or_default() += 1;
         let to = replicas.iter().map(|replica| if *replica == id { best } else { *replica });
         moves.push((at, Some(to.collect())));
     }
-    Ok(moves)
+    Ok(Plan { moves, kept })
 }
 
 #[cfg(test)]
@@ -156,8 +220,9 @@ mod tests {
     #[test]
     fn copies_go_to_whoever_has_fewest() {
         let cluster = picture(4, &[(1, &[1, 2], &[1, 2]), (2, &[2, 1], &[1, 2]), (3, &[3], &[3])]);
-        let moves = away(&cluster, 1).unwrap();
-        assert_eq!(targets(&moves), [(0, vec![4, 2]), (1, vec![2, 3])]);
+        let plan = away(&cluster, 1, false).unwrap();
+        assert!(plan.kept.is_empty());
+        assert_eq!(targets(&plan.moves), [(0, vec![4, 2]), (1, vec![2, 3])]);
     }
 
     #[test]
@@ -166,20 +231,34 @@ mod tests {
         for (broker, rack) in cluster.brokers.iter_mut().zip(["a", "b", "c", "b"]) {
             broker.rack = Some(rack.to_owned());
         }
-        assert_eq!(targets(&away(&cluster, 1).unwrap()), [(0, vec![3, 2])]);
+        assert_eq!(targets(&away(&cluster, 1, false).unwrap().moves), [(0, vec![3, 2])]);
     }
 
     #[test]
-    fn a_copy_without_a_place_is_told_and_dead_brokers_are_none() {
-        let mut cluster = picture(3, &[(1, &[1, 2], &[1, 2])]);
+    fn a_copy_without_a_place_is_kept_and_led_by_another_unless_it_is_given_up() {
+        let mut cluster = picture(3, &[(1, &[1, 2], &[1, 2]), (2, &[2], &[2])]);
         cluster.brokers[2].is_fenced = true;
-        let refused = away(&cluster, 1).unwrap_err().to_string();
-        assert!(refused.contains("orders/0") && refused.contains("on 1,2"), "{refused}");
+        let plan = away(&cluster, 1, false).unwrap();
+        assert!(plan.moves.is_empty(), "dead brokers are no place");
+        assert_eq!(targets(&plan.kept), [(0, vec![2, 1])]);
+        let plan = away(&cluster, 1, true).unwrap();
+        assert!(plan.kept.is_empty());
+        assert_eq!(targets(&plan.moves), [(0, vec![2])]);
+    }
+
+    #[test]
+    fn the_only_live_copy_is_not_given_up() {
+        let mut cluster = picture(2, &[(1, &[1, 2], &[1])]);
+        cluster.brokers[1].is_fenced = true;
+        for fewer_copies in [false, true] {
+            let refused = away(&cluster, 1, fewer_copies).err().unwrap().to_string();
+            assert!(refused.contains("orders/0") && refused.contains("on 1,2"), "{refused}");
+        }
     }
 
     #[test]
     fn who_shall_not_lead_becomes_the_last() {
         let cluster = picture(3, &[(1, &[1, 2, 3], &[1]), (2, &[2, 1], &[2]), (1, &[1], &[1])]);
-        assert_eq!(targets(&last_in_line(&cluster, 1)), [(0, vec![2, 3, 1])]);
+        assert_eq!(targets(&last_in_line(&cluster, 1, |_| true)), [(0, vec![2, 3, 1])]);
     }
 }

@@ -6,6 +6,9 @@ use jocko_protocol::ApiKey;
 use jocko_protocol::rpc::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use serde_json::{Value, json};
 
+/// Partitions that are named where something is wrong with them; `jocko partition list` has all.
+const NAMED_MAX: usize = 5;
+
 /// What was asked, and what came back.
 pub(super) struct Picture {
     pub(super) cluster_id: String,
@@ -97,7 +100,13 @@ impl Picture {
             .map(|broker| broker.id.to_string())
             .collect();
         if !fenced.is_empty() {
-            ills.push(format!("not heard of: broker {}", fenced.join(", ")));
+            // Whoever comes back with an empty disk and no number is another broker.
+            let one = if let [one] = fenced.as_slice() { one } else { "N" };
+            ills.push(format!(
+                "not heard of: broker {} (start it again, with --node-id {one} if its disk is new; \
+                 if it does not come back: jocko cluster drain {one}, jocko cluster remove {one})",
+                fenced.join(", ")
+            ));
         }
         if self.brokers.len() < expected {
             ills.push(format!("{} of {expected} brokers", self.brokers.len()));
@@ -105,17 +114,49 @@ impl Picture {
         if self.controller.is_none() {
             ills.push("nobody leads the metadata".to_owned());
         }
-        for (count, what) in [
-            (self.leaderless(), "without a leader: nobody can read or write them"),
-            (self.below_min_isr, "with too few copies in sync for acks=all"),
-            (self.under_replicated(), "with copies that are not in sync"),
+        let is_leaderless = |partition: &MetadataResponsePartition| partition.leader_id < 0;
+        let lacks_copies = |partition: &MetadataResponsePartition| {
+            partition.isr_nodes.len() < partition.replica_nodes.len()
+        };
+        for (count, what, named) in [
+            (
+                self.leaderless(),
+                "without a leader: nobody can read or write them",
+                self.named(is_leaderless),
+            ),
+            (self.below_min_isr, "with too few copies in sync for acks=all", String::new()),
+            (self.under_replicated(), "with copies that are not in sync", self.named(lacks_copies)),
         ] {
             if count > 0 {
                 let noun = if count == 1 { "partition" } else { "partitions" };
-                ills.push(format!("{count} {noun} {what}"));
+                ills.push(format!("{count} {noun} {what}{named}"));
             }
         }
         ills
+    }
+
+    /// The first of the partitions that are meant, each with the brokers that lack it.
+    fn named(&self, is_meant: impl Fn(&MetadataResponsePartition) -> bool) -> String {
+        let one = |topic: &MetadataResponseTopic, partition: &MetadataResponsePartition| {
+            let mut lacking = partition.replica_nodes.clone();
+            lacking.retain(|broker| !partition.isr_nodes.contains(broker));
+            let lacking: Vec<String> = lacking.iter().map(i32::to_string).collect();
+            let name = topic.name.as_deref().unwrap_or_default();
+            format!("{name}/{} (not on {})", partition.partition_index, lacking.join(","))
+        };
+        let mut meant: Vec<String> = self
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))
+            .filter(|(_, partition)| is_meant(partition))
+            .take(NAMED_MAX + 1)
+            .map(|(topic, partition)| one(topic, partition))
+            .collect();
+        if meant.len() > NAMED_MAX {
+            meant.truncate(NAMED_MAX);
+            meant.push("...".to_owned());
+        }
+        if meant.is_empty() { String::new() } else { format!(": {}", meant.join(", ")) }
     }
 
     pub(super) fn json(&self) -> Value {
@@ -226,11 +267,13 @@ pub(super) mod tests {
         assert_eq!(
             ill.ills(0),
             [
-                "not heard of: broker 1",
+                "not heard of: broker 1 (start it again, with --node-id 1 if its disk is new; if it \
+                 does not come back: jocko cluster drain 1, jocko cluster remove 1)",
                 "nobody leads the metadata",
-                "1 partition without a leader: nobody can read or write them",
+                "1 partition without a leader: nobody can read or write them: orders/0 (not on 1,2)",
                 "1 partition with too few copies in sync for acks=all",
-                "3 partitions with copies that are not in sync",
+                "3 partitions with copies that are not in sync: orders/0 (not on 1,2), \
+                 orders/1 (not on 1), orders/2 (not on 1)",
             ]
         );
         assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));

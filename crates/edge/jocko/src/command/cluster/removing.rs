@@ -6,8 +6,9 @@ use crate::command::{client, confirm};
 use crate::failure::{Failure, Result};
 use crate::output::{json, say, wants_json};
 use clap::ArgMatches;
-use jocko_client::{ClientError, QuorumNode};
+use jocko_client::{ClientError, Member, QuorumNode};
 use jocko_protocol::ApiKey;
+use jocko_protocol::rpc::metadata_response::MetadataResponsePartition;
 use serde_json::json;
 
 pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
@@ -49,8 +50,22 @@ fn refuse_if_needed(picture: &Picture, id: i32) -> Result<()> {
     let copies = picture.replicas(id);
     if copies > 0 {
         let s = if copies == 1 { "" } else { "s" };
-        return Err(Failure::new(format!("broker {id} still has copies of {copies} partition{s}"))
-            .cure(format!("jocko cluster drain {id}")));
+        let refused =
+            Failure::new(format!("broker {id} still has copies of {copies} partition{s}"));
+        // Another broker with room is what a drain needs.
+        let has_room = |partition: &MetadataResponsePartition| {
+            let is_free = |broker: &Member| {
+                !broker.is_fenced && !partition.replica_nodes.contains(&broker.id)
+            };
+            !partition.replica_nodes.contains(&id) || picture.brokers.iter().any(is_free)
+        };
+        return Err(match picture.partitions().all(has_room) {
+            true => refused.cure(format!("jocko cluster drain {id}")),
+            false => refused.cure(format!(
+                "start another broker and run jocko cluster drain {id}, or give the copies up: \
+                 jocko cluster drain {id} --fewer-copies"
+            )),
+        });
     }
     if known.is_some_and(|broker| !broker.is_fenced) {
         return Err(Failure::new(format!("broker {id} is running, and would come back"))
@@ -74,7 +89,7 @@ mod tests {
     fn only_a_broker_that_nobody_misses_is_forgotten() {
         let mut cluster = picture(3, &[(1, &[1, 2], &[1, 2])]);
         let refused = refuse_if_needed(&cluster, 2).unwrap_err();
-        assert!(refused.to_string().contains("drain 2"), "{refused}");
+        assert!(refused.to_string().contains("still has copies of 1 partition"), "{refused}");
         let refused = refuse_if_needed(&cluster, 3).unwrap_err();
         assert!(refused.to_string().contains("is running"), "{refused}");
         cluster.brokers[2].is_fenced = true;
