@@ -3,7 +3,7 @@
 mod entry;
 
 use crate::cleaner::{self, Cleaner};
-use crate::cluster::{self, Beating};
+use crate::cluster::{self, Beating, Waiting};
 use crate::context::Context;
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
@@ -97,11 +97,16 @@ pub(crate) async fn bring_up(
     let publisher = Publisher::new(Arc::clone(&published), hosting);
     // A start writes to the metadata log, too.
     guard.make_room_for_metadata();
+    let waiting = Waiting::default();
+    // Whoever has to wait for others says so; alone, a broker is ready before anybody asks.
+    let lobby = settings.settings().expects_peers();
+    let lobby = lobby.then(|| listen::serve_lobby(&settings, &waiting)).transpose()?;
     let ground = Ground {
         settings: &settings,
         disk: &disk,
         root: &root,
         world: &world,
+        waiting: &waiting,
         data_dir: &data_dir,
         identity,
         guard: &guard,
@@ -111,6 +116,9 @@ pub(crate) async fn bring_up(
     let entered = entry::enter(&ground, publisher)
         .await
         .map_err(|error| say_if_full(error, &guard, &root))?;
+    if let Some(lobby) = lobby {
+        lobby.stop().await;
+    }
     let Entered { raft, cluster, controller, cluster_id, node_id, broker_epoch, .. } = &entered;
     let (cluster_id, node_id, broker_epoch) = (*cluster_id, *node_id, *broker_epoch);
     let (raft, cluster, controller) = (raft.clone(), Arc::clone(cluster), controller.clone());
@@ -225,8 +233,13 @@ impl Running {
             task.abort();
         }
         entry::step_back(&self.beating, self.grace).await;
-        // Beside each other, so that both have the whole grace.
-        tokio::join!(self.server.stop(self.grace), self.http.stop());
+        // Beside each other, so that both have the whole grace, and the farewell is waited for once.
+        tokio::join!(
+            self.server.stop(self.grace),
+            self.http.stop(),
+            entry::say_farewell(&self.beating.cluster)
+        );
+        tracing::debug!("nobody is served any more");
         self.groups.abort();
         self.housekeeping.abort();
         // Aborted, or ended: it makes no difference.
@@ -237,7 +250,7 @@ impl Running {
         over(self.cleaning, "the cleaner").await?;
         over(self.limiting, "the keeper of limits").await?;
         // Nobody needs this broker any more, and it asks nobody.
-        entry::say_farewell(&self.beating.cluster, self.peer_server).await;
+        entry::close_cluster_port(&self.beating.cluster, self.peer_server).await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }

@@ -16,6 +16,7 @@ mod opening;
 mod service;
 mod succession;
 mod voters;
+mod waiting;
 
 pub(crate) use book::AddressBook;
 pub(crate) use contact::{Contact, GivenUp};
@@ -29,6 +30,7 @@ pub(crate) use opening::{
     settled_in, told,
 };
 pub(crate) use service::ClusterService;
+pub(crate) use waiting::Waiting;
 
 use crate::controller::ControllerHandle;
 use crate::published::Published;
@@ -61,6 +63,8 @@ pub(crate) struct Cluster {
     me: Mutex<Member>,
     /// Where others are found in a simulation.
     gathering: Option<MemoryNetwork>,
+    /// What for, until this broker is part of its cluster.
+    pub(crate) waiting: Waiting,
     /// Set when discovery has begun.
     discovery: OnceLock<Arc<dyn Discovery>>,
     /// Set when commands can be decided.
@@ -81,13 +85,14 @@ pub(crate) struct Parts {
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) clock: ClockRef,
     pub(crate) gathering: Option<MemoryNetwork>,
+    pub(crate) waiting: Waiting,
 }
 
 impl Cluster {
     /// The shared parts, and where forming messages arrive.
     pub(crate) fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Envelope>) {
         let (forming, inbox) = mpsc::channel(FORMING_QUEUE_MAX);
-        let Parts { me, identity, peers, book, raft, published, clock, gathering } = parts;
+        let Parts { me, identity, peers, book, raft, published, clock, gathering, waiting } = parts;
         let this = Self {
             node: me.node,
             identity,
@@ -99,6 +104,7 @@ impl Cluster {
             clock,
             me: Mutex::new(me),
             gathering,
+            waiting,
             discovery: OnceLock::new(),
             controller: OnceLock::new(),
             replication: OnceLock::new(),

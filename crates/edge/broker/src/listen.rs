@@ -1,5 +1,6 @@
 //! The broker's doors: Kafka for clients, HTTP for operators.
 
+use crate::cluster::Waiting;
 use crate::company::Knowledge;
 use crate::context::Context;
 use crate::metrics_page::Page;
@@ -12,10 +13,13 @@ use jocko_net::{ConnectionSettings, Listen, Reactors, Server, ServerSettings};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// How long whoever asks a broker that waits has for its answer once it waits no more.
+const LOBBY_GRACE: Duration = Duration::from_millis(50);
 /// How often a free port of IPv4 is sought that is free for IPv6 as well.
 const PORT_ATTEMPTS: usize = 16;
 
@@ -198,12 +202,60 @@ pub(crate) fn serve_http(
     raft: &Raft,
     reactors: &Reactors,
 ) -> Result<Http, StartError> {
-    let (stop, stopped) = watch::channel(false);
-    let mut http = Http { addresses: Vec::new(), tasks: Vec::new(), stop };
     let page: Arc<dyn jocko_admin::Probe> =
         Arc::new(Page::new(Arc::clone(context), raft.clone(), reactors.meter()));
     let company: Arc<dyn jocko_admin::Company> = Arc::new(Knowledge(Arc::clone(context)));
     let grace = settings.settings().node.shutdown_grace;
+    serve_pages(settings, (&page, &company), grace)
+}
+
+/// The same addresses for a broker that is not part of its cluster yet: it lives, and says what it
+/// waits for.
+pub(crate) fn serve_lobby(
+    settings: &LoadedSettings,
+    waiting: &Waiting,
+) -> Result<Http, StartError> {
+    let lobby = Arc::new(Lobby(waiting.clone()));
+    let page: Arc<dyn jocko_admin::Probe> = Arc::<Lobby>::clone(&lobby);
+    let company: Arc<dyn jocko_admin::Company> = lobby;
+    serve_pages(settings, (&page, &company), LOBBY_GRACE)
+}
+
+/// What is told before there is anything to tell.
+struct Lobby(Waiting);
+
+impl jocko_admin::Probe for Lobby {
+    fn unready(&self) -> Vec<String> {
+        vec![self.0.words()]
+    }
+
+    fn metrics(&self) -> String {
+        "# EOF\n".to_owned()
+    }
+}
+
+impl jocko_admin::Company for Lobby {
+    fn members(&self) -> String {
+        "[]".to_owned()
+    }
+
+    fn events(&self) -> String {
+        "[]".to_owned()
+    }
+
+    fn transfer_leader(&self, _to: Option<i32>, _only_ask: bool) -> jocko_admin::Answering {
+        let words = format!("this broker is not part of a cluster yet: {}", self.0.words());
+        Box::pin(async move { Err(words) })
+    }
+}
+
+fn serve_pages(
+    settings: &LoadedSettings,
+    (page, company): (&Arc<dyn jocko_admin::Probe>, &Arc<dyn jocko_admin::Company>),
+    grace: Duration,
+) -> Result<Http, StartError> {
+    let (stop, stopped) = watch::channel(false);
+    let mut http = Http { addresses: Vec::new(), tasks: Vec::new(), stop };
     let limits = jocko_admin::Limits { grace, ..jocko_admin::Limits::default() };
     let wanted = settings.settings().listen.http.iter().flat_map(|all| all.iter());
     for address in wanted {
@@ -225,7 +277,7 @@ pub(crate) fn serve_http(
             };
             http.tasks.push(spawn(jocko_admin::serve(
                 listener,
-                (Arc::clone(&page), Arc::clone(&company)),
+                (Arc::clone(page), Arc::clone(company)),
                 limits.clone(),
                 stopping,
             )));

@@ -3,7 +3,7 @@
 
 use crate::cluster::{
     self, AddressBook, Beating, Cluster, Doors, FORMING_FILE, Forwarding, Parts, RaftOverPeers,
-    addresses,
+    Waiting, addresses,
 };
 use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
@@ -53,6 +53,7 @@ pub(crate) struct Ground<'g> {
     pub(crate) disk: &'g DiskRef,
     pub(crate) root: &'g Path,
     pub(crate) world: &'g World,
+    pub(crate) waiting: &'g Waiting,
     pub(crate) data_dir: &'g SharedDataDir,
     pub(crate) identity: Identity,
     pub(crate) guard: &'g Arc<DiskGuard>,
@@ -114,29 +115,18 @@ pub(crate) async fn enter(
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
     let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));
     let me = described(ground, cluster_id, told, kafka_address.unwrap_or_default());
-    let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
-    let clock = Arc::clone(&ground.world.ports.clock);
-    let published = Arc::clone(ground.published);
     let (cluster, inbox) = Cluster::new(Parts {
         me,
         identity,
         peers,
         book,
         raft: raft.clone(),
-        published: Arc::clone(&published),
-        clock: Arc::clone(&clock),
+        published: Arc::clone(ground.published),
+        clock: Arc::clone(&ground.world.ports.clock),
         gathering: ground.world.gathering.clone(),
+        waiting: ground.waiting.clone(),
     });
-    let (deciding, controller) = ControllerLoop::new(
-        raft.clone(),
-        published,
-        Arc::clone(ground.settings),
-        clock,
-        Arc::clone(ground.guard),
-        Some(forwarding),
-    );
-    spawn(deciding.run());
-    cluster.serve_commands(controller.clone());
+    let controller = start_controller(ground, &cluster);
     let is_alone = is_alone(ground, &raft)?;
     let peer_server = open(ground, &cluster, peer_settings, (doors.as_ref(), is_alone))?;
     let port = peer_server.as_ref().map(|server| server.address().port());
@@ -162,6 +152,23 @@ pub(crate) async fn enter(
         peer_server,
         inbox,
     })
+}
+
+/// Lets commands be decided, here or by whoever leads.
+fn start_controller(ground: &Ground<'_>, cluster: &Cluster) -> ControllerHandle {
+    let Cluster { raft, peers, book, published, clock, .. } = cluster;
+    let forwarding = Forwarding { raft: raft.clone(), peers: peers.clone(), book: book.clone() };
+    let (deciding, controller) = ControllerLoop::new(
+        raft.clone(),
+        Arc::clone(published),
+        Arc::clone(ground.settings),
+        Arc::clone(clock),
+        Arc::clone(ground.guard),
+        Some(forwarding),
+    );
+    spawn(deciding.run());
+    cluster.serve_commands(controller.clone());
+    controller
 }
 
 /// This broker as others are told of it.
@@ -393,6 +400,8 @@ impl Way<'_> {
                 Ok(Err(refusal)) => return Err(StartError::Refused(refusal.message)),
                 Err(Undecided(code)) => {
                     tracing::info!(%code, "waiting for the controller to register this broker");
+                    let words = format!("waiting for the controller to register it: {code}");
+                    self.cluster.waiting.is_for(&words);
                 }
             }
             sleep(PAUSE).await;
@@ -509,11 +518,15 @@ pub(crate) async fn step_back(beating: &Beating, grace: Duration) {
     }
 }
 
-/// The last thing said to others.
-pub(crate) async fn say_farewell(cluster: &Cluster, peer_server: Option<PeerServer>) {
+/// Tells whoever gossips that this broker is going, which takes some hundred milliseconds to spread.
+pub(crate) async fn say_farewell(cluster: &Cluster) {
     if let Some(discovery) = cluster.discovery() {
         discovery.leave().await;
     }
+}
+
+/// The last thing others hear.
+pub(crate) async fn close_cluster_port(cluster: &Cluster, peer_server: Option<PeerServer>) {
     if let Some(server) = peer_server {
         server.stop().await;
     }

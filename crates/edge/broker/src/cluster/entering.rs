@@ -58,7 +58,6 @@ async fn ask_to_be_let_in(cluster: &Cluster, id: Uuid) {
     let wish =
         Wish { node: me.node, address: me.cluster_address, cluster: id, is_passed_on: false };
     let body = serde_json::to_vec(&wish).expect("ids and text become JSON");
-    let mut told = String::new();
     while cluster.raft.status().leader.is_none() {
         let members = cluster.discovery().map(|it| it.members()).unwrap_or_default();
         let mut words = format!("waiting for a member of cluster {id} to be found");
@@ -74,9 +73,8 @@ async fn ask_to_be_let_in(cluster: &Cluster, id: Uuid) {
                 Err(error) => words = format!("waiting to be let in; {address}: {error}"),
             }
         }
-        if words != told {
+        if cluster.waiting.is_for(&words) {
             tracing::info!("{words}");
-            told = words;
         }
         let mut news = cluster.raft.watch();
         let has_leader = news.wait_for(|status| status.leader.is_some());
@@ -171,7 +169,9 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
             has_told = true;
             let peers: Vec<&str> =
                 status.voters.values().map(|peer| peer.address.as_str()).collect();
-            tracing::info!(voters = peers.join(", "), "waiting for the cluster to elect a leader");
+            let voters = peers.join(", ");
+            tracing::info!(voters, "waiting for the cluster to elect a leader");
+            cluster.waiting.is_for(&format!("waiting for {voters} to elect a leader"));
         }
         refuse_foreigners(cluster)?;
         let changed = async {

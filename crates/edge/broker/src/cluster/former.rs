@@ -109,6 +109,7 @@ impl Former {
         }
         let now = self.cluster.clock.now();
         let words = self.machine.waiting(now);
+        self.cluster.waiting.is_for(&words);
         if words != told.0 || now.since(told.1) >= REMINDER {
             tracing::info!("{words}");
             *told = (words, now);
