@@ -28,7 +28,7 @@ pub(crate) fn handle(
     let (id, node) = (request.voter_id, request.voter_directory_id);
     let checked = {
         let image = &session.context.published.load().image;
-        check(image, request.cluster_id.as_deref(), (id, node))
+        check(image, request.cluster_id.as_deref(), ("Add", id, node))
             .and_then(|()| is_registered(image, id, node))
     };
     if let Err(refusal) = checked {
@@ -55,16 +55,16 @@ pub(crate) fn handle(
 pub(super) fn check(
     image: &ClusterImage,
     cluster_id: Option<&str>,
-    (id, directory): (i32, Uuid),
+    (verb, id, directory): (&str, i32, Uuid),
 ) -> Result<(), Refusal> {
     let refuse = |code, message: String| Err(Refusal { code, message });
     let own = image.cluster_id().map(|id| id.to_string()).unwrap_or_default();
     if let Some(theirs) = cluster_id.filter(|theirs| *theirs != own) {
-        let words = format!("This is cluster {own}, not {theirs}");
+        let words = format!("The given id \"{theirs}\" doesn't match the cluster id \"{own}\"");
         return refuse(ErrorCode::InconsistentClusterId, words);
     }
     if id < 0 || directory.is_zero() {
-        let words = "A voter is named by its number and the id of its directory".to_owned();
+        let words = format!("{verb} voter request didn't include a valid voter");
         return refuse(ErrorCode::InvalidRequest, words);
     }
     Ok(())

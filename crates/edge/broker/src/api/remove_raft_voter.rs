@@ -23,7 +23,7 @@ pub(crate) fn handle(
     let (id, node) = (request.voter_id, request.voter_directory_id);
     let checked = {
         let image = &session.context.published.load().image;
-        check(image, request.cluster_id.as_deref(), (id, node))
+        check(image, request.cluster_id.as_deref(), ("Remove", id, node))
             .and_then(|()| belongs_to_nobody_else(image, id, node))
     };
     if let Err(refusal) = checked {

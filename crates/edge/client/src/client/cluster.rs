@@ -178,6 +178,7 @@ impl Client {
     /// The leader's refusal.
     pub async fn remove_voter(&mut self, id: i32, directory: Uuid) -> Result<()> {
         let request = RemoveRaftVoterRequest {
+            cluster_id: None,
             voter_id: id,
             voter_directory_id: directory,
             ..Default::default()

@@ -37,6 +37,7 @@ mod offset_for_leader_epoch;
 mod produce;
 mod produce_damaged;
 mod produce_idempotent;
+mod raft_voters;
 mod reassignments;
 mod requests;
 mod several;
@@ -85,6 +86,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         group_deadlines::SCENARIOS,
         list_config_resources::SCENARIOS,
         describe_topic_partitions::SCENARIOS,
+        raft_voters::SCENARIOS,
     ]
     .into_iter()
     .flatten()
