@@ -38,6 +38,7 @@ fn main() -> Result<()> {
         "golden" => golden::run(&root(), rest),
         "hostile" => torture::hostile(&root(), rest),
         "storm" => torture::storm(&root(), rest),
+        "mutations" => sim::mutations(&root(), rest),
         "reference" => reference::run(&root(), rest),
         "sim" => sim::run(&root(), rest),
         "tidy" => tidy::run(&root()),
@@ -64,6 +65,7 @@ const MENU: &str = "commands:
   crash [--cycles N]  kill the broker under load, again and again, and compare what it kept
   fuzz [--seconds N]  run every fuzz target for so long
   golden              write the golden corpus anew with Kafka's own message classes
+  mutations [NAME]    break a copy of the tree in one place, and see the simulation notice
   sim [--seeds N]     play whole clusters and the rules of replication from seeds
   hostile             throw malformed and abusive input at the broker
   storm               let members of groups come and go at random, and kill the broker under them";

@@ -51,7 +51,7 @@ pub(crate) struct Own {
 pub(crate) fn start(context: &Arc<Context>, broker_epoch: BrokerEpoch) -> Vec<JoinHandle<()>> {
     let own = Own { broker: context.broker, broker_epoch };
     meet_again(context, own);
-    context.cluster.serve_replication(Arc::new(ReplicationService(Arc::clone(context))));
+    context.cluster.serve_replication(Arc::new(ReplicationService(Arc::downgrade(context))));
     vec![
         spawn(watching::run(Arc::clone(context), own)),
         spawn(telling::run(Arc::clone(context), own)),

@@ -16,7 +16,7 @@ use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
 use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -30,8 +30,8 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// "Not known" in an answer.
 const NO_OFFSET: i64 = -1;
 
-/// Behind the cluster port.
-pub(crate) struct ReplicationService(pub(super) Arc<Context>);
+/// Behind the cluster port, which the context holds in turn.
+pub(crate) struct ReplicationService(pub(super) Weak<Context>);
 
 impl PeerService for ReplicationService {
     fn call(
@@ -40,8 +40,11 @@ impl PeerService for ReplicationService {
         kind: u16,
         body: Bytes,
     ) -> BoxFuture<'static, Result<Vec<Bytes>, PeerRefusal>> {
-        let (context, from) = (Arc::clone(&self.0), *from);
+        let (context, from) = (self.0.upgrade(), *from);
         Box::pin(async move {
+            let Some(context) = context else {
+                return Err(PeerRefusal::new(kinds::NOT_READY, "this broker ends"));
+            };
             match kind {
                 FETCH => answer(context, from, body).await,
                 _ => Err(malformed(format!("there is no call {kind}"))),
@@ -52,9 +55,10 @@ impl PeerService for ReplicationService {
     fn told(&self, from: &PeerIdentity, kind: u16, body: Bytes) {
         if kind == PROGRESS
             && let Ok(progress) = Progress::read(&mut Reader::new(&body))
-            && is_whom_it_says(&self.0, from, &progress)
+            && let Some(context) = self.0.upgrade()
+            && is_whom_it_says(&context, from, &progress)
         {
-            hear(&self.0, &progress);
+            hear(&context, &progress);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Plays seeds of whole clusters: `cluster [--seeds N] [--from S] [--seed S]`.
+//! Plays seeds of whole clusters: `cluster [--seeds N] [--from S] [--seed S] [--stop-at N]`, the last
+//! to end with the n-th seed that broke a promise.
 
 #![allow(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (mut seeds, mut from, mut only) = (100, 0, None);
+    let (mut seeds, mut from, mut only, mut stop_at) = (100, 0, None, u64::MAX);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().with_context(|| format!("{argument} wants a value"))?;
         let number = value.parse::<u64>().with_context(|| format!("{argument} wants a number"))?;
@@ -16,6 +17,7 @@ fn main() -> Result<()> {
             "--seeds" => seeds = number,
             "--from" => from = number,
             "--seed" => only = Some(number),
+            "--stop-at" => stop_at = number,
             other => bail!("unknown argument {other}"),
         }
     }
@@ -36,6 +38,9 @@ fn main() -> Result<()> {
         if let Some(violation) = report.violation {
             broken += 1;
             println!("seed {seed}: {violation}");
+        }
+        if broken >= stop_at {
+            bail!("seed {seed} broke a promise");
         }
     }
     let count = range.end - range.start;

@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Stop,
     /// A machine and all others do not reach each other.
     Isolate,
+    /// The same of brokers alone: clients reach it.
+    CutOff,
     /// What one machine sends to another arrives nowhere.
     CutOneWay,
     /// Two machines do not reach each other; a third reaches both.
@@ -37,12 +39,13 @@ pub(super) enum Trouble {
     WrongClock,
 }
 
-pub(super) const TROUBLES: [Trouble; 12] = [
+pub(super) const TROUBLES: [Trouble; 13] = [
     Trouble::Kill,
     Trouble::CutPower,
     Trouble::CutAllPower,
     Trouble::Stop,
     Trouble::Isolate,
+    Trouble::CutOff,
     Trouble::CutOneWay,
     Trouble::CutPair,
     Trouble::Storm,
@@ -73,9 +76,11 @@ impl World {
             Trouble::Kill | Trouble::CutPower | Trouble::CutAllPower | Trouble::Stop => {
                 self.end_process(trouble, at).await
             }
-            Trouble::Isolate | Trouble::CutOneWay | Trouble::CutPair | Trouble::Storm => {
-                self.disturb_network(trouble, at, Instant::now() + lasts)
-            }
+            Trouble::Isolate
+            | Trouble::CutOff
+            | Trouble::CutOneWay
+            | Trouble::CutPair
+            | Trouble::Storm => self.disturb_network(trouble, at, Instant::now() + lasts),
             Trouble::Hang => {
                 self.machines[at].slowness.hang(lasts / 2);
                 true
@@ -129,6 +134,14 @@ impl World {
             Trouble::Isolate => {
                 net.isolate(here);
                 self.cuts.push((ends, here, None));
+            }
+            Trouble::CutOff => {
+                for there in self.machines.iter().map(Machine::address) {
+                    if there != here {
+                        net.cut_both(here, there);
+                        self.cuts.extend([(ends, here, Some(there)), (ends, there, Some(here))]);
+                    }
+                }
             }
             Trouble::CutOneWay => {
                 net.cut(here, there);

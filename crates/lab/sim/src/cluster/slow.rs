@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long work on the disk usually takes at most, in microseconds.
-const USUAL_US: u64 = 3_000;
+/// How long work on a disk usually takes at most, in microseconds: one of these for each.
+const USUAL_US: [u64; 4] = [500, 3_000, 20_000, 100_000];
 
 /// How slow a machine's disk is.
 #[derive(Debug)]
@@ -26,13 +26,17 @@ pub(super) struct Slowness {
 #[derive(Debug)]
 struct State {
     dice: Dice,
+    /// How long work usually takes at most, in microseconds.
+    usual_us: u64,
     /// It hangs until then.
     until: Option<Instant>,
 }
 
 impl Slowness {
     pub(super) fn seeded(seed: u64) -> Self {
-        Self { state: Mutex::new(State { dice: Dice::new(seed), until: None }) }
+        let mut dice = Dice::new(seed);
+        let usual_us = dice.pick(&USUAL_US).unwrap_or(0);
+        Self { state: Mutex::new(State { dice, usual_us, until: None }) }
     }
 
     /// Lets the disk hang for a while.
@@ -56,7 +60,7 @@ impl Slowness {
     }
 
     fn draw(&self) -> Duration {
-        Duration::from_micros(self.with(|state| state.dice.below(USUAL_US)))
+        Duration::from_micros(self.with(|state| state.dice.below(state.usual_us)))
     }
 }
 

@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How many brokers found the cluster.
 const BROKERS: u32 = 3;
+/// How many clients write.
+const PRODUCERS: usize = 4;
 /// How often brokers are looked at from inside.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long brokers may take to form a cluster.
@@ -324,7 +326,7 @@ impl World {
     }
 
     fn begin_clients(&mut self) {
-        for _ in 0..2 {
+        for _ in 0..PRODUCERS {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::produce(client)));
         }

