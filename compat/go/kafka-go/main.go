@@ -49,11 +49,30 @@ func (c *client) DeleteTopic(ctx context.Context, topic string) error {
 	return answer.Errors[topic]
 }
 
+// Partitions asks every broker, since the client does not ask again where one has not heard of a topic yet: -1 where
+// they do not agree.
 func (c *client) Partitions(ctx context.Context, topic string) (int, error) {
+	first := 0
+	for i, broker := range c.bootstrap {
+		led, err := c.partitionsAt(ctx, broker, topic)
+		if err != nil {
+			return 0, err
+		}
+		if i == 0 {
+			first = led
+		}
+		if led != first {
+			return -1, nil
+		}
+	}
+	return first, nil
+}
+
+func (c *client) partitionsAt(ctx context.Context, broker, topic string) (int, error) {
 	// A transport of its own, since a shared one answers from metadata that it read before.
 	transport := &kafka.Transport{}
 	defer transport.CloseIdleConnections()
-	fresh := &kafka.Client{Addr: c.admin.Addr, Timeout: c.admin.Timeout, Transport: transport}
+	fresh := &kafka.Client{Addr: kafka.TCP(broker), Timeout: c.admin.Timeout, Transport: transport}
 	answer, err := fresh.Metadata(ctx, &kafka.MetadataRequest{Topics: []string{topic}})
 	if err != nil {
 		return 0, err
