@@ -25,7 +25,7 @@ use crate::network::{Connections, NetworkRef};
 use crate::pieces::Incoming;
 use crate::runtime::{Receiver, Sender, channel};
 use crate::snapshot::SnapshotStore;
-use crate::status::{PeerProgress, RaftStatus, StatusWatch};
+use crate::status::{PeerProgress, RaftStatus, Role, StatusWatch};
 use crate::types::{LogId, Payload, Types};
 
 /// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
@@ -189,8 +189,16 @@ impl Raft {
         self.check_may_propose()?;
         self.check_room(bytes)?;
         let written = self.inner.raft.client_write(Payload(payload));
-        let Ok(outcome) = tokio::time::timeout(self.inner.config.propose_timeout, written).await
-        else {
+        let written = tokio::time::timeout(self.inner.config.propose_timeout, written);
+        let mut news = self.watch();
+        // Nobody answers for a Raft that has ended.
+        let ended = news.wait_for(|status| status.role == Role::Stopped);
+        let outcome = tokio::select! {
+            biased;
+            outcome = written => outcome,
+            _ = ended => return Err(ProposeError::Fatal("raft has ended".into())),
+        };
+        let Ok(outcome) = outcome else {
             let why = match self.inner.log.wants_room() {
                 true => "the disk has no room for it; it is written once there is",
                 false => "no commit in time",
@@ -211,7 +219,7 @@ impl Raft {
             return Err(self.fatal(fatal));
         }
         let status = RaftStatus::of(&metrics);
-        if status.role != crate::status::Role::Leader {
+        if status.role != Role::Leader {
             return Err(ProposeError::NotLeader { leader: status.leader });
         }
         if !status.is_serving {
@@ -331,7 +339,7 @@ impl Raft {
         let (proposals, proposals_refused) = self.inner.counters.proposals();
         RaftMetrics {
             term: status.term,
-            is_leader: status.role == crate::status::Role::Leader,
+            is_leader: status.role == Role::Leader,
             voters: status.voters.len(),
             last_index: status.last_index,
             commit_index: status.commit_index,

@@ -173,6 +173,24 @@ async fn a_leader_that_has_surely_ended_is_succeeded_at_once() {
     assert_eq!(cluster.leader().await, heir);
 }
 
+/// A stop waits for nobody's commit.
+#[tokio::test(start_paused = true)]
+async fn a_proposal_under_way_ends_with_its_node() {
+    let cluster = Cluster::form(14, 1000).await;
+    cluster.propose(payload(1)).await;
+    let leader = cluster.leader().await;
+    cluster.network.isolate(leader);
+    let raft = cluster.nodes[&leader].raft.clone();
+    let proposing = raft.clone();
+    let proposal = tokio::spawn(async move { proposing.propose(payload(2)).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let stopped = tokio::time::Instant::now();
+    raft.shutdown().await.unwrap();
+    let outcome = proposal.await.unwrap().unwrap_err();
+    assert!(outcome.is_fatal(), "{outcome}");
+    assert!(stopped.elapsed() < Duration::from_secs(1), "{:?}", stopped.elapsed());
+}
+
 /// What a person decided is kept with the members, wherever they move and whoever leads.
 #[tokio::test(start_paused = true)]
 async fn a_member_that_stays_out_is_known_as_such_by_all() {
