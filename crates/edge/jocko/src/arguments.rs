@@ -135,7 +135,11 @@ fn dry_run() -> Arg {
 }
 
 fn yes() -> Arg {
-    Arg::new("yes").long("yes").short('y').action(ArgAction::SetTrue).help("Do not ask; nobody but a terminal is asked")
+    Arg::new("yes")
+        .long("yes")
+        .short('y')
+        .action(ArgAction::SetTrue)
+        .help("Do not ask; nobody but a terminal is asked")
 }
 
 /// Some partitions of a topic.

@@ -114,6 +114,13 @@ impl Picture {
         if self.controller.is_none() {
             ills.push("nobody leads the metadata".to_owned());
         }
+        // Its disk is gone: one failure more may stop everything until another has taken its place.
+        let lost = self.quorum.iter().flat_map(|quorum| &quorum.voters).filter(|it| it.id < 0);
+        let lost = lost.count();
+        if lost > 0 {
+            let noun = if lost == 1 { "voter has" } else { "voters have" };
+            ills.push(format!("{lost} {noun} no broker any more (jocko cluster quorum)"));
+        }
         let is_leaderless = |partition: &MetadataResponsePartition| partition.leader_id < 0;
         let lacks_copies = |partition: &MetadataResponsePartition| {
             partition.isr_nodes.len() < partition.replica_nodes.len()
@@ -220,6 +227,8 @@ fn brokers_of(metadata: &jocko_protocol::rpc::MetadataResponse) -> Vec<Member> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use jocko_client::QuorumNode;
+    use jocko_types::Uuid;
 
     /// A cluster of brokers 1 to `brokers`, with one topic that has these partitions: leader,
     /// replicas, in sync.
@@ -277,5 +286,27 @@ pub(super) mod tests {
             ]
         );
         assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_voter_whose_disk_is_gone_is_an_ill_until_another_has_its_place() {
+        let voter = |id| QuorumNode {
+            id,
+            directory: Uuid::from_bytes([1; 16]),
+            log_end: Some(7),
+            caught_up_at: None,
+        };
+        let mut cluster = picture(3, &[(1, &[1, 2, 3], &[1, 2, 3])]);
+        let quorum = |voters: &[i32]| Quorum {
+            leader: Some(1),
+            term: 2,
+            high_watermark: 7,
+            voters: voters.iter().map(|id| voter(*id)).collect(),
+            observers: vec![voter(3)],
+        };
+        cluster.quorum = Some(quorum(&[1, 2, -1]));
+        assert_eq!(cluster.ills(3), ["1 voter has no broker any more (jocko cluster quorum)"]);
+        cluster.quorum = Some(quorum(&[1, 2, 3]));
+        assert_eq!(cluster.ills(3), Vec::<String>::new());
     }
 }
