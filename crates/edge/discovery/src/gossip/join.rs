@@ -99,7 +99,11 @@ impl Joining<'_> {
                 Err(_) => trouble = Some(format!("{name}: its address is not found")),
             }
         }
+        let is_found = !all.is_empty();
         all.retain(|address| !self.is_own(*address));
+        if is_found && all.is_empty() {
+            trouble.get_or_insert_with(|| "that is this broker itself".to_owned());
+        }
         while all.len() > ADDRESSES_MAX {
             all.pop_last();
         }
