@@ -14,6 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+/// How long whoever waits for what is written already is held on to after that: the session may only
+/// have been missed by a busy machine, and a producer that is told to go elsewhere writes again what
+/// may be committed after all.
+const GRACE: Duration = Duration::from_secs(1);
 /// This broker is alone: nobody can lead in its place.
 const FOR_EVER: u64 = u64::MAX;
 
@@ -67,14 +71,21 @@ impl Contact {
 
     /// How long it may, unless it hears more; `None` while it is alone.
     fn left(&self) -> Option<Duration> {
+        self.left_for(Duration::ZERO)
+    }
+
+    /// As [`Contact::left`], with something on top.
+    fn left_for(&self, more: Duration) -> Option<Duration> {
         let until = self.until.load(Ordering::Relaxed);
         // Whoever is alone pays for no clock.
-        (until != FOR_EVER)
-            .then(|| Duration::from_nanos(until.saturating_sub(nanos(self.clock.now()))))
+        (until != FOR_EVER).then(|| {
+            (Duration::from_nanos(until) + more)
+                .saturating_sub(Duration::from_nanos(nanos(self.clock.now())))
+        })
     }
 
     /// Waits until `what` has happened, but no longer than to `deadline`, and only as long as this
-    /// broker may act as a leader.
+    /// broker may act as a leader, or a moment longer.
     pub(crate) async fn wait(
         &self,
         deadline: Option<Instant>,
@@ -82,7 +93,7 @@ impl Contact {
     ) -> Result<(), GivenUp> {
         let mut what = pin!(what);
         loop {
-            let left = self.left();
+            let left = self.left_for(GRACE);
             if left == Some(Duration::ZERO) {
                 return Err(GivenUp::CutOff);
             }
@@ -175,22 +186,24 @@ mod tests {
         contact.in_company();
         assert_eq!(contact.wait(None, ready(())).await, Ok(()));
         assert_eq!(contact.wait(late, pending::<()>()).await, Err(GivenUp::Late));
-        hand.0.store(1_499, Ordering::Relaxed);
+        hand.0.store(2_499, Ordering::Relaxed);
         // Asked again when the session should be over; it is.
         let passes = |polls: u32| {
-            hand.0.store(1_498 + u64::from(polls), Ordering::Relaxed);
+            hand.0.store(2_498 + u64::from(polls), Ordering::Relaxed);
             Poll::<()>::Pending
         };
         assert_eq!(contact.wait(None, counted(passes)).await, Err(GivenUp::CutOff));
         contact.heard(at(100));
-        hand.0.store(1_599, Ordering::Relaxed);
+        hand.0.store(2_599, Ordering::Relaxed);
         // Or there is news by then.
         let renewed = |polls: u32| {
             contact.heard(at(1_000));
             if polls > 1 { Poll::Ready(()) } else { Poll::Pending }
         };
         assert_eq!(contact.wait(None, counted(renewed)).await, Ok(()));
-        hand.0.store(2_500, Ordering::Relaxed);
+        hand.0.store(3_499, Ordering::Relaxed);
+        assert_eq!(contact.wait(None, ready(())).await, Ok(()), "a moment longer");
+        hand.0.store(3_500, Ordering::Relaxed);
         assert_eq!(contact.wait(None, pending::<()>()).await, Err(GivenUp::CutOff));
     }
 
