@@ -65,8 +65,12 @@ impl Context {
         self.addresses.get().map_or(&[], Vec::as_slice)
     }
 
-    /// The number of the broker that leads the metadata's group, as far as it is known here.
+    /// The number of the broker that leads the metadata's group, as far as it is known here. Whoever
+    /// has no answer from it does not know.
     pub(crate) fn controller_id(&self) -> Option<BrokerId> {
+        if self.cluster.contact.is_lost() {
+            return None;
+        }
         let (leader, _) = self.raft.status().leader?;
         let published = self.published.load();
         let mut brokers = published.image.brokers();

@@ -58,6 +58,11 @@ impl Probe for Page {
             reasons.push(format!("the metadata log failed: {fatal}"));
         } else if !status.is_serving && (status.role == Role::Leader || status.leader.is_none()) {
             reasons.push("the metadata log has no leader".to_owned());
+        } else if self.context.cluster.contact.is_lost() {
+            reasons.push(
+                "no answer from the controller: this broker is cut off from it, or most voters are gone"
+                    .to_owned(),
+            );
         }
         if self.context.addresses().is_empty() {
             reasons.push("not listening yet".to_owned());

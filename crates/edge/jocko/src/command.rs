@@ -168,6 +168,17 @@ fn partition_exists(topic: &str, partition: i32, count: i32) -> Result<()> {
     Err(ClientError::NoSuchPartition { topic: topic.to_owned(), partition }.into())
 }
 
+/// As [`confirm`], of what loses records that were acknowledged: a script has to say that it means it.
+fn confirm_loss(matches: &ArgMatches, question: &str) -> Result<()> {
+    if !matches.get_flag("yes") && !std::io::stdin().is_terminal() {
+        return Err(Failure::new(
+            "nothing was done: this may lose records, and nobody is there to ask",
+        )
+        .cure("--yes, if that is meant"));
+    }
+    confirm(matches, question)
+}
+
 /// Asks a person, unless told not to; scripts have no terminal and are not asked.
 fn confirm(matches: &ArgMatches, question: &str) -> Result<()> {
     if matches.get_flag("yes") || !std::io::stdin().is_terminal() {

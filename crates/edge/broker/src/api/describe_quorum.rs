@@ -41,7 +41,11 @@ pub(crate) fn handle(
         // Only the leader knows how far the others are. Without one, what is known here has to do.
         let view = match quorum::ask(&context.cluster, QuorumCall::Describe).await {
             Ok(QuorumAnswer::Described(view)) => view,
-            _ => quorum::here(&context.cluster),
+            _ => {
+                let here = quorum::here(&context.cluster);
+                let is_cut_off = context.cluster.contact.is_lost();
+                QuorumView { leader: here.leader.filter(|_| !is_cut_off), ..here }
+            }
         };
         Outcome::Reply(answer.encode(&describe(&context, &view, version)))
     })))

@@ -112,7 +112,11 @@ impl Picture {
             ills.push(format!("{} of {expected} brokers", self.brokers.len()));
         }
         if self.controller.is_none() {
-            ills.push("nobody leads the metadata".to_owned());
+            ills.push(
+                "nobody is known to lead the metadata, and nothing can be changed: most voters are \
+                 gone, or the broker that was asked is cut off from them"
+                    .to_owned(),
+            );
         }
         // Its disk is gone: one failure more may stop everything until another has taken its place.
         let lost = self.quorum.iter().flat_map(|quorum| &quorum.voters).filter(|it| it.id < 0);
@@ -278,7 +282,8 @@ pub(super) mod tests {
             [
                 "not heard of: broker 1 (start it again, with --node-id 1 if its disk is new; if it \
                  does not come back: jocko cluster drain 1, jocko cluster remove 1)",
-                "nobody leads the metadata",
+                "nobody is known to lead the metadata, and nothing can be changed: most voters are \
+                 gone, or the broker that was asked is cut off from them",
                 "1 partition without a leader: nobody can read or write them: orders/0 (not on 1,2)",
                 "1 partition with too few copies in sync for acks=all",
                 "3 partitions with copies that are not in sync: orders/0 (not on 1,2), \

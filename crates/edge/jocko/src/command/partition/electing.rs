@@ -1,7 +1,7 @@
 //! `jocko partition elect`: leaders chosen anew (KIP-183, KIP-460).
 
 use super::told;
-use crate::command::{client, confirm, partition_exists};
+use crate::command::{client, confirm_loss, partition_exists};
 use crate::failure::Result;
 use crate::output::{json, say, wants_json};
 use clap::ArgMatches;
@@ -20,14 +20,17 @@ pub(super) async fn elect(matches: &ArgMatches) -> Result<()> {
         return tell(matches, &would_change(&metadata, asked.as_deref(), unclean));
     }
     if unclean {
-        confirm(matches, "Let copies lead that may lack records? What they lack is lost.")?;
+        confirm_loss(matches, "Let copies lead that may lack records? What they lack is lost.")?;
     }
     let mut outcomes = client.elect_leaders(unclean, asked.as_deref()).await?;
     outcomes.retain(|(_, outcome)| !is_needless(outcome));
     let elected: Vec<TopicPartition> =
         outcomes.iter().filter(|(_, outcome)| outcome.is_ok()).map(|(at, _)| at.clone()).collect();
-    tell(matches, &elected)?;
-    told(only_refused(outcomes))
+    let refused = only_refused(outcomes);
+    if !elected.is_empty() || refused.is_empty() || wants_json(matches) {
+        tell(matches, &elected)?;
+    }
+    told(refused)
 }
 
 /// The right one led already.
@@ -67,7 +70,8 @@ fn would_change(
             let would = if unclean {
                 partition.leader_id < 0
             } else {
-                can_lead && preferred != Some(&partition.leader_id)
+                // Whoever could lead a partition that has no leader would do so already.
+                can_lead && partition.leader_id >= 0 && preferred != Some(&partition.leader_id)
             };
             let at = (name.clone(), partition.partition_index);
             if would && asked.is_none_or(|asked| asked.contains(&at)) {
@@ -119,7 +123,7 @@ mod tests {
                 partition(0, 1, &[1, 2], &[1, 2]),
                 partition(1, 1, &[2, 1], &[1, 2]),
                 partition(2, 1, &[2, 1], &[1]),
-                partition(3, -1, &[2, 1], &[]),
+                partition(3, -1, &[2, 1], &[2]),
             ],
             ..Default::default()
         };

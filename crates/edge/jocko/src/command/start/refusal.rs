@@ -45,7 +45,10 @@ pub(super) fn explain(error: StartError, data_dir: &Path) -> Failure {
 fn cure_of_listening(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("stop what listens there, or choose another port: {OTHER_PORTS}")
+            format!(
+                "stop what listens there, or choose another port: {OTHER_PORTS} (9093 is \
+                 --listen-cluster, 9094 --listen-gossip)"
+            )
         }
         io::ErrorKind::PermissionDenied => {
             format!("ports above 1023 need no special rights: {OTHER_PORTS}")
