@@ -46,6 +46,9 @@ pub(crate) fn handle(
         let command = Command::ElectLeaders { election, partitions };
         let response = match context.controller.submit(command).await {
             Ok(Reply::ElectLeaders(answers)) => {
+                if election == Election::Unclean {
+                    warn_of_loss(&answers);
+                }
                 // Kafka lists every topic then, most without a partition.
                 let published = context.published.load();
                 let all = published.image.topics().filter(|_| is_about_all);
@@ -57,6 +60,17 @@ pub(crate) fn handle(
         };
         Outcome::Reply(answer.encode(&response))
     })))
+}
+
+/// Somebody chose a leader that may lack records: whoever looks for them later finds this.
+fn warn_of_loss(answers: &[(String, PartitionIndex, Answer<()>)]) {
+    for (topic, partition, _) in answers.iter().filter(|(_, _, answer)| answer.is_ok()) {
+        tracing::warn!(
+            %topic,
+            %partition,
+            "an unclean election was asked for: records that the new leader does not have are lost"
+        );
+    }
 }
 
 /// Nobody knows how to elect so.
