@@ -76,8 +76,10 @@ impl Forwarding {
             if Instant::now() + PAUSE >= deadline {
                 return Err(Undecided(ErrorCode::NotController));
             }
-            // News, or none: then the same again.
-            let _ = timeout(PAUSE, news.changed()).await;
+            // News, or none: then the same again. Where Raft has ended there never will be any.
+            if timeout(PAUSE, news.changed()).await == Ok(None) {
+                return Err(Undecided(ErrorCode::BrokerNotAvailable));
+            }
         }
     }
 

@@ -36,6 +36,14 @@ fn clusters_keep_their_promises_and_much_happens() {
     }
 }
 
+/// Raft of a broker whose disk failed while it registered had ended, and it asked for the controller
+/// again and again without a pause.
+#[test]
+fn a_start_whose_raft_has_ended_does_not_spin() {
+    play(319..320);
+    play(549..550);
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 4] {
