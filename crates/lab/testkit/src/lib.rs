@@ -23,7 +23,7 @@ pub use cluster::{
 pub use faulty_disk::FaultyDisk;
 pub use history::{Fault, History, Log, Tally};
 pub use payload::{Id, id_of, payload};
-pub use process::{BrokerProcess, Options, Usage, free_ports, tail, wait_until};
+pub use process::{BrokerProcess, Options, Usage, free_ports, quietly, tail, wait_until};
 pub use produce::{PartitionAnswer, PartitionBatch, produce_answers, produce_request};
 pub use raw::{Connection, api_versions_request, frame};
 pub use topics::{ListedTopic, TopicHistory};

@@ -1,6 +1,6 @@
 //! Starting, watching and ending a broker process.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -295,6 +295,19 @@ impl Drop for BrokerProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a tool of the system that says nothing but why it fails.
+///
+/// # Errors
+/// When it is not there, or is not permitted what it is to do: its first words.
+pub fn quietly(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{:?} is not here", command.get_program()))?;
+    let why = String::from_utf8_lossy(&output.stderr);
+    let why = why.lines().next().unwrap_or_default();
+    ensure!(output.status.success(), "{:?} is not permitted: {why}", command.get_program());
+    Ok(())
 }
 
 /// Waits until `done` says so, looking again every few milliseconds.

@@ -29,16 +29,11 @@ impl Run<'_> {
         configs: &[(&str, &str)],
     ) -> Result<Topic> {
         let name = self.name(base);
-        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
-            name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
-            ..Default::default()
-        });
         let topic = CreatableTopic {
             name: name.clone(),
             num_partitions: partitions,
             replication_factor: 1,
-            configs: configs.collect(),
+            configs: topic_configs(configs),
             ..Default::default()
         };
         let request =
@@ -65,17 +60,12 @@ impl Run<'_> {
             broker_ids: brokers.to_vec(),
             ..Default::default()
         };
-        let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
-            name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
-            ..Default::default()
-        });
         let topic = CreatableTopic {
             name: name.clone(),
             num_partitions: -1,
             replication_factor: -1,
             assignments: (0..).zip(lists).map(assignment).collect(),
-            configs: configs.collect(),
+            configs: topic_configs(configs),
             ..Default::default()
         };
         let request =
@@ -316,4 +306,13 @@ fn is_placed(topic: &Value, index: i32, list: &[i32], present: &[i32]) -> bool {
     ids("replicaNodes") == wanted
         && ids("isrNodes").len() == able
         && leads.is_some_and(|id| partition["leaderId"] == *id)
+}
+
+fn topic_configs(configs: &[(&str, &str)]) -> Vec<CreatableTopicConfig> {
+    let config = |(name, value): &(&str, &str)| CreatableTopicConfig {
+        name: (*name).to_owned(),
+        value: Some((*value).to_owned()),
+        ..Default::default()
+    };
+    configs.iter().map(config).collect()
 }

@@ -2,11 +2,12 @@
 //! made slow. It needs to be permitted to mount.
 
 use super::shims;
+use crate::process::quietly;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// As large as its log may grow in a round; the file is sparse.
 const BYTES: u64 = 2 << 30;
@@ -187,13 +188,4 @@ impl Drop for SlowDisk {
         let _ = fs::write(Path::new(CGROUP).join("cgroup.procs"), self.pid.to_string());
         let _ = fs::remove_dir(&self.group);
     }
-}
-
-fn quietly(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{:?} is not here", command.get_program()))?;
-    let why = String::from_utf8_lossy(&output.stderr);
-    let why = why.lines().next().unwrap_or_default();
-    ensure!(output.status.success(), "{:?} is not permitted: {why}", command.get_program());
-    Ok(())
 }

@@ -1,9 +1,10 @@
 //! A file system of its own in a file, so that it can be filled.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
+use jocko_testkit::quietly;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A small file system in a file.
 pub(crate) struct SmallDisk {
@@ -28,13 +29,4 @@ impl Drop for SmallDisk {
         // Lazily, for a broker that is being killed may still hold it.
         let _ = quietly(Command::new("umount").arg("-l").arg(&self.mount_point));
     }
-}
-
-fn quietly(command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{:?} is not here", command.get_program()))?;
-    let why = String::from_utf8_lossy(&output.stderr);
-    let why = why.lines().next().unwrap_or_default();
-    ensure!(output.status.success(), "{:?} is not permitted: {why}", command.get_program());
-    Ok(())
 }

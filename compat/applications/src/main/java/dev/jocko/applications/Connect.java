@@ -166,6 +166,7 @@ public final class Connect {
 
     private void appendSome() throws Exception {
         append(5);
+        // A pace, not a wait: lines are to come in all the while brokers go and come back.
         Thread.sleep(100);
     }
 
