@@ -20,7 +20,7 @@ use jocko_config::LoadedSettings;
 use jocko_consensus::{NodeId, Peer, Raft, RaftConfig};
 use jocko_discovery::Member;
 use jocko_disk::DiskRef;
-use jocko_forming::Envelope;
+use jocko_forming::{Action, Envelope};
 use jocko_metadata::{
     Answer, BrokerRegistration, Command, Endpoint, RegisteredBroker, Reply, bootstrap, encode_entry,
 };
@@ -111,6 +111,7 @@ pub(crate) async fn enter(
     let book = AddressBook::default();
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
     let raft = start_raft(ground, &told, publisher, network).await?;
+    refuse_anothers_log(ground, &raft, cluster_id)?;
     let mut endpoints: Vec<Endpoint> =
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
     let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));
@@ -263,14 +264,32 @@ async fn start_raft(
         Arc::new(network),
     )
     .await?;
-    let voters = raft.voters_found();
-    let is_learner = raft.status().learners.contains_key(&node);
-    // A node that its own log does not know would never hear of anybody.
-    if !voters.is_empty() && !voters.contains(&node) && !is_learner {
-        let voters = voters.iter().map(|voter| voter.directory_id()).collect();
-        return Err(StartError::Mismatched { meta: ground.root.join(META), directory_id, voters });
-    }
     Ok(raft)
+}
+
+/// A node that its own log does not know would never hear of anybody. A newcomer may be one that
+/// ended before it had the entry that let it in; it asks again.
+fn refuse_anothers_log(
+    ground: &Ground<'_>,
+    raft: &Raft,
+    cluster_id: Option<Uuid>,
+) -> Result<(), StartError> {
+    let is_newcomer = ground.identity.owner.is_none() && cluster_id.is_some();
+    if is_newcomer || raft.is_blank() || is_known(ground, raft) {
+        return Ok(());
+    }
+    Err(StartError::Mismatched {
+        meta: ground.root.join(META),
+        directory_id: ground.identity.directory_id,
+        voters: raft.voters_found().iter().map(|voter| voter.directory_id()).collect(),
+    })
+}
+
+/// Whether the log of this node says that it is a member.
+fn is_known(ground: &Ground<'_>, raft: &Raft) -> bool {
+    let node = NodeId::new(ground.identity.directory_id);
+    let voters = raft.voters_found();
+    voters.is_empty() || voters.contains(&node) || raft.status().learners.contains_key(&node)
 }
 
 /// The two ways in.
@@ -351,6 +370,11 @@ impl Way<'_> {
             }
         } else {
             cluster::go_on_forming(self.cluster, place, inbox)?;
+            if let Some(cluster) = self.cluster.identity.get().cluster_id
+                && !is_known(self.ground, self.raft)
+            {
+                cluster::enter(self.cluster, &Action::Join { cluster }).await?;
+            }
         }
         let wanted = settings.settings().node.id.set().map(|id| id.0);
         let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));

@@ -44,6 +44,13 @@ fn a_start_whose_raft_has_ended_does_not_spin() {
     play(549..550);
 }
 
+/// What it has of the log is from before it was let in.
+#[test]
+fn a_newcomer_that_was_killed_in_its_first_catching_up_comes_back() {
+    play(1739..1740);
+    play(2413..2414);
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     for seed in [3, 4] {
