@@ -9,6 +9,7 @@ use super::{Kind, Plan, Side, median, millis, say, significant};
 use crate::kafka::{Member, free_port};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const BROKERS: usize = 3;
@@ -189,6 +190,7 @@ impl Trio {
 
     fn one_round(&self, root: &Path, topic: &str, records: u64) -> Result<(Cost, Told)> {
         self.create(topic)?;
+        clean_disk()?;
         let before = self.cpu_time()?;
         let told = generate(root, &self.name, &self.addresses(), topic, records, None)?;
         let cpu = self.cpu_time()? - before;
@@ -196,6 +198,7 @@ impl Trio {
             records_per_second: told.records_per_second,
             cpu_seconds_per_gigabyte: cpu.as_secs_f64() / (records as f64 * RECORD_BYTES / 1e9),
         };
+        clean_disk()?;
         let paced = generate(root, &self.name, &self.addresses(), topic, PACE * 10, Some(PACE))?;
         self.client()?.delete_topic(topic)?;
         Ok((cost, paced))
@@ -227,6 +230,15 @@ impl Trio {
         self.sides[at] = Some(self.plans[at].start()?);
         Ok(took)
     }
+}
+
+/// Has the machine write down what lies in its page cache. Who waits for the disk would otherwise
+/// wait for what those left who do not: all share one file system here, and one `syncfs` writes
+/// all that is dirty in it.
+fn clean_disk() -> Result<()> {
+    let status = Command::new("sync").status().context("sync")?;
+    ensure!(status.success(), "sync ended with {status}");
+    Ok(())
 }
 
 /// How to start each of three.
