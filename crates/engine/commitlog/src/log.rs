@@ -25,12 +25,14 @@ use crate::config::LogConfig;
 use crate::epochs::{EpochEnd, EpochStart, Epochs};
 use crate::fault::{LogFault, Result};
 use crate::producers::Producers;
+use crate::read::Warming;
 use crate::retention::{Share, Trash};
 use crate::segment::{At, Segment};
 use crate::tail::Positions;
 use flush::Flushing;
 use jocko_disk::DiskRef;
 use jocko_types::{LeaderEpoch, Offset, Timestamp, TopicId};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +50,8 @@ pub struct Log {
     pub(crate) epochs: Epochs,
     pub(crate) producers: Producers,
     pub(crate) positions: Positions,
+    /// What was not in memory and is being warmed by those who want to read it; the newest last.
+    pub(crate) warming: VecDeque<Warming>,
     pub(crate) flushing: Flushing,
     pub(crate) trash: Trash,
     /// Base offset and checksum of the last batch.
@@ -86,6 +90,7 @@ impl Log {
             epochs: Epochs::default(),
             producers: Producers::default(),
             positions: Positions::default(),
+            warming: VecDeque::new(),
             flushing: Flushing::starting_at(start),
             trash: Trash::default(),
             last_batch: None,

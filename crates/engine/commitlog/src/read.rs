@@ -4,6 +4,9 @@ use crate::fault::LogFault;
 use jocko_disk::{DiskFault, FileRef};
 use jocko_records::{BATCH_HEADER_BYTES, BatchHeader};
 use jocko_types::Offset;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a read may wait for the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +27,21 @@ pub struct Cold {
     pub position: u64,
     /// How many.
     pub len: usize,
+    /// Shared with the log that gave it out.
+    is_warm: Arc<AtomicBool>,
 }
 
 impl Cold {
+    fn new(file: FileRef, position: u64, len: usize) -> Self {
+        Self { file, position, len, is_warm: Arc::default() }
+    }
+
+    /// What is remembered of it while somebody warms it. It keeps no file open.
+    pub(crate) fn warming(&self, from: Offset) -> Warming {
+        let (path, is_warm) = (self.file.path().clone(), Arc::clone(&self.is_warm));
+        Warming { from, path, position: self.position, len: self.len, is_warm }
+    }
+
     /// Reads the bytes into the page cache.
     ///
     /// # Errors
@@ -41,7 +56,27 @@ impl Cold {
                 read => position += read as u64,
             }
         }
+        self.is_warm.store(true, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Bytes that somebody who reads from an offset was told to warm.
+#[derive(Debug)]
+pub(crate) struct Warming {
+    pub(crate) from: Offset,
+    path: PathBuf,
+    position: u64,
+    len: usize,
+    is_warm: Arc<AtomicBool>,
+}
+
+impl Warming {
+    /// Whether these bytes were read since they were found cold.
+    pub(crate) fn has_warmed(&self, cold: &Cold) -> bool {
+        self.is_warm.load(Ordering::Relaxed)
+            && (self.position, self.len) == (cold.position, cold.len)
+            && self.path == *cold.file.path()
     }
 }
 
@@ -91,7 +126,7 @@ pub(crate) fn read_full(
             Patience::Wait => file.read_at(rest, at)?,
             Patience::ResidentOnly => match file.read_resident_at(rest, at)? {
                 Some(read) => read,
-                None => return Err(Miss::Cold(Cold { file: file.clone(), position: at, len })),
+                None => return Err(Miss::Cold(Cold::new(file.clone(), at, len))),
             },
         };
         if read == 0 {

@@ -8,6 +8,10 @@ use crate::tail::Positions;
 use jocko_disk::FileRef;
 use jocko_types::Offset;
 
+/// So many places that are being warmed are remembered, the newest: more readers of cold places at
+/// once than a log will have.
+const WARMING_MAX: usize = 64;
+
 /// What a reader wants.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadRequest {
@@ -63,14 +67,31 @@ impl Log {
     /// Costs at most a search in one index and the headers of one index interval, and touches
     /// neither file when the newest batches, or those after an earlier read, are wanted.
     ///
+    /// A place that was warmed and is cold again is on a file system that cannot tell what is in
+    /// memory (tmpfs, NFS, others than Linux's), or memory is short: then this search does wait, or
+    /// it would never end.
+    ///
     /// # Errors
     /// A disk fault, or damage in a segment that the search met. Neither latches the log.
     pub fn read(&mut self, request: &ReadRequest) -> Result<ReadOutcome> {
-        match self.find(request) {
-            Ok(outcome) => Ok(outcome),
-            Err(Miss::Cold(cold)) => Ok(ReadOutcome::Cold(cold)),
-            Err(Miss::Fault(fault)) => Err(fault),
-        }
+        let outcome = match self.find(request) {
+            Ok(outcome) => outcome,
+            Err(Miss::Cold(cold)) if self.warming.iter().any(|it| it.has_warmed(&cold)) => {
+                let patient = ReadRequest { patience: Patience::Wait, ..*request };
+                self.find(&patient).map_err(Miss::into_fault)?
+            }
+            Err(Miss::Cold(cold)) => {
+                if self.warming.len() >= WARMING_MAX {
+                    self.warming.pop_front();
+                }
+                self.warming.push_back(cold.warming(request.from));
+                return Ok(ReadOutcome::Cold(cold));
+            }
+            Err(Miss::Fault(fault)) => return Err(fault),
+        };
+        // What is read again later may be cold again by then.
+        self.warming.retain(|it| it.from != request.from);
+        Ok(outcome)
     }
 
     fn find(&mut self, request: &ReadRequest) -> std::result::Result<ReadOutcome, Miss> {

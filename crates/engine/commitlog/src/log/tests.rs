@@ -7,7 +7,7 @@ use crate::{
     AppendOutcome, AssignedOutcome, Log, LogConfig, Patience, ReadOutcome, ReadRequest, Recovery,
     StartOutcome,
 };
-use jocko_disk::CrashPoints;
+use jocko_disk::{CrashPoints, Residency};
 use jocko_types::{Offset, ProducerEpoch, Sequence};
 use std::time::Duration;
 
@@ -142,6 +142,34 @@ fn reading_on_and_reading_the_tail_touch_no_file_to_find_their_place() {
         mem.cool(path).unwrap();
     }
     assert!(matches!(cold_read(&mut log, 900), ReadOutcome::Slice(_)), "where a read stopped");
+}
+
+#[test]
+fn a_search_ends_where_the_file_system_cannot_tell_what_is_in_memory() {
+    let (mem, _disk, mut log) = fresh(&LogConfig::default());
+    fill(&mut log, 1000);
+    mem.set_residency(Residency::Cold);
+    let request = ReadRequest {
+        from: offset(901),
+        upper: offset(1998),
+        bytes_max: usize::MAX,
+        at_least_one_batch: true,
+        patience: Patience::ResidentOnly,
+    };
+    let cold = |log: &mut Log| match log.read(&request).unwrap() {
+        ReadOutcome::Cold(cold) => cold,
+        other => panic!("{other:?}"),
+    };
+    // Two who read it at once.
+    let (first, second) = (cold(&mut log), cold(&mut log));
+    second.warm().unwrap();
+    let ReadOutcome::Slice(slice) = log.read(&request).unwrap() else { panic!("a slice") };
+    assert!(slice.read().is_ok());
+    first.warm().unwrap();
+    cold(&mut log).warm().unwrap();
+    assert!(matches!(log.read(&request).unwrap(), ReadOutcome::Slice(_)));
+    cold(&mut log);
+    assert!(matches!(log.read(&request).unwrap(), ReadOutcome::Cold(_)), "nobody has warmed it");
 }
 
 #[test]
