@@ -1,0 +1,187 @@
+//! The faults there are, by name and by row of the catalogue, and what each needs.
+
+use anyhow::{Context, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Kill,
+    KillAll,
+    KillLeader,
+    KillController,
+    Pause,
+    PauseLeader,
+    Roll,
+    Upgrade,
+    Wipe,
+    DoubleFailOver,
+    LastStanding,
+    Isolate,
+    IsolateLeader,
+    OneWay,
+    Bridge,
+    FollowerCut,
+    ClientCut,
+    Loss,
+    Dark,
+    DarkLeader,
+    DarkAll,
+    LastDark,
+    FullDisk,
+    FullLeader,
+    SlowDisk,
+    FsyncError,
+    Clock,
+}
+
+/// What a fault needs around the brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// A network that can be cut.
+    Network,
+    /// One that can lose packets.
+    Loss,
+    /// Disks that can lose their power and be filled.
+    Disks,
+    /// Disks that can be slowed down.
+    Throttle,
+    /// Disks that can report errors.
+    Errors,
+    /// Clocks that can be set.
+    Clocks,
+    /// A second binary.
+    Other,
+}
+
+const NAMES: [(Fault, &str); 27] = [
+    (Fault::Kill, "kill"),
+    (Fault::KillAll, "kill-all"),
+    (Fault::KillLeader, "kill-leader"),
+    (Fault::KillController, "kill-controller"),
+    (Fault::Pause, "pause"),
+    (Fault::PauseLeader, "pause-leader"),
+    (Fault::Roll, "roll"),
+    (Fault::Upgrade, "upgrade"),
+    (Fault::Wipe, "wipe"),
+    (Fault::DoubleFailOver, "double"),
+    (Fault::LastStanding, "last-standing"),
+    (Fault::Isolate, "cut"),
+    (Fault::IsolateLeader, "cut-leader"),
+    (Fault::OneWay, "one-way"),
+    (Fault::Bridge, "bridge"),
+    (Fault::FollowerCut, "follower-cut"),
+    (Fault::ClientCut, "client-cut"),
+    (Fault::Loss, "loss"),
+    (Fault::Dark, "power"),
+    (Fault::DarkLeader, "power-leader"),
+    (Fault::DarkAll, "power-all"),
+    (Fault::LastDark, "last-power"),
+    (Fault::FullDisk, "full"),
+    (Fault::FullLeader, "full-leader"),
+    (Fault::SlowDisk, "slow"),
+    (Fault::FsyncError, "fsync-error"),
+    (Fault::Clock, "clock"),
+];
+
+/// The rows of the catalogue, by what befalls the cluster in them.
+const ROWS: [(&str, &[Fault]); 23] = [
+    ("R1", &[Fault::Kill]),
+    ("R2", &[Fault::KillAll]),
+    ("R3", &[Fault::KillLeader]),
+    ("R4", &[Fault::PauseLeader]),
+    ("R5", &[Fault::Pause, Fault::Kill]),
+    ("R6", &[Fault::KillController]),
+    ("R7", &[Fault::DoubleFailOver]),
+    ("R9", &[Fault::LastStanding, Fault::LastDark]),
+    ("R10", &[Fault::Wipe]),
+    ("R13", &[Fault::Roll]),
+    ("R14", &[Fault::Upgrade]),
+    ("N1", &[Fault::Isolate, Fault::IsolateLeader]),
+    ("N2", &[Fault::OneWay]),
+    ("N3", &[Fault::Bridge, Fault::FollowerCut]),
+    ("N4", &[Fault::ClientCut]),
+    ("N5", &[Fault::Loss]),
+    ("D1", &[Fault::Dark, Fault::DarkLeader]),
+    ("D2", &[Fault::DarkAll]),
+    ("D3", &[Fault::Dark, Fault::Pause]),
+    ("D8", &[Fault::FsyncError]),
+    ("D9", &[Fault::FullDisk, Fault::FullLeader]),
+    ("D11", &[Fault::SlowDisk]),
+    ("D12", &[Fault::Clock]),
+];
+
+impl Fault {
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let found = NAMES.iter().find(|(_, other)| *other == name);
+        let all: Vec<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+        found
+            .map(|(fault, _)| *fault)
+            .with_context(|| format!("there is no fault {name:?}; there are {}", all.join(", ")))
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        NAMES.iter().find(|(fault, _)| *fault == self).map_or("", |(_, name)| name)
+    }
+
+    pub(crate) fn of_row(name: &str) -> Result<Vec<Self>> {
+        let found = ROWS.iter().find(|(row, _)| row.eq_ignore_ascii_case(name));
+        let all: Vec<&str> = ROWS.iter().map(|(row, _)| *row).collect();
+        found
+            .map(|(_, faults)| faults.to_vec())
+            .with_context(|| format!("there is no row {name:?} here; there are {}", all.join(", ")))
+    }
+
+    /// All that need no second binary: what a run has that names none.
+    pub(crate) fn all() -> Vec<Self> {
+        let all = NAMES.iter().map(|(fault, _)| *fault);
+        all.filter(|fault| !fault.needs().contains(&Need::Other)).collect()
+    }
+
+    /// Whether no client may notice: not even records in doubt are allowed.
+    pub(crate) const fn is_orderly(self) -> bool {
+        matches!(self, Self::Roll | Self::Upgrade)
+    }
+
+    pub(crate) const fn needs(self) -> &'static [Need] {
+        match self {
+            Self::Isolate
+            | Self::IsolateLeader
+            | Self::OneWay
+            | Self::Bridge
+            | Self::FollowerCut
+            | Self::ClientCut => &[Need::Network],
+            Self::Loss => &[Need::Network, Need::Loss],
+            Self::Dark | Self::DarkLeader | Self::DarkAll => &[Need::Disks],
+            Self::FullDisk | Self::FullLeader => &[Need::Disks],
+            Self::LastDark => &[Need::Network, Need::Disks],
+            Self::SlowDisk => &[Need::Disks, Need::Throttle],
+            Self::FsyncError => &[Need::Errors],
+            Self::Clock => &[Need::Clocks],
+            Self::Upgrade => &[Need::Other],
+            _ => &[],
+        }
+    }
+
+    /// With fewer brokers it would lose what it may lose, or mean nothing.
+    pub(crate) const fn brokers_min(self) -> usize {
+        match self {
+            Self::Kill | Self::KillAll | Self::KillLeader | Self::KillController => 1,
+            Self::Pause | Self::PauseLeader | Self::Roll | Self::Upgrade => 1,
+            Self::Dark | Self::DarkLeader | Self::DarkAll | Self::Clock => 1,
+            Self::FullDisk | Self::FullLeader | Self::SlowDisk | Self::FsyncError => 1,
+            _ => 3,
+        }
+    }
+
+    /// Whether all replicas must be in sync first: what would be lost else is nobody's fault.
+    pub(crate) const fn wants_all_in_sync(self) -> bool {
+        matches!(
+            self,
+            Self::Wipe
+                | Self::DoubleFailOver
+                | Self::LastStanding
+                | Self::LastDark
+                | Self::Roll
+                | Self::Upgrade
+        )
+    }
+}
