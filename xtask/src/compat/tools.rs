@@ -39,6 +39,9 @@ struct Declared {
     step: String,
     kafka: Vec<String>,
     jocko: Vec<String>,
+    /// Lines of either side that chance decides, one time this way and the next time that: they
+    /// may be there or not.
+    chance: Vec<String>,
     reason: String,
     /// Only where there are so many brokers.
     brokers: Option<usize>,
@@ -223,6 +226,7 @@ fn parse(text: &str) -> Result<Vec<Declared>> {
                 step: line.to_owned(),
                 kafka: Vec::new(),
                 jocko: Vec::new(),
+                chance: Vec::new(),
                 reason: String::new(),
                 brokers: None,
                 script: None,
@@ -234,6 +238,7 @@ fn parse(text: &str) -> Result<Vec<Declared>> {
         match mark {
             "-" => entry.kafka.push(rest.to_owned()),
             "+" => entry.jocko.push(rest.to_owned()),
+            "~" => entry.chance.push(rest.to_owned()),
             "=" => entry.reason = rest.to_owned(),
             "?" => match rest.parse() {
                 Ok(count) => entry.brokers = Some(count),
@@ -292,6 +297,9 @@ fn compare(kafka: &Said, jocko: &Said, mut declared: Vec<Declared>) -> (String, 
             let (ours, theirs) = entry.met.split_at_mut(entry.kafka.len());
             strike(&mut apart.kafka, &entry.kafka, ours);
             strike(&mut apart.jocko, &entry.jocko, theirs);
+            let mut by_chance = vec![false; entry.chance.len()];
+            strike(&mut apart.kafka, &entry.chance, &mut by_chance);
+            strike(&mut apart.jocko, &entry.chance, &mut by_chance);
         }
         if apart != Apart::default() {
             wrong += 1;
@@ -372,6 +380,15 @@ mod tests {
         assert_eq!(met.1, 0, "{}", met.0);
         let not = compare(&said("s1", &["x"]), &said("s1", &["x"]), declared());
         assert_eq!(not.1, 2, "{}", not.0);
+    }
+
+    #[test]
+    fn what_chance_decides_need_not_be_met() {
+        let declared = || parse("s\n~ on *\n= it lies anywhere\n").unwrap();
+        for (kafka, jocko, wrong) in [("on 1", "on 2", 0), ("on 1", "on 1", 0), ("on 1", "x", 1)] {
+            let found = compare(&said("s", &[kafka]), &said("s", &[jocko]), declared());
+            assert_eq!(found.1, wrong, "{}", found.0);
+        }
     }
 
     #[test]
