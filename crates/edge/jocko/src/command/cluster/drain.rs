@@ -93,6 +93,7 @@ async fn elect(client: &mut Client, picture: &Picture, (id, kept): (i32, &Moves)
 
 fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()> {
     let is_dry = matches.get_flag("dry-run");
+    let leaders_only = matches.get_flag("leaders-only");
     if wants_json(matches) {
         let listed = |moves: &Moves| {
             let one = |((topic, partition), to): &(TopicPartition, Option<Vec<i32>>)| json!({ "topic": topic, "partition": partition, "to": to });
@@ -110,13 +111,17 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
         say(format_args!("{topic}/{partition} {verb} its copy on broker {id}, and another leads"))?;
     }
     for ((topic, partition), to) in moves.iter().filter(|_| is_dry) {
-        say(format_args!("{topic}/{partition} would go to {}", shown(to.as_deref())))?;
+        let what = if leaders_only { "would be led in the order" } else { "would go to" };
+        say(format_args!("{topic}/{partition} {what} {}", shown(to.as_deref())))?;
     }
     match (moves.len(), is_dry) {
         (0, _) if kept.is_empty() => say(format_args!("broker {id} has nothing to move")),
         (0, _) => Ok(()),
+        (count, true) if leaders_only => {
+            say(format_args!("broker {id} would be last in line for {count} partitions"))
+        }
         (count, true) => say(format_args!("{count} partitions would move off broker {id}")),
-        (count, false) if matches.get_flag("leaders-only") => {
+        (count, false) if leaders_only => {
             say(format_args!("broker {id} is last in line for {count} partitions"))
         }
         (count, false) if matches.get_flag("wait") => {
