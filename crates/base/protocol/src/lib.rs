@@ -33,6 +33,11 @@ mod request_kind;
 mod schema;
 pub mod versions;
 
+/// The tag of a field of ours in each broker of a DescribeCluster response: what is wrong with its
+/// disk, in UTF-8; absent where nothing is. Kafka's tags count from 0, and whoever does not know a
+/// tag passes over it (KIP-482).
+pub const BROKER_DISK_TAG: u32 = 10_000;
+
 pub use api_key::ApiKey;
 #[cfg(feature = "json")]
 pub use messages::json;

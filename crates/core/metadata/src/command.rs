@@ -1,6 +1,6 @@
 //! What can be asked of the controller, and what it answers.
 
-use crate::record::{ConfigResource, Endpoint, MetadataRecord};
+use crate::record::{ConfigResource, DiskTrouble, Endpoint, MetadataRecord};
 use jocko_config::LoadedSettings;
 use jocko_config::kafka::ConfigMap;
 use jocko_types::{
@@ -84,6 +84,15 @@ pub enum Command {
         /// Whether it wants to stop. It asks again until it is told that it may.
         #[serde(default)]
         want_shutdown: bool,
+    },
+    /// A broker's disk is in trouble, or not any more: others lead what they can meanwhile.
+    ReportDisk {
+        /// The broker.
+        broker_id: BrokerId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// What is wrong; `None` for nothing.
+        trouble: Option<DiskTrouble>,
     },
     /// A broker has not been heard of.
     FenceBroker {
@@ -338,6 +347,8 @@ pub enum Reply {
     RegisterBroker(Answer<RegisteredBroker>),
     /// To [`Command::BrokerHeartbeat`].
     BrokerHeartbeat(Answer<HeartbeatState>),
+    /// To [`Command::ReportDisk`].
+    ReportDisk(Answer<()>),
     /// To [`Command::FenceBroker`].
     FenceBroker(Answer<()>),
     /// To [`Command::UnregisterBroker`].

@@ -1,8 +1,8 @@
 //! The image: all metadata up to one Raft index.
 
-use crate::record::{
-    ConfigResource, Endpoint, MetadataRecord, PartitionState, Registration, Replication,
-};
+mod broker;
+
+use crate::record::{ConfigResource, MetadataRecord, PartitionState, Registration, Replication};
 use crate::wire::encode_record;
 use imbl::OrdMap;
 use jocko_config::kafka::{ConfigMap, NO_CONFIGS};
@@ -10,6 +10,8 @@ use jocko_types::{
     BrokerEpoch, BrokerId, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName, Uuid,
 };
 use std::sync::Arc;
+
+pub use broker::{Broker, BrokerState};
 
 /// All facts about the cluster. Cloning shares the maps; two images that differ in one topic
 /// share all others.
@@ -44,56 +46,6 @@ pub struct Topic {
 
 /// A partition of a topic.
 pub type Partition = PartitionState;
-
-/// A member of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broker {
-    /// What it said when it registered; `fenced` is as it stands now.
-    pub registration: Registration,
-    /// Whether it is about to stop.
-    pub is_retiring: bool,
-}
-
-/// Whether a broker may lead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BrokerState {
-    /// It may.
-    Live,
-    /// It is registered and must not lead.
-    Fenced,
-}
-
-impl Broker {
-    /// Its number.
-    #[must_use]
-    pub fn id(&self) -> BrokerId {
-        self.registration.broker_id
-    }
-
-    /// The number of its registration.
-    #[must_use]
-    pub fn epoch(&self) -> BrokerEpoch {
-        self.registration.broker_epoch
-    }
-
-    /// Whether it may lead.
-    #[must_use]
-    pub fn state(&self) -> BrokerState {
-        if self.registration.fenced { BrokerState::Fenced } else { BrokerState::Live }
-    }
-
-    /// Whether it may be given something: to lead, to be in sync, to keep a new replica.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.state() == BrokerState::Live && !self.is_retiring
-    }
-
-    /// Its address on a listener.
-    #[must_use]
-    pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
-        self.registration.endpoints.iter().find(|endpoint| endpoint.listener == listener)
-    }
-}
 
 impl Default for ClusterImage {
     fn default() -> Self {
@@ -211,9 +163,9 @@ impl ClusterImage {
         self.broker(id).is_some_and(|broker| broker.state() == BrokerState::Live)
     }
 
-    /// Every broker that may be given something: live and not about to stop.
-    pub fn active_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
-        self.brokers.values().filter(|broker| broker.is_active())
+    /// Every broker that may be given new copies: live, not about to stop, with a good disk.
+    pub fn fit_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.values().filter(|broker| broker.is_fit())
     }
 
     /// Whether a broker is registered and may be given something.
@@ -317,6 +269,13 @@ impl ClusterImage {
                     Arc::make_mut(broker).is_retiring = true;
                 }
             }
+            MetadataRecord::BrokerDisk { broker_id, broker_epoch, trouble } => {
+                if let Some(broker) = self.brokers.get_mut(broker_id)
+                    && broker.epoch() == *broker_epoch
+                {
+                    Arc::make_mut(broker).disk.clone_from(trouble);
+                }
+            }
             MetadataRecord::UnregisterBroker { broker_id, broker_epoch } => {
                 if self.broker(*broker_id).is_some_and(|broker| broker.epoch() == *broker_epoch) {
                     self.brokers.remove(broker_id);
@@ -347,7 +306,7 @@ impl ClusterImage {
 
     fn register(&mut self, registration: &Registration) {
         self.last_broker_epoch = self.last_broker_epoch.max(registration.broker_epoch);
-        let broker = Broker { registration: registration.clone(), is_retiring: false };
+        let broker = Broker { registration: registration.clone(), is_retiring: false, disk: None };
         self.brokers.insert(registration.broker_id, Arc::new(broker));
     }
 
@@ -450,6 +409,11 @@ impl ClusterImage {
             if broker.is_retiring {
                 let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
                 take(MetadataRecord::RetireBroker { broker_id, broker_epoch });
+            }
+            if broker.disk.is_some() {
+                let (broker_id, broker_epoch) = (broker.id(), broker.epoch());
+                let trouble = broker.disk.clone();
+                take(MetadataRecord::BrokerDisk { broker_id, broker_epoch, trouble });
             }
         }
         for topic in self.topics() {

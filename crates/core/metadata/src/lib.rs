@@ -62,6 +62,7 @@ pub use heartbeats::Heartbeats;
 pub use image::{Broker, BrokerState, ClusterImage, Partition, Topic};
 pub use randomness::Randomness;
 pub use record::{
-    ConfigResource, Endpoint, MetadataRecord, PartitionState, Registration, Replication,
+    ConfigResource, DiskTrouble, DiskTroubleKind, Endpoint, MetadataRecord, PartitionState,
+    Registration, Replication,
 };
 pub use wire::{EntryError, decode_entry, encode_entry};

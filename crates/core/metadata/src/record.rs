@@ -49,6 +49,15 @@ pub enum MetadataRecord {
         /// Its registration; another one is left alone.
         broker_epoch: BrokerEpoch,
     },
+    /// How a broker's disk is.
+    BrokerDisk {
+        /// The broker.
+        broker_id: BrokerId,
+        /// Its registration; another one is left alone.
+        broker_epoch: BrokerEpoch,
+        /// What is wrong with it; `None` for nothing (any more).
+        trouble: Option<DiskTrouble>,
+    },
     /// A broker is no longer a member.
     UnregisterBroker {
         /// The broker.
@@ -123,6 +132,55 @@ pub struct Registration {
     pub release: String,
     /// Whether it must not lead yet.
     pub fenced: bool,
+}
+
+/// What is wrong with a broker's disk. While it lasts others lead in its place where they can, and
+/// it gets no new copies (Kafka tells the like by `OfflineLogDirs`, KIP-858).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiskTrouble {
+    /// Which kind of trouble it is: all that decisions depend on.
+    pub kind: DiskTroubleKind,
+    /// The same for people, in a line.
+    pub words: String,
+}
+
+/// A kind of trouble with a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DiskTroubleKind {
+    /// So little space is left that producers are refused. What others lead can still be copied.
+    Short,
+    /// A write found no room.
+    Full,
+    /// What is written takes seconds to be durable, or does not become so.
+    Slow,
+    /// It reported an error: what was not durable may be lost, and nothing is written to the logs
+    /// concerned until the process has started again.
+    Failed,
+}
+
+impl DiskTroubleKind {
+    /// Whether a copy on it can still be kept in sync, if perhaps slowly.
+    #[must_use]
+    pub fn takes_writes(self) -> bool {
+        matches!(self, Self::Short | Self::Slow)
+    }
+
+    /// One word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Full => "full",
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl fmt::Display for DiskTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk {}: {}", self.kind.name(), self.words)
+    }
 }
 
 /// An address of a broker.

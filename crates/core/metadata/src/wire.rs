@@ -5,15 +5,16 @@
 //! `schema/metadata/*.json` describes it. docs/internals/controller.md has the table.
 
 use crate::record::{
-    ConfigResource, Endpoint, MetadataRecord, PartitionState, Registration, Replication,
+    ConfigResource, DiskTrouble, DiskTroubleKind, Endpoint, MetadataRecord, PartitionState,
+    Registration, Replication,
 };
 use jocko_codec::{Decode, DecodeError, Reader, Writer};
 use jocko_protocol::RecordSchema;
 use jocko_protocol::messages::metadata::register_broker_record::BrokerListener;
 use jocko_protocol::messages::metadata::{
-    ClusterRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, PartitionRecord,
-    ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord, RetireBrokerRecord, TopicRecord,
-    UnfenceBrokerRecord, UnregisterBrokerRecord,
+    BrokerDiskRecord, ClusterRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord,
+    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
+    RetireBrokerRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use jocko_types::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId, Timestamp,
@@ -31,6 +32,13 @@ const VERSION: i16 = 0;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const GROUP: i8 = 32;
+
+/// Numbers for how a disk is.
+const DISK_GOOD: i8 = 0;
+const DISK_SHORT: i8 = 1;
+const DISK_FULL: i8 = 2;
+const DISK_SLOW: i8 = 3;
+const DISK_FAILED: i8 = 4;
 
 /// Why bytes are not an entry this jocko can apply. None of these can be passed over: an image
 /// that skipped a record would differ from the others.
@@ -148,6 +156,9 @@ fn write(record: &MetadataRecord, w: &mut Writer) {
             let (broker_id, broker_epoch) = (broker_id.get(), broker_epoch.get());
             frame(w, &RetireBrokerRecord { broker_id, broker_epoch, ..Default::default() });
         }
+        MetadataRecord::BrokerDisk { broker_id, broker_epoch, trouble } => {
+            frame(w, &disk_record(*broker_id, *broker_epoch, trouble.as_ref()));
+        }
         MetadataRecord::UnregisterBroker { broker_id, broker_epoch } => {
             let (broker_id, broker_epoch) = (broker_id.get(), broker_epoch.get());
             frame(w, &UnregisterBrokerRecord { broker_id, broker_epoch, ..Default::default() });
@@ -193,6 +204,26 @@ fn registration_record(registration: &Registration) -> RegisterBrokerRecord {
         release: registration.release.clone(),
         fenced: registration.fenced,
         ..RegisterBrokerRecord::default()
+    }
+}
+
+fn disk_record(
+    broker_id: BrokerId,
+    broker_epoch: BrokerEpoch,
+    trouble: Option<&DiskTrouble>,
+) -> BrokerDiskRecord {
+    let kind = |trouble: &DiskTrouble| match trouble.kind {
+        DiskTroubleKind::Short => DISK_SHORT,
+        DiskTroubleKind::Full => DISK_FULL,
+        DiskTroubleKind::Slow => DISK_SLOW,
+        DiskTroubleKind::Failed => DISK_FAILED,
+    };
+    BrokerDiskRecord {
+        broker_id: broker_id.get(),
+        broker_epoch: broker_epoch.get(),
+        trouble: trouble.map_or(DISK_GOOD, kind),
+        words: trouble.map_or(String::new(), |trouble| trouble.words.clone()),
+        ..BrokerDiskRecord::default()
     }
 }
 
@@ -262,6 +293,7 @@ fn decode_frame(frame: &[u8]) -> Result<MetadataRecord, EntryError> {
             let (broker_id, broker_epoch) = broker(record.broker_id, record.broker_epoch);
             MetadataRecord::RetireBroker { broker_id, broker_epoch }
         }
+        BrokerDiskRecord::KEY => disk(read(r, version)?)?,
         UnregisterBrokerRecord::KEY => {
             let record: UnregisterBrokerRecord = read(r, version)?;
             let (broker_id, broker_epoch) = broker(record.broker_id, record.broker_epoch);
@@ -328,6 +360,20 @@ fn registration(record: RegisterBrokerRecord) -> MetadataRecord {
         release: record.release,
         fenced: record.fenced,
     })
+}
+
+fn disk(record: BrokerDiskRecord) -> Result<MetadataRecord, EntryError> {
+    let kind = match record.trouble {
+        DISK_GOOD => None,
+        DISK_SHORT => Some(DiskTroubleKind::Short),
+        DISK_FULL => Some(DiskTroubleKind::Full),
+        DISK_SLOW => Some(DiskTroubleKind::Slow),
+        DISK_FAILED => Some(DiskTroubleKind::Failed),
+        other => return Err(EntryError::Newer { what: format!("disk trouble {other}") }),
+    };
+    let (broker_id, broker_epoch) = broker(record.broker_id, record.broker_epoch);
+    let trouble = kind.map(|kind| DiskTrouble { kind, words: record.words });
+    Ok(MetadataRecord::BrokerDisk { broker_id, broker_epoch, trouble })
 }
 
 fn topic_name(record: &'static str, name: &str) -> Result<TopicName, EntryError> {

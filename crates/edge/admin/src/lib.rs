@@ -4,7 +4,8 @@
 //! things stand, and a [`Company`] that answers for the cluster.
 //!
 //! - `/livez` answers 200 while the process can answer at all.
-//! - `/readyz` answers 200 when clients are served, else 503; the body says why, one reason a line.
+//! - `/readyz` answers 200 when clients are served, else 503; the body says why, one reason a line. Below
+//!   the `ok` stands what is wrong all the same: a disk that is full, say.
 //! - `/metrics` is OpenMetrics text.
 //! - `/cluster/members` and `/cluster/events` are JSON.
 //! - `POST /cluster/transfer-leader?to=ID&dry-run` changes something, so it is answered only to

@@ -24,6 +24,11 @@ pub trait Probe: Send + Sync + 'static {
     /// Why clients are not served now; empty when they are.
     fn unready(&self) -> Vec<String>;
 
+    /// What is wrong although clients are served, a line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// All metrics as OpenMetrics text.
     fn metrics(&self) -> String;
 
@@ -128,7 +133,8 @@ async fn accept(
 async fn readyz(State(probe): State<Arc<dyn Probe>>) -> impl IntoResponse {
     let reasons = probe.unready();
     if reasons.is_empty() {
-        (StatusCode::OK, "ok\n".to_owned())
+        let notes = probe.notes().into_iter();
+        (StatusCode::OK, notes.fold("ok\n".to_owned(), |body, note| body + &note + "\n"))
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }

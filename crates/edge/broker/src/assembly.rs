@@ -7,6 +7,7 @@ use crate::cluster::{self, Beating, Waiting};
 use crate::context::Context;
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
+use crate::disk_health::{DiskHealth, FlushPace};
 use crate::flusher::{self, Flusher};
 use crate::groups::{self, Groups};
 use crate::housekeeping::{self, store_checkpoints};
@@ -27,7 +28,7 @@ use entry::{Entered, Ground};
 use jocko_commitlog::data_dir::{DataDir, DataDirFault, LastStop};
 use jocko_config::LoadedSettings;
 use jocko_consensus::Raft;
-use jocko_disk::{DiskRef, FlushPlan};
+use jocko_disk::{DiskRef, FlushPlan, WatchedDisk};
 use jocko_fetch::{Limits, Sessions};
 use jocko_net::peers::PeerServer;
 use jocko_net::ports::{Bell, Ports, RoutineHandle, SteadyClock, run_on, spawn};
@@ -66,6 +67,7 @@ pub(crate) async fn bring_up(
     world: World,
 ) -> Result<(Running, Ready), StartError> {
     let reactors = world.reactors(&reactor_settings(&settings))?;
+    let (disk, disk_errors) = WatchedDisk::shared(disk);
     let ports = world.ports.clone();
     let root = settings.settings().node.data_dir.clone();
     let (mut data_dir, last_stop) = open_data_dir(&settings, &disk, &world)?;
@@ -76,6 +78,8 @@ pub(crate) async fn bring_up(
     let identity = *data_dir.identity();
     let data_dir = SharedDataDir::new(data_dir);
     let guard = Arc::new(DiskGuard::new(Arc::clone(&disk), &root, &settings));
+    let pace = Arc::new(FlushPace::default());
+    let health = Arc::new(DiskHealth::new(Arc::clone(&guard), disk_errors, Arc::clone(&pace)));
     let mut plan = FlushPlan::new(Arc::clone(&disk), root.clone())?;
     let published = Arc::new(ArcSwap::from_pointee(Published::default()));
     let metadata_bell = Bell::default();
@@ -110,6 +114,7 @@ pub(crate) async fn bring_up(
         data_dir: &data_dir,
         identity,
         guard: &guard,
+        health: &health,
         published: &published,
         kept_page_cache: last_stop.kept_page_cache(),
     };
@@ -135,7 +140,7 @@ pub(crate) async fn bring_up(
         controller,
         clock: Arc::clone(&ports.clock),
         steady: Arc::new(SteadyClock::new(Arc::clone(&ports.clock))),
-        flusher: Flusher::default(),
+        flusher: Flusher::paced_by(pace),
         cleaner: Cleaner::default(),
         limits: LimitKeeper::woken_by(metadata_bell),
         guard,

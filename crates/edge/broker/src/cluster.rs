@@ -33,6 +33,7 @@ pub(crate) use service::ClusterService;
 pub(crate) use waiting::Waiting;
 
 use crate::controller::ControllerHandle;
+use crate::disk_health::DiskHealth;
 use crate::published::Published;
 use arc_swap::ArcSwap;
 use heartbeats::Sessions;
@@ -58,6 +59,8 @@ pub(crate) struct Cluster {
     pub(crate) raft: Raft,
     pub(crate) published: Arc<ArcSwap<Published>>,
     pub(crate) clock: ClockRef,
+    /// What is wrong with this broker's disk.
+    pub(crate) health: Arc<DiskHealth>,
     /// Whether the controller answers this broker.
     pub(crate) contact: Arc<Contact>,
     me: Mutex<Member>,
@@ -86,13 +89,15 @@ pub(crate) struct Parts {
     pub(crate) clock: ClockRef,
     pub(crate) gathering: Option<MemoryNetwork>,
     pub(crate) waiting: Waiting,
+    pub(crate) health: Arc<DiskHealth>,
 }
 
 impl Cluster {
     /// The shared parts, and where forming messages arrive.
     pub(crate) fn new(parts: Parts) -> (Arc<Self>, mpsc::Receiver<Envelope>) {
         let (forming, inbox) = mpsc::channel(FORMING_QUEUE_MAX);
-        let Parts { me, identity, peers, book, raft, published, clock, gathering, waiting } = parts;
+        let Parts { me, identity, peers, book, raft, published, clock, .. } = parts;
+        let Parts { gathering, waiting, health, .. } = parts;
         let this = Self {
             node: me.node,
             identity,
@@ -100,6 +105,7 @@ impl Cluster {
             book,
             raft,
             published,
+            health,
             contact: Arc::new(Contact::new(Arc::clone(&clock))),
             clock,
             me: Mutex::new(me),

@@ -128,6 +128,7 @@ fn describe(
         "cluster": told(member.map(|it| &it.cluster_address)).or_else(|| at(true)),
         "kafka": told(member.map(|it| &it.kafka_address)).or_else(|| at(false)),
         "rack": member.map_or_else(|| registered?.rack.clone(), |it| it.rack.clone()),
+        "disk": broker.and_then(|it| it.disk.as_ref()).map(ToString::to_string),
         "release": member.map(|it| &it.release).or(registered.map(|it| &it.release)),
     })
 }

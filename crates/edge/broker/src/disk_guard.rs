@@ -17,6 +17,15 @@ const METADATA_BYTES: u64 = 4 << 20;
 /// Written at a time where blocks cannot be reserved.
 const ZEROES_BYTES: usize = 64 << 10;
 
+/// What a disk is in want of while producers are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// A write found no room, or hardly any is left for metadata.
+    Room,
+    /// What is to stay free is used up.
+    Reserve,
+}
+
 /// Watches one data directory's disk.
 #[derive(Debug)]
 pub(crate) struct DiskGuard {
@@ -56,6 +65,12 @@ impl DiskGuard {
     /// Whether producers are to be told to come back later.
     pub(crate) fn refuses_produce(&self) -> bool {
         self.refuses_produce.load(Ordering::Relaxed)
+    }
+
+    /// What the disk is in want of, if producers are refused.
+    pub(crate) fn want(&self) -> Option<Want> {
+        let is_out = || self.wanted_bytes.load(Ordering::Relaxed) > 0 || self.is_full();
+        self.refuses_produce().then(|| if is_out() { Want::Room } else { Want::Reserve })
     }
 
     /// Lets the ballast go if the disk is full. Producers are refused from then on, or they would

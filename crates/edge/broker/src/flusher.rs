@@ -4,6 +4,7 @@
 //! producer waits for one sync and a thousand share one (docs/decisions/0005-durable-pipeline.md).
 
 use crate::context::Context;
+use crate::disk_health::FlushPace;
 use jocko_disk::FlushPlan;
 use jocko_net::ports::{Bell, Manner, Rest, Routine, RoutineHandle, Spawn};
 use jocko_partition::{Partition, flush_together};
@@ -13,9 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const MANNER: Manner = Manner { name: "jocko-flush", niceness: 0 };
 
 /// Where partitions line up for the next round.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Flusher {
     queue: Mutex<Queue>,
+    pace: Arc<FlushPace>,
     bell: Bell,
 }
 
@@ -28,6 +30,11 @@ struct Queue {
 }
 
 impl Flusher {
+    /// One whose progress shows in `pace`.
+    pub(crate) fn paced_by(pace: Arc<FlushPace>) -> Self {
+        Self { queue: Mutex::default(), pace, bell: Bell::default() }
+    }
+
     /// Lines a partition up, unless it stands in line already.
     pub(crate) fn enqueue(&self, partition: &Arc<Partition>) {
         if !partition.line_up_for_flush() {
@@ -36,6 +43,9 @@ impl Flusher {
         let mut queue = self.lock();
         queue.due.push(Arc::clone(partition));
         let is_first = queue.due.len() == 1;
+        if is_first {
+            self.pace.asked();
+        }
         drop(queue);
         if is_first {
             self.bell.ring();
@@ -79,7 +89,7 @@ struct Rounds {
 impl Routine for Rounds {
     fn round(&mut self) -> Rest {
         let context = &self.context;
-        let due = {
+        let (due, begun) = {
             let mut queue = context.flusher.lock();
             if queue.due.is_empty() {
                 if !queue.is_stopping {
@@ -88,11 +98,12 @@ impl Routine for Rounds {
                 queue.plan = self.plan.take();
                 return Rest::Over;
             }
-            std::mem::take(&mut queue.due)
+            (std::mem::take(&mut queue.due), context.flusher.pace.begin())
         };
         let plan = self.plan.as_mut().expect("it is given up at the end alone");
         let started = context.clock.now();
         flush_together(plan, due, |effects| context.follow_up(effects));
+        context.flusher.pace.done(begun);
         context.metrics.flush_round(context.clock.now().since(started));
         Rest::None
     }

@@ -17,6 +17,7 @@ mod context;
 mod controller;
 mod data_dir;
 mod disk_guard;
+mod disk_health;
 mod flusher;
 mod governing;
 mod groups;

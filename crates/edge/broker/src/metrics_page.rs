@@ -70,6 +70,11 @@ impl Probe for Page {
         reasons
     }
 
+    fn notes(&self) -> Vec<String> {
+        let trouble = self.context.cluster.health.trouble();
+        trouble.map(|it| format!("broker {}: {it}", self.context.broker)).into_iter().collect()
+    }
+
     fn metrics(&self) -> String {
         let mut text = Text::new("jocko_");
         self.write(&mut text).expect("a String takes all");
@@ -193,6 +198,15 @@ impl Page {
             "Partitions with replicas out of sync.",
             under,
         )?;
+        let help = "1 for each broker whose disk is in trouble, as the cluster knows it.";
+        text.family("cluster_disk_trouble", "gauge", help)?;
+        for broker in image.brokers() {
+            if let Some(trouble) = &broker.disk {
+                let id = broker.id().to_string();
+                let labels = [("broker", id.as_str()), ("trouble", trouble.kind.name())];
+                text.sample("cluster_disk_trouble", &labels, 1)?;
+            }
+        }
         let raft = self.raft.metrics();
         let index = |index: Option<u64>| index.unwrap_or(0);
         text.gauge("cluster_controller", "1 on the controller.", u8::from(raft.is_leader))?;
@@ -302,6 +316,9 @@ impl Page {
         }
         let refuses = u8::from(context.guard.refuses_produce());
         text.gauge("storage_guard_state", "1 while a full disk refuses producers.", refuses)?;
+        let trouble = context.cluster.health.trouble().map_or("none", |it| it.kind.name());
+        text.family("storage_disk_trouble", "gauge", "1 for what is wrong with this disk.")?;
+        text.sample("storage_disk_trouble", &[("trouble", trouble)], 1)?;
         text.family("storage_fsync_latency_seconds", "histogram", "Flush rounds.")?;
         text.histogram("storage_fsync_latency_seconds", &[], &context.metrics.flushes)?;
         let published = context.published.load();

@@ -285,7 +285,7 @@ pub(crate) fn assignment(
 ) -> Assignment {
     let peer = |id: &BrokerId| {
         let broker = image.broker(*id)?;
-        let may_join = broker.state() == BrokerState::Live && !broker.is_retiring;
+        let may_join = broker.is_active() && broker.takes_writes();
         Some(Peer { broker: *id, broker_epoch: broker.epoch(), may_join })
     };
     let is_alone = image.brokers().nth(1).is_none();

@@ -5,7 +5,7 @@ mod random;
 use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 
-use crate::{Disk, DiskRef, FaultKind, File, MemDisk, Open, RealDisk};
+use crate::{Disk, DiskRef, FaultKind, File, MemDisk, Open, RealDisk, WatchedDisk};
 
 type Check = fn(&dyn Disk, &Path);
 
@@ -42,6 +42,12 @@ fn the_real_disk_conforms() {
 #[test]
 fn the_memory_disk_conforms() {
     run(&MemDisk::with_dir("/data").shared(), Path::new("/data"));
+}
+
+#[test]
+fn a_watched_disk_conforms() {
+    let dir = tempfile::tempdir().unwrap();
+    run(&WatchedDisk::shared(RealDisk::shared()).0, dir.path());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod flush;
 mod mem;
 mod real;
 mod slots;
+mod watched;
 
 #[cfg(test)]
 mod conformance;
@@ -33,6 +34,7 @@ pub use mem::{
 };
 pub use real::{RealDisk, WRITE_PIECE_BYTES_MAX};
 pub use slots::{SLOT_PAYLOAD_BYTES_MAX, Slots, Stored};
+pub use watched::{DiskErrors, WatchedDisk};
 
 use std::fmt::Debug;
 use std::io::IoSlice;

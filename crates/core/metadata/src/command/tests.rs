@@ -1,6 +1,7 @@
 //! Commands and replies travel as JSON between brokers of neighbouring releases.
 
 use super::*;
+use crate::record::DiskTroubleKind;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
@@ -104,6 +105,7 @@ fn replica_commands() -> Vec<Command> {
         partition_epoch: PartitionEpoch::new(5),
         isr: vec![member(None), member(Some(broker_epoch))],
     };
+    let trouble = DiskTrouble { kind: DiskTroubleKind::Full, words: "no room".to_owned() };
     let moved = |replicas| Reassignment { topic: "t".to_owned(), partition: at(0), replicas };
     vec![
         Command::AlterPartition { broker_id, broker_epoch, partitions: vec![change] },
@@ -112,6 +114,8 @@ fn replica_commands() -> Vec<Command> {
             allow_replication_factor_change: true,
         },
         Command::RaiseReplication { partitions_max: 10 },
+        Command::ReportDisk { broker_id, broker_epoch, trouble: None },
+        Command::ReportDisk { broker_id, broker_epoch, trouble: Some(trouble) },
     ]
 }
 
@@ -135,6 +139,7 @@ fn command_name(command: &Command) -> &'static str {
         Command::AllocateProducerIds { .. } => "AllocateProducerIds",
         Command::RegisterBroker(_) => "RegisterBroker",
         Command::BrokerHeartbeat { .. } => "BrokerHeartbeat",
+        Command::ReportDisk { .. } => "ReportDisk",
         Command::FenceBroker { .. } => "FenceBroker",
         Command::UnregisterBroker { .. } => "UnregisterBroker",
         Command::AlterPartition { .. } => "AlterPartition",
@@ -182,6 +187,7 @@ fn replies() -> Vec<Reply> {
         Reply::AllocateProducerIds(Ok(block)),
         Reply::RegisterBroker(Ok(registered)),
         Reply::BrokerHeartbeat(Ok(HeartbeatState { is_fenced: true, may_shut_down: true })),
+        Reply::ReportDisk(Ok(())),
         Reply::FenceBroker(Ok(())),
         Reply::UnregisterBroker(refused()),
         Reply::AlterPartition(Ok(vec![Ok(altered_partition()), refused()])),
@@ -201,6 +207,7 @@ fn reply_name(reply: &Reply) -> &'static str {
         Reply::AllocateProducerIds(_) => "AllocateProducerIds",
         Reply::RegisterBroker(_) => "RegisterBroker",
         Reply::BrokerHeartbeat(_) => "BrokerHeartbeat",
+        Reply::ReportDisk(_) => "ReportDisk",
         Reply::FenceBroker(_) => "FenceBroker",
         Reply::UnregisterBroker(_) => "UnregisterBroker",
         Reply::AlterPartition(_) => "AlterPartition",

@@ -98,7 +98,7 @@ impl Decider<'_> {
         Ok(())
     }
 
-    /// Whoever joins must be there, must not be about to stop, and must be the process that was found
+    /// Whoever joins must be there with a disk that takes writes, must not be about to stop, and must be the process that was found
     /// in sync: one that has started since may hold less.
     fn check_member(&self, member: &InSyncReplica, is_in_sync: bool) -> Answer<()> {
         let id = member.broker_id;
@@ -112,8 +112,10 @@ impl Decider<'_> {
             None if !is_in_sync => return ineligible("joins without its registration"),
             Some(_) | None => {}
         }
-        if is_in_sync || broker.is_active() {
+        if is_in_sync || (broker.is_active() && broker.takes_writes()) {
             Ok(())
+        } else if broker.is_active() {
+            ineligible("has a disk that takes no writes")
         } else {
             ineligible("is fenced or about to stop")
         }

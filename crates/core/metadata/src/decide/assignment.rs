@@ -2,6 +2,7 @@
 
 use super::Decider;
 use crate::command::{Answer, Refusal};
+use crate::image::Broker;
 use crate::record::PartitionState;
 use jocko_types::{BrokerId, ErrorCode, PartitionEpoch, PartitionIndex, Uuid};
 
@@ -49,16 +50,24 @@ impl Decider<'_> {
         }
     }
 
-    /// The first state of a partition on these brokers: those that are live are in sync, and the
-    /// first of them leads.
+    /// The first state of a partition on these brokers: those that are live are in sync, if their
+    /// disks take writes, and the first of them with a good disk leads. Where no disk is good, those
+    /// that are there have to do.
     pub(super) fn first_state(
         &self,
         partition: PartitionIndex,
         replicas: Vec<BrokerId>,
     ) -> Answer<PartitionState> {
-        let isr: Vec<BrokerId> =
-            replicas.iter().copied().filter(|id| self.image.is_active(*id)).collect();
-        let Some(&leader) = isr.first() else {
+        let among = |able: &dyn Fn(&Broker) -> bool| -> Vec<BrokerId> {
+            let is_able = |id: &BrokerId| self.image.broker(*id).is_some_and(|it| able(it));
+            replicas.iter().copied().filter(is_able).collect()
+        };
+        let fit = among(&|broker| broker.is_fit());
+        let isr = match fit.is_empty() {
+            true => among(&|broker| broker.is_active()),
+            false => among(&|broker| broker.is_active() && broker.takes_writes()),
+        };
+        let Some(&leader) = fit.first().or(isr.first()) else {
             return refuse(format!(
                 "All brokers specified in the manual partition assignment for partition \
                  {partition} are fenced or in controlled shutdown."

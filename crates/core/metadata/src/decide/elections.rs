@@ -75,7 +75,9 @@ impl Decider<'_> {
             Election::Unclean if state.leader.is_some() => return Err(not_needed()),
             Election::Preferred => {
                 let may_lead = |id: &BrokerId| {
-                    state.isr.contains(id) && self.may_lead(*id, state, Turn::default())
+                    let turn = Turn::default();
+                    let is_able = self.may_lead(*id, state, turn) && self.has_good_disk(*id, turn);
+                    state.isr.contains(id) && is_able
                 };
                 let leader = preferred.filter(may_lead).ok_or_else(|| {
                     let message = "The preferred leader is not in sync, or not there.";

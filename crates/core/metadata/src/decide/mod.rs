@@ -7,6 +7,7 @@ mod alter_partition;
 mod assignment;
 mod brokers;
 mod configs;
+mod disks;
 mod elections;
 mod features;
 mod partitions;
@@ -132,6 +133,9 @@ impl<'a> Decider<'a> {
             Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence, want_shutdown } => {
                 let wish = Wish { fence: want_fence, shutdown: want_shutdown };
                 Reply::BrokerHeartbeat(self.heartbeat(broker_id, broker_epoch, wish))
+            }
+            Command::ReportDisk { broker_id, broker_epoch, trouble } => {
+                Reply::ReportDisk(self.report_disk(broker_id, broker_epoch, trouble))
             }
             Command::FenceBroker { broker_id, broker_epoch } => {
                 Reply::FenceBroker(self.fence(broker_id, broker_epoch))

@@ -133,7 +133,7 @@ impl Decider<'_> {
     /// `partitions_max` of them: each costs a copy of the whole partition.
     pub(super) fn raise_replication(&mut self, partitions_max: u32) -> Answer<RaisedReplication> {
         let image = self.image;
-        let wanted = image.active_brokers().count().min(COPIES_AUTO_MAX);
+        let wanted = image.fit_brokers().count().min(COPIES_AUTO_MAX);
         let mut load = self.replicas_by_broker();
         let mut raised = RaisedReplication { partitions: 0, is_more: false };
         for topic in image.topics().filter(|topic| topic.replication == Replication::Auto) {
@@ -185,7 +185,7 @@ impl Decider<'_> {
             let is_new_rack = !racks.contains(&rack(id));
             (!is_new_rack, load.get(id).copied().unwrap_or(0), *id)
         };
-        let others = self.image.active_brokers().map(|broker| broker.id());
+        let others = self.image.fit_brokers().map(|broker| broker.id());
         others.filter(|id| !chosen.contains(id)).min_by_key(cost)
     }
 

@@ -16,6 +16,10 @@ pub(super) struct Turn {
     pub(super) lost: Option<BrokerId>,
     /// Comes back: may lead, whatever the image says.
     pub(super) back: Option<BrokerId>,
+    /// Its disk is in trouble from now on.
+    pub(super) bad_disk: Option<BrokerId>,
+    /// Its disk is good from now on.
+    pub(super) good_disk: Option<BrokerId>,
 }
 
 impl Decider<'_> {
@@ -124,6 +128,18 @@ impl Decider<'_> {
         turn.gone != Some(id) && is_active && self.has_disk_of(id, state)
     }
 
+    /// Whether nothing is wrong with a broker's disk.
+    pub(super) fn has_good_disk(&self, id: BrokerId, turn: Turn) -> bool {
+        let is_good = || self.image.broker(id).is_some_and(|broker| broker.disk.is_none());
+        turn.bad_disk != Some(id) && (turn.good_disk == Some(id) || is_good())
+    }
+
+    /// Whether one of these may lead, and has a good disk.
+    pub(super) fn is_any_fit(&self, ids: &[BrokerId], state: &PartitionState, turn: Turn) -> bool {
+        let mut ids = ids.iter();
+        ids.any(|id| self.may_lead(*id, state, turn) && self.has_good_disk(*id, turn))
+    }
+
     /// Whether a broker is registered with the disk that its replica was on.
     pub(super) fn has_disk_of(&self, id: BrokerId, state: &PartitionState) -> bool {
         self.image
@@ -147,7 +163,11 @@ impl Decider<'_> {
         state.elr = eligible(before, &state, min_isr, turn);
         let stays = |id: &BrokerId| {
             let is_able = before.leader == Some(*id) && turn.gone != Some(*id);
-            state.isr.contains(id) && is_able
+            // With its disk in trouble it leads only where nobody else in sync could do better.
+            let is_fit = self.has_good_disk(*id, turn);
+            state.isr.contains(id)
+                && is_able
+                && (is_fit || !self.is_any_fit(&state.isr, &state, turn))
         };
         if !state.leader.as_ref().is_some_and(stays) {
             self.choose_leader(before, &mut state, min_isr, turn);
@@ -163,7 +183,7 @@ impl Decider<'_> {
     }
 
     /// The first live replica in sync, in the order of assignment; if there is none the first that is
-    /// eligible, which is then the whole ISR.
+    /// eligible, which is then the whole ISR. Of either, good disks come first.
     fn choose_leader(
         &self,
         before: &PartitionState,
@@ -173,7 +193,9 @@ impl Decider<'_> {
     ) {
         let first = |list: &[BrokerId]| {
             let able = |id: &&BrokerId| list.contains(id) && self.may_lead(**id, state, turn);
-            state.replicas.iter().find(able).copied()
+            let mut able = state.replicas.iter().filter(able).copied();
+            let any = able.clone().next();
+            able.find(|id| self.has_good_disk(*id, turn)).or(any)
         };
         let in_sync = first(&state.isr);
         let elected = in_sync.or_else(|| first(&state.elr));
@@ -191,7 +213,7 @@ impl Decider<'_> {
     }
 
     /// `min.insync.replicas` of a topic; nothing is looked up where it cannot matter.
-    fn min_isr(&self, topic: &Topic, state: &PartitionState) -> usize {
+    pub(super) fn min_isr(&self, topic: &Topic, state: &PartitionState) -> usize {
         if state.replicas.len() == 1 {
             return 1;
         }

@@ -4,11 +4,13 @@ use super::configs::check_lengths;
 use super::{Decider, duplicates, too_large_a_batch, too_large_a_request, unknown_topic};
 use super::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::command::{Answer, CreatedTopic, DeletedTopic, NewTopic, Refusal, TopicRef};
+use crate::image::Broker;
 use crate::placement::Placement;
 use crate::record::{ConfigResource, MetadataRecord, Replication};
 use jocko_config::kafka::{ConfigMap, check_topic_config, check_topic_configs};
 use jocko_types::{BrokerId, ErrorCode, PartitionIndex, TopicId, TopicName, TopicNameError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Kafka keeps its own metadata in a topic of this name; ours lives elsewhere, but tools know it.
 const RESERVED_NAME: &str = "__cluster_metadata";
@@ -134,11 +136,17 @@ impl Decider<'_> {
         Ok((replication, lists))
     }
 
-    /// Over all brokers, those that cannot take anything now last: a broker that is restarted must
-    /// not keep others from creating topics with as many copies as ever.
+    /// Over all brokers, those that cannot take anything now last: a broker that is restarted, or
+    /// whose disk is in trouble, must not keep others from creating topics with as many copies as
+    /// ever. Where no disk is good, all that are there will do.
     pub(super) fn placement(&mut self) -> Placement {
-        let away = self.image.brokers().filter(|broker| !broker.is_active());
-        Placement::over(self.image.active_brokers(), &mut self.random).or_else(away)
+        let is_any_fit = self.image.fit_brokers().next().is_some();
+        let is_able = |broker: &&Arc<Broker>| {
+            if is_any_fit { broker.is_fit() } else { broker.is_active() }
+        };
+        let able = self.image.brokers().filter(is_able);
+        let away = self.image.brokers().filter(|broker| !is_able(broker));
+        Placement::over(able, &mut self.random).or_else(away)
     }
 
     fn replication(&self, asked: i16) -> Replication {

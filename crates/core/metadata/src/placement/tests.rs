@@ -7,6 +7,7 @@ fn brokers(racks: &[Option<u8>]) -> Vec<Arc<Broker>> {
     let broker = |(id, rack): (i32, &Option<u8>)| {
         Arc::new(Broker {
             is_retiring: false,
+            disk: None,
             registration: Registration {
                 broker_id: BrokerId::new(id),
                 broker_epoch: BrokerEpoch::new(1),

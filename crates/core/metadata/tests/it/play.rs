@@ -6,6 +6,7 @@
 //!                                             dirty: what it had not synced may be gone)
 //! join DISK...                                register and unfence, without output
 //! heartbeat ID [fence] [shutdown] [epoch=N]   a broker is there
+//! disk ID good|short|full|slow|failed [epoch=N]   a broker's disk is well, or not
 //! fence ID [epoch=N] | unregister ID          a broker is gone
 //! isr LEADER TOPIC-PARTITION BROKER[@EPOCH],... [leader-epoch=N] [change=N] [epoch=N]   other in-sync sets
 //! move TOPIC-PARTITION 1,2|cancel [/ ...] [same-size]    reassign
@@ -25,9 +26,9 @@
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
     Answer, BrokerRegistration, BrokerState, ClusterDelta, Command, ConfigChange, ConfigOp,
-    Election, Endpoint, FeatureDirection, FeatureUpdate, InSyncReplica, IsrChange, MetadataRecord,
-    NewPartitions, NewTopic, Partition, Reassignment, ReplicaAssignment, Replication, Reply,
-    TopicRef,
+    DiskTrouble, DiskTroubleKind, Election, Endpoint, FeatureDirection, FeatureUpdate,
+    InSyncReplica, IsrChange, MetadataRecord, NewPartitions, NewTopic, Partition, Reassignment,
+    ReplicaAssignment, Replication, Reply, TopicRef,
 };
 use jocko_types::{
     BrokerEpoch, BrokerId, LeaderEpoch, PartitionEpoch, PartitionIndex, TopicId, Uuid,
@@ -106,6 +107,7 @@ fn perform(stage: &mut Stage, line: &str) -> String {
             want_fence: words.contains(&"fence"),
             want_shutdown: words.contains(&"shutdown"),
         },
+        "disk" => report_disk(stage, &words),
         "fence" => Command::FenceBroker {
             broker_id: broker_id(words[0]),
             broker_epoch: value(&words, "epoch").map(|_| epoch(stage, &words)),
@@ -197,6 +199,22 @@ fn disk(word: &str) -> Uuid {
     let mut bytes = [0; 16];
     bytes.iter_mut().zip(word.bytes()).for_each(|(to, from)| *to = from);
     Uuid::from_bytes(bytes)
+}
+
+fn report_disk(stage: &Stage, words: &[&str]) -> Command {
+    let kind = match words[1] {
+        "good" => None,
+        "short" => Some(DiskTroubleKind::Short),
+        "full" => Some(DiskTroubleKind::Full),
+        "slow" => Some(DiskTroubleKind::Slow),
+        "failed" => Some(DiskTroubleKind::Failed),
+        other => panic!("no such trouble: {other}"),
+    };
+    Command::ReportDisk {
+        broker_id: broker_id(words[0]),
+        broker_epoch: epoch(stage, words),
+        trouble: kind.map(|kind| DiskTrouble { kind, words: "as told".to_owned() }),
+    }
 }
 
 fn registration(words: &[&str]) -> BrokerRegistration {
@@ -419,6 +437,7 @@ fn said(reply: &Reply) -> String {
             let stands = if state.is_fenced { "fenced" } else { "live" };
             if state.may_shut_down { format!("{stands}, may stop") } else { stands.to_owned() }
         }),
+        Reply::ReportDisk(answer) => line("disk", answer, |()| "noted".to_owned()),
         Reply::FenceBroker(answer) => line("fence", answer, |()| "done".to_owned()),
         Reply::UnregisterBroker(answer) => line("unregister", answer, |()| "done".to_owned()),
         Reply::AlterPartition(Ok(partitions)) => partitions
@@ -474,6 +493,12 @@ fn fact(stage: &Stage, record: &MetadataRecord) -> String {
         }
         MetadataRecord::FenceBroker { broker_id, .. } => format!("fence {broker_id}"),
         MetadataRecord::UnfenceBroker { broker_id, .. } => format!("unfence {broker_id}"),
+        MetadataRecord::BrokerDisk { broker_id, trouble: Some(trouble), .. } => {
+            format!("broker {broker_id}: {trouble}")
+        }
+        MetadataRecord::BrokerDisk { broker_id, trouble: None, .. } => {
+            format!("broker {broker_id}: disk good")
+        }
         MetadataRecord::RetireBroker { broker_id, .. } => format!("retire {broker_id}"),
         MetadataRecord::UnregisterBroker { broker_id, .. } => format!("unregister {broker_id}"),
         MetadataRecord::Topic { name, replication, .. } => match replication {
@@ -512,7 +537,8 @@ fn brokers(stage: &Stage) -> String {
             BrokerState::Live => "live",
             BrokerState::Fenced => "fenced",
         };
-        let _ = writeln!(text, "{} {state} epoch {}", broker.id(), broker.epoch());
+        let disk = broker.disk.as_ref().map_or_else(String::new, |it| format!(", {it}"));
+        let _ = writeln!(text, "{} {state} epoch {}{disk}", broker.id(), broker.epoch());
     }
     text
 }

@@ -3,9 +3,9 @@
 
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
-    BrokerRegistration, Command, ConfigChange, ConfigOp, Election, Endpoint, InSyncReplica,
-    IsrChange, NewPartitions, NewTopic, Reassignment, ReplicaAssignment, TopicRef, decide_batch,
-    decode_entry, encode_entry,
+    BrokerRegistration, Command, ConfigChange, ConfigOp, DiskTrouble, DiskTroubleKind, Election,
+    Endpoint, InSyncReplica, IsrChange, NewPartitions, NewTopic, Reassignment, ReplicaAssignment,
+    TopicRef, decide_batch, decode_entry, encode_entry,
 };
 use jocko_types::{BrokerId, PartitionIndex, Timestamp, TopicId, Uuid};
 use proptest::prelude::*;
@@ -105,10 +105,16 @@ fn change() -> impl Strategy<Value = ConfigChange> {
 }
 
 /// A command, or the number of a broker whose current epoch it still needs.
+fn disk_trouble() -> impl Strategy<Value = DiskTroubleKind> {
+    use DiskTroubleKind::{Failed, Full, Short, Slow};
+    prop::sample::select(vec![Failed, Full, Short, Slow])
+}
+
 #[derive(Debug, Clone)]
 enum Act {
     Ask(Command),
     Heartbeat(BrokerId, bool, bool),
+    Disk(BrokerId, Option<DiskTroubleKind>),
     Isr(String, PartitionIndex, Vec<prop::sample::Index>),
     ProducerIds(BrokerId),
     DeleteById(String),
@@ -145,6 +151,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => registration().prop_map(|broker| Act::Ask(Command::RegisterBroker(broker))),
         5 => (broker(), prop::bool::weighted(0.2), prop::bool::weighted(0.1))
             .prop_map(|(id, fence, shutdown)| Act::Heartbeat(id, fence, shutdown)),
+        2 => (broker(), prop::option::of(disk_trouble()))
+            .prop_map(|(id, kind)| Act::Disk(id, kind)),
         1 => broker().prop_map(|broker_id| {
             Act::Ask(Command::FenceBroker { broker_id, broker_epoch: None })
         }),
@@ -211,6 +219,11 @@ fn command(stage: &Stage, act: Act) -> Command {
             let broker_epoch = epoch(broker_id);
             Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence, want_shutdown }
         }
+        Act::Disk(broker_id, kind) => Command::ReportDisk {
+            broker_id,
+            broker_epoch: epoch(broker_id),
+            trouble: kind.map(|kind| DiskTrouble { kind, words: String::new() }),
+        },
         Act::Isr(name, partition, picks) => isr(stage, &name, partition, &picks),
         Act::ProducerIds(broker_id) => {
             Command::AllocateProducerIds { broker_id, broker_epoch: epoch(broker_id) }

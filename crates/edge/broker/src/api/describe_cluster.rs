@@ -2,13 +2,13 @@
 
 use crate::operations;
 use crate::session::{Exchange, Session};
-use jocko_metadata::BrokerState;
+use jocko_metadata::{Broker, BrokerState};
 use jocko_net::Call;
 use jocko_protocol::rpc::describe_cluster_request::DescribeClusterRequest;
 use jocko_protocol::rpc::describe_cluster_response::{
     DescribeClusterBroker, DescribeClusterResponse,
 };
-use jocko_protocol::{Decode, DecodeError};
+use jocko_protocol::{BROKER_DISK_TAG, Decode, DecodeError, UnknownTaggedFields};
 use jocko_types::{BrokerId, ErrorCode};
 
 /// The kinds of endpoint a client may ask for (KIP-919).
@@ -16,6 +16,15 @@ const ENDPOINT_BROKERS: i8 = 1;
 const ENDPOINT_CONTROLLERS: i8 = 2;
 /// No broker.
 const NO_BROKER: i32 = -1;
+
+/// What is wrong with a broker's disk, for `jocko cluster health`.
+fn disk_of(broker: &Broker) -> UnknownTaggedFields {
+    let mut fields = UnknownTaggedFields::NONE;
+    if let Some(trouble) = &broker.disk {
+        fields.insert(BROKER_DISK_TAG, trouble.to_string().as_bytes());
+    }
+    fields
+}
 
 pub(crate) fn handle(
     session: &mut Session,
@@ -65,7 +74,7 @@ pub(crate) fn handle(
                 port: i32::from(port),
                 rack: broker.registration.rack.clone(),
                 is_fenced: broker.state() == BrokerState::Fenced,
-                ..Default::default()
+                unknown_tagged_fields: disk_of(broker),
             }
         });
     let response = DescribeClusterResponse {

@@ -8,6 +8,7 @@ use crate::cluster::{
 use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
+use crate::disk_health::DiskHealth;
 use crate::listen::KafkaDoors;
 use crate::published::Published;
 use crate::publisher::Publisher;
@@ -57,6 +58,7 @@ pub(crate) struct Ground<'g> {
     pub(crate) data_dir: &'g SharedDataDir,
     pub(crate) identity: Identity,
     pub(crate) guard: &'g Arc<DiskGuard>,
+    pub(crate) health: &'g Arc<DiskHealth>,
     /// Whether all that the last processes wrote is still there, synced or not.
     pub(crate) kept_page_cache: bool,
     pub(crate) published: &'g Arc<ArcSwap<Published>>,
@@ -126,6 +128,7 @@ pub(crate) async fn enter(
         clock: Arc::clone(&ground.world.ports.clock),
         gathering: ground.world.gathering.clone(),
         waiting: ground.waiting.clone(),
+        health: Arc::clone(ground.health),
     });
     let controller = start_controller(ground, &cluster);
     let is_alone = is_alone(ground, &raft)?;

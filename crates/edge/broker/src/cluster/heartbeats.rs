@@ -2,9 +2,9 @@
 //! memory only, by whoever leads: a new leader gives everybody a whole session first.
 
 use super::{Cluster, kinds, service, succession};
-use crate::controller::{Decided, Undecided};
+use crate::controller::{ControllerHandle, Decided, Undecided};
 use bytes::Bytes;
-use jocko_metadata::{BrokerState, Command, HeartbeatState, Heartbeats, Reply};
+use jocko_metadata::{BrokerState, Command, DiskTrouble, HeartbeatState, Heartbeats, Reply};
 use jocko_net::peers::{Lane, PeerRefusal};
 use jocko_types::{BrokerEpoch, BrokerId, Now};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ struct Beat {
     shown_index: u64,
     #[serde(flatten)]
     wish: Wish,
+    /// What is wrong with its disk.
+    #[serde(default)]
+    disk: Option<DiskTrouble>,
 }
 
 /// What a broker wants, besides being heard.
@@ -98,16 +101,19 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         return Err(service::not_ready("this broker does not know that it leads"));
     };
     let quorum_silence_ms = u64::try_from(quorum_silence.as_millis()).unwrap_or(u64::MAX);
-    let (state, shown) = {
+    let (state, shown, known) = {
         let published = cluster.published.load();
         let broker = published.image.broker(beat.broker_id);
         let Some(broker) = broker.filter(|broker| broker.epoch() == beat.broker_epoch) else {
             let words = format!("broker {} is not registered so", beat.broker_id);
             return Err(PeerRefusal::new(STALE, words));
         };
-        (broker.state(), u64::try_from(published.index).unwrap_or(0))
+        (broker.state(), u64::try_from(published.index).unwrap_or(0), broker.disk.clone())
     };
     cluster.sessions.lock().note(beat.broker_id, beat.broker_epoch, cluster.clock.now());
+    if known.map(|it| it.kind) != beat.disk.as_ref().map(|it| it.kind) {
+        report_disk(controller, beat).await;
+    }
     let has_caught_up = beat.shown_index.saturating_add(LAG_MAX) >= shown;
     let Wish { wants_fence: want_fence, wants_shutdown: want_shutdown } = beat.wish;
     let is_news = match state {
@@ -132,6 +138,21 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         }
         Ok(Decided { reply, .. }) => Err(service::not_ready(format!("{reply:?}"))),
         Err(Undecided(code)) => Err(service::not_ready(code.to_string())),
+    }
+}
+
+/// Has decided what follows from what a broker says of its disk. What cannot be decided now is
+/// with its next beat: that it is there counts all the same.
+async fn report_disk(controller: &ControllerHandle, beat: &Beat) {
+    let (broker_id, broker_epoch) = (beat.broker_id, beat.broker_epoch);
+    let trouble = beat.disk.clone();
+    let words = trouble.as_ref().map_or_else(|| "its disk is well".to_owned(), |it| it.to_string());
+    let command = Command::ReportDisk { broker_id, broker_epoch, trouble };
+    match controller.decide_here(command).await {
+        Ok(Decided { reply: Reply::ReportDisk(Ok(())), .. }) => {
+            tracing::warn!(broker = broker_id.get(), "broker {broker_id}: {words}");
+        }
+        other => tracing::debug!(?other, "what a broker says of its disk was not decided"),
     }
 }
 
@@ -237,7 +258,8 @@ impl Beating {
         let cluster = &self.cluster;
         let shown_index = u64::try_from(cluster.published.load().index).unwrap_or(0);
         let (broker_id, broker_epoch) = (self.broker_id, self.broker_epoch);
-        let beat = Beat { broker_id, broker_epoch, shown_index, wish };
+        let disk = cluster.health.look(cluster.clock.now());
+        let beat = Beat { broker_id, broker_epoch, shown_index, wish, disk };
         let status = cluster.raft.status();
         if status.is_serving {
             return take(cluster, &beat).await.map_err(|refusal| refusal.to_string());

@@ -5,7 +5,7 @@ use super::{Cluster, addresses, heartbeats};
 use crate::controller::Decided;
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Peer, Raft, RaftStatus};
-use jocko_metadata::{Command, Election, Reply};
+use jocko_metadata::{Command, DiskTroubleKind, Election, Reply};
 use jocko_net::ports::spawn;
 use jocko_types::{BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +32,11 @@ const LAG_MAX: u64 = 100;
 /// A member that has not answered for so long is not made a voter.
 const SILENT_MAX: Duration = Duration::from_secs(1);
 
+/// How often a leader whose disk is in trouble looks for another to lead in its place.
+const STEP_ASIDE_EVERY: Duration = Duration::from_secs(2);
+/// How long it waits for Raft to take the order.
+const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
+
 /// Runs until it is aborted, and sleeps while another leads or nobody else is there.
 pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     let mut news = cluster.raft.watch();
@@ -40,6 +45,7 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
     let mut changing: Option<JoinHandle<()>> = None;
     let mut raised = Raised::default();
     let mut balanced = cluster.clock.now();
+    let mut stepped_aside = None;
     loop {
         let is_on_duty = |status: &RaftStatus| {
             status.is_serving && status.voters.len() + status.learners.len() > 1
@@ -55,6 +61,11 @@ pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
             }
         };
         fence_silent(&cluster, now, has_just_begun).await;
+        if stepped_aside.is_none_or(|at| now.since(at) >= STEP_ASIDE_EVERY)
+            && step_aside(&cluster, &status).await
+        {
+            stepped_aside = Some(now);
+        }
         round = round.wrapping_add(1);
         // A change waits for its commit; sessions are looked at meanwhile.
         let is_changing = changing.as_ref().is_some_and(|change| !change.is_finished());
@@ -147,6 +158,41 @@ async fn fence_silent(cluster: &Cluster, now: Now, has_just_begun: bool) {
     }
 }
 
+/// Hands the lead of Raft to a voter with a good disk where this node's is in trouble: what it
+/// cannot write, or only late, cannot be decided, not even who leads in its place elsewhere.
+/// Returns whether it tried.
+async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
+    let trouble = cluster.health.trouble();
+    // The ballast is for metadata.
+    let Some(trouble) = trouble.filter(|it| it.kind != DiskTroubleKind::Short) else {
+        return false;
+    };
+    let published = cluster.published.load_full();
+    let fit: BTreeSet<Uuid> =
+        published.image.fit_brokers().map(|it| it.registration.directory).collect();
+    let progress = cluster.raft.progress();
+    let last = status.last_index.unwrap_or(0);
+    let able = |node: &&NodeId| {
+        let known = progress.get(node);
+        let is_there = known.and_then(|it| it.silent).is_some_and(|silent| silent < SILENT_MAX);
+        let matched = known.and_then(|it| it.matched_index);
+        let is_near = matched.is_some_and(|index| index.saturating_add(LAG_MAX) >= last);
+        let id = node.directory_id();
+        id != cluster.node && fit.contains(&id) && is_there && is_near
+    };
+    let furthest = |node: &&NodeId| progress.get(node).and_then(|it| it.matched_index);
+    let Some(next) = status.voters.keys().filter(able).max_by_key(furthest).copied() else {
+        return false;
+    };
+    tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
+    match timeout(STEP_ASIDE_MAX, cluster.raft.hand_over_to(next)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the lead was not handed over"),
+        Err(_) => tracing::warn!("the lead was not handed over in time"),
+    }
+    true
+}
+
 /// What is remembered between looks at topics whose replication follows the number of brokers.
 #[derive(Default)]
 struct Raised {
@@ -164,7 +210,8 @@ async fn balance_leaders(cluster: &Cluster) {
         let states = image.topics().flat_map(|topic| topic.partitions.values());
         states.into_iter().any(|state| {
             let first = state.replicas.first();
-            let may_lead = |id: &&BrokerId| state.isr.contains(id) && image.is_live(**id);
+            let is_fit = |id: BrokerId| image.broker(id).is_some_and(|it| it.is_fit());
+            let may_lead = |id: &&BrokerId| state.isr.contains(id) && is_fit(**id);
             state.leader != first.copied() && first.is_some_and(|id| may_lead(&id))
         })
     };
@@ -179,7 +226,7 @@ async fn balance_leaders(cluster: &Cluster) {
 /// Gives topics that leave the number of copies to the cluster more of them where there are more
 /// brokers now, some partitions at a time.
 async fn raise_replication(cluster: &Cluster, raised: &mut Raised) {
-    let brokers = cluster.published.load().image.active_brokers().count();
+    let brokers = cluster.published.load().image.fit_brokers().count();
     let Some(controller) = cluster.controller.get() else { return };
     if brokers < 2 || (brokers == raised.brokers && !raised.is_more) {
         return;

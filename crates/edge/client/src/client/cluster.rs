@@ -2,7 +2,6 @@
 
 use super::{Client, millis};
 use crate::error::{ClientError, Result};
-use jocko_protocol::ApiKey;
 use jocko_protocol::rpc::alter_partition_reassignments_request::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
@@ -20,6 +19,7 @@ use jocko_protocol::rpc::list_partition_reassignments_request::{
 };
 use jocko_protocol::rpc::remove_raft_voter_request::RemoveRaftVoterRequest;
 use jocko_protocol::rpc::unregister_broker_request::UnregisterBrokerRequest;
+use jocko_protocol::{ApiKey, BROKER_DISK_TAG, UnknownTaggedFields};
 use jocko_types::{ErrorCode, Uuid};
 use std::collections::BTreeMap;
 
@@ -42,6 +42,13 @@ pub struct Member {
     pub rack: Option<String>,
     /// Whether it is registered and must not lead: it is not heard of, or is starting.
     pub is_fenced: bool,
+    /// What is wrong with its disk, where brokers are jocko's.
+    pub disk: Option<String>,
+}
+
+fn disk_of(fields: &UnknownTaggedFields) -> Option<String> {
+    let field = fields.as_slice().iter().find(|field| field.tag == BROKER_DISK_TAG)?;
+    Some(String::from_utf8_lossy(&field.bytes).into_owned())
 }
 
 /// The brokers of a cluster.
@@ -133,6 +140,7 @@ impl Client {
                     address: super::join_address(&broker.host, broker.port),
                     rack: broker.rack,
                     is_fenced: broker.is_fenced,
+                    disk: disk_of(&broker.unknown_tagged_fields),
                 }
             };
         let mut brokers: Vec<Member> = response.brokers.into_iter().map(member).collect();

@@ -83,7 +83,13 @@ async fn status(matches: &ArgMatches) -> Result<()> {
             ]
         })
         .collect();
-    table(&[">BROKER", "ADDRESS", "RACK", "STATE", ">LEADS", ">COPIES"], &rows)
+    table(&[">BROKER", "ADDRESS", "RACK", "STATE", ">LEADS", ">COPIES"], &rows)?;
+    for broker in &picture.brokers {
+        if let Some(disk) = &broker.disk {
+            say(format_args!("broker {}: {disk}", broker.id))?;
+        }
+    }
+    Ok(())
 }
 
 async fn quorum(matches: &ArgMatches) -> Result<()> {

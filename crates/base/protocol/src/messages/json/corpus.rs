@@ -257,6 +257,7 @@ pub const CORPUS: &[CorpusEntry] = &[
     entry!(storage, RemoteLogSegmentMetadataSnapshotRecord),
     entry!(storage, RemoteLogSegmentMetadataUpdateRecord),
     entry!(storage, RemotePartitionDeleteMetadataRecord),
+    entry!(metadata, BrokerDiskRecord),
     entry!(metadata, ClusterRecord),
     entry!(metadata, ConfigRecord),
     entry!(metadata, FeatureLevelRecord),

@@ -17,12 +17,12 @@ pub(super) async fn members(matches: &ArgMatches) -> Result<()> {
     let rows: Vec<Vec<String>> = list(&members)
         .iter()
         .map(|member| {
-            ["broker", "state", "cluster", "kafka", "rack", "release"]
+            ["broker", "state", "cluster", "kafka", "rack", "release", "disk"]
                 .map(|field| cell(&member[field]))
                 .to_vec()
         })
         .collect();
-    table(&[">BROKER", "STATE", "CLUSTER", "KAFKA", "RACK", "RELEASE"], &rows)
+    table(&[">BROKER", "STATE", "CLUSTER", "KAFKA", "RACK", "RELEASE", "DISK"], &rows)
 }
 
 pub(super) async fn events(matches: &ArgMatches) -> Result<()> {

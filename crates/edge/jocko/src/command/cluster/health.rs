@@ -84,13 +84,18 @@ async fn all(matches: &ArgMatches) -> Result<Verdict> {
 async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
     let address = http_address(matches);
     let answer = http::ask("GET", &address, "/readyz", timeout(matches)?).await?;
+    let mut line = format!("broker at {address}");
     let ills: Vec<String> = match answer.status {
-        200 => Vec::new(),
+        // It serves, whatever else it has to tell.
+        200 => {
+            answer.body.lines().skip(1).for_each(|note| line.extend(["   ", note]));
+            Vec::new()
+        }
         503 => answer.body.lines().map(str::to_owned).collect(),
         status => {
             return Err(Failure::new(format!("{address} answers {status} to /readyz"))
                 .cure("is it a jocko broker's HTTP port?"));
         }
     };
-    Ok(Verdict { line: format!("broker at {address}"), json: json!({ "http": address }), ills })
+    Ok(Verdict { line, json: json!({ "http": address }), ills })
 }

@@ -108,6 +108,11 @@ impl Picture {
                 fenced.join(", ")
             ));
         }
+        for broker in &self.brokers {
+            if let Some(disk) = &broker.disk {
+                ills.push(format!("broker {}: {disk} (others lead in its place)", broker.id));
+            }
+        }
         if self.brokers.len() < expected {
             ills.push(format!("{} of {expected} brokers", self.brokers.len()));
         }
@@ -183,6 +188,7 @@ impl Picture {
                 "port": port.parse::<u16>().ok(),
                 "rack": broker.rack,
                 "fenced": broker.is_fenced,
+                "disk": broker.disk,
                 "voter": votes(broker.id),
                 "leads": self.leads(broker.id),
                 "replicas": self.replicas(broker.id),
@@ -221,7 +227,13 @@ fn brokers_of(metadata: &jocko_protocol::rpc::MetadataResponse) -> Vec<Member> {
         } else {
             format!("{}:{}", broker.host, broker.port)
         };
-        Member { id: broker.node_id, address, rack: broker.rack.clone(), is_fenced: false }
+        Member {
+            id: broker.node_id,
+            address,
+            rack: broker.rack.clone(),
+            is_fenced: false,
+            disk: None,
+        }
     };
     let mut brokers: Vec<Member> = metadata.brokers.iter().map(member).collect();
     brokers.sort_by_key(|broker| broker.id);
@@ -240,8 +252,13 @@ pub(super) mod tests {
         brokers: i32,
         partitions: &[(i32, &[i32], &[i32])],
     ) -> Picture {
-        let member =
-            |id| Member { id, address: format!("h{id}:9092"), rack: None, is_fenced: false };
+        let member = |id| Member {
+            id,
+            address: format!("h{id}:9092"),
+            rack: None,
+            is_fenced: false,
+            disk: None,
+        };
         let partition = |(index, (leader, replicas, isr)): (usize, &(i32, &[i32], &[i32]))| {
             MetadataResponsePartition {
                 partition_index: i32::try_from(index).unwrap(),
@@ -275,6 +292,7 @@ pub(super) mod tests {
         assert_eq!(healthy.ills(4), ["3 of 4 brokers"]);
         let mut ill = picture(3, &[(-1, &[1, 2], &[]), (2, &[1, 2], &[2]), (3, &[3, 1], &[3])]);
         ill.brokers[0].is_fenced = true;
+        ill.brokers[1].disk = Some("disk full: 0 MiB are free".to_owned());
         ill.controller = None;
         ill.below_min_isr = 1;
         assert_eq!(
@@ -282,6 +300,7 @@ pub(super) mod tests {
             [
                 "not heard of: broker 1 (start it again, with --node-id 1 if its disk is new; if it \
                  does not come back: jocko cluster drain 1, jocko cluster remove 1)",
+                "broker 2: disk full: 0 MiB are free (others lead in its place)",
                 "nobody is known to lead the metadata, and nothing can be changed: most voters are \
                  gone, or the broker that was asked is cut off from them",
                 "1 partition without a leader: nobody can read or write them: orders/0 (not on 1,2)",
