@@ -120,6 +120,8 @@ impl ControllerLoop {
 
     /// Decides as many commands as fit one entry, and answers them once it is committed.
     async fn decide_entry(&mut self, submissions: &mut impl Iterator<Item = Submission>) {
+        // Before the image is looked at: it then shows all that this broker has ever proposed.
+        let lead = self.raft.lead().await;
         let (mut image, shown) = {
             let published = self.published.load();
             (published.image.clone(), published.index)
@@ -150,15 +152,17 @@ impl ControllerLoop {
                 break;
             }
         }
-        let outcome = if records.is_empty() {
-            match self.raft.status().is_serving {
-                true => Ok(u64::try_from(shown).unwrap_or(0)),
-                false => Err(ProposeError::NotLeader { leader: None }),
-            }
-        } else {
+        if !records.is_empty() {
             // On a full disk even a deletion needs a place to be written down.
             self.guard.make_room_for_metadata();
-            self.raft.propose(Bytes::from(encode_entry(&records))).await
+        }
+        let outcome = match lead {
+            // What needs no record needs no room.
+            Ok(_) | Err(ProposeError::NoSpace { .. }) if records.is_empty() => {
+                Ok(u64::try_from(shown).unwrap_or(0))
+            }
+            Ok(lead) => self.raft.propose_as(lead, Bytes::from(encode_entry(&records))).await,
+            Err(error) => Err(error),
         };
         self.tell(outcome.as_ref().err());
         let outcome = outcome.map_err(|error| undecided(&error));
@@ -181,9 +185,10 @@ impl ControllerLoop {
 /// The answer for a client whose command was not committed.
 fn undecided(error: &ProposeError) -> Undecided {
     Undecided(match error {
-        ProposeError::NotLeader { .. } | ProposeError::NotReady | ProposeError::NoLease => {
-            ErrorCode::NotController
-        }
+        ProposeError::NotLeader { .. }
+        | ProposeError::NotReady
+        | ProposeError::NoLease
+        | ProposeError::Unsettled => ErrorCode::NotController,
         ProposeError::TooLarge { .. } => ErrorCode::PolicyViolation,
         error if error.is_retriable() => ErrorCode::BrokerNotAvailable,
         _ => ErrorCode::RequestTimedOut,

@@ -59,6 +59,10 @@ pub enum ProposeError {
     /// proposed: try again later.
     #[error("no quorum has answered lately")]
     NoLease,
+    /// An earlier proposal of this term may be committed still, and what is decided without knowing
+    /// may contradict it. Nothing was proposed: try again later.
+    #[error("what was proposed before is not settled yet")]
+    Unsettled,
     /// The disk is so full that the entry might have to wait, and all others with it. Nothing
     /// was proposed: make room and try again.
     #[error("the disk has only {free_bytes} bytes left")]
@@ -90,7 +94,11 @@ impl ProposeError {
     pub const fn is_retriable(&self) -> bool {
         matches!(
             self,
-            Self::NotLeader { .. } | Self::NotReady | Self::NoLease | Self::NoSpace { .. }
+            Self::NotLeader { .. }
+                | Self::NotReady
+                | Self::NoLease
+                | Self::Unsettled
+                | Self::NoSpace { .. }
         )
     }
 

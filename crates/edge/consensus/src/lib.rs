@@ -51,6 +51,6 @@ pub use machine::{RestoreError, StateMachine};
 pub use memory::{MemoryNetwork, Passing};
 pub use metrics::RaftMetrics;
 pub use network::{CallError, Network, NetworkRef, NoNetwork};
-pub use raft::Raft;
+pub use raft::{Lead, Raft};
 pub use runtime::seed_randomness;
 pub use status::{PeerProgress, RaftStatus, Role, StatusWatch};

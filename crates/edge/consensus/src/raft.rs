@@ -1,6 +1,5 @@
 //! The handle: start, propose, watch, serve, stop.
 
-use bytes::Bytes;
 use openraft::async_runtime::{WatchReceiver, WatchSender};
 use openraft::errors::{ClientWriteError, Fatal, InitializeError, RaftError};
 use openraft::{ChangeMembers, Instant};
@@ -10,12 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use jocko_disk::{DiskRef, Open};
+use jocko_disk::DiskRef;
 use jocko_net::ports::SpawnRef;
 
 use crate::blocking::run_blocking;
 use crate::config::RaftConfig;
-use crate::entry::PAYLOAD_BYTES_MAX;
 use crate::error::{MembershipError, ProposeError, StartError};
 use crate::id::{NodeId, Peer};
 use crate::log::LogStore;
@@ -26,16 +24,13 @@ use crate::pieces::Incoming;
 use crate::runtime::{Receiver, Sender, channel};
 use crate::snapshot::SnapshotStore;
 use crate::status::{PeerProgress, RaftStatus, Role, StatusWatch};
-use crate::types::{LogId, Payload, Types};
+use crate::types::{LogId, Types};
 
-/// Room that must be left on the disk beside a proposal's own bytes: a new segment with its
-/// indexes, the raft state, and entries that are on their way already.
-const ROOM_BYTES_MIN: u64 = 1024 * 1024;
-/// A file that exists only while its blocks are asked for.
-const ROOM_PROBE: &str = "room.tmp";
-
+mod proposing;
 mod serving;
 
+pub use proposing::Lead;
+use proposing::{Pending, propose_error};
 use serving::Heard;
 
 type Openraft = openraft::Raft<Types, Machine>;
@@ -58,6 +53,7 @@ struct Inner {
     hold: Arc<Hold>,
     incoming: Incoming,
     heard: Mutex<Option<Heard>>,
+    pending: Mutex<Vec<Pending>>,
     is_shut_down: Arc<AtomicBool>,
 }
 
@@ -126,6 +122,7 @@ impl Raft {
             hold,
             incoming: Incoming::default(),
             heard: Mutex::default(),
+            pending: Mutex::default(),
             is_shut_down,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -170,68 +167,6 @@ impl Raft {
         }
     }
 
-    /// Proposes a payload. Returns its index once it is committed and applied here, its effect
-    /// published.
-    ///
-    /// # Errors
-    /// See [`ProposeError`]; [`ProposeError::is_retriable`] tells whether nothing was proposed.
-    pub async fn propose(&self, payload: Bytes) -> Result<u64, ProposeError> {
-        let outcome = self.try_propose(payload).await;
-        self.inner.counters.proposed(outcome.is_err());
-        outcome
-    }
-
-    async fn try_propose(&self, payload: Bytes) -> Result<u64, ProposeError> {
-        let bytes = payload.len();
-        if bytes > PAYLOAD_BYTES_MAX {
-            return Err(ProposeError::TooLarge { bytes, bytes_max: PAYLOAD_BYTES_MAX });
-        }
-        self.check_may_propose()?;
-        self.check_room(bytes)?;
-        let written = self.inner.raft.client_write(Payload(payload));
-        let written = tokio::time::timeout(self.inner.config.propose_timeout, written);
-        let mut news = self.watch();
-        // Nobody answers for a Raft that has ended.
-        let ended = news.wait_for(|status| status.role == Role::Stopped);
-        let outcome = tokio::select! {
-            biased;
-            outcome = written => outcome,
-            _ = ended => return Err(ProposeError::Fatal("raft has ended".into())),
-        };
-        let Ok(outcome) = outcome else {
-            let why = match self.inner.log.wants_room() {
-                true => "the disk has no room for it; it is written once there is",
-                false => "no commit in time",
-            };
-            return Err(ProposeError::OutcomeUnknown(why));
-        };
-        outcome.map(|written| written.log_id.index).map_err(|error| match error {
-            RaftError::APIError(error) => propose_error(error),
-            RaftError::Fatal(fatal) => self.fatal(&fatal),
-        })
-    }
-
-    /// Whether this node leads, knows everything, and knows that nobody else leads.
-    fn check_may_propose(&self) -> Result<(), ProposeError> {
-        let metrics = self.inner.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        if let Err(fatal) = &metrics.running_state {
-            return Err(self.fatal(fatal));
-        }
-        let status = RaftStatus::of(&metrics);
-        if status.role != Role::Leader {
-            return Err(ProposeError::NotLeader { leader: status.leader });
-        }
-        if !status.is_serving {
-            return Err(ProposeError::NotReady);
-        }
-        let lease = self.inner.config.lease();
-        if silence(&status, &metrics).is_none_or(|silence| silence >= lease) {
-            return Err(ProposeError::NoLease);
-        }
-        Ok(())
-    }
-
     /// How long ago this node, which leads and serves, knew of a quorum that follows it: zero where
     /// it votes alone, `None` where it does not lead or the time is above the leader's lease.
     #[must_use]
@@ -241,32 +176,6 @@ impl Raft {
         let status = RaftStatus::of(&metrics);
         let silence = silence(&status, &metrics).filter(|_| status.is_serving)?;
         (silence < self.inner.config.lease()).then_some(silence)
-    }
-
-    /// An append that finds no room waits for it, and everything else with it, so it is not tried
-    /// on a disk that is full. One that cannot tell how full it is counts as roomy.
-    fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
-        if self.inner.log.wants_room() {
-            let space = self.inner.disk.space(&self.inner.config.dir);
-            let free_bytes = space.map_or(0, |space| space.free);
-            return Err(ProposeError::NoSpace { free_bytes });
-        }
-        let needed = (bytes as u64).saturating_add(ROOM_BYTES_MIN);
-        match self.inner.disk.space(&self.inner.config.dir) {
-            Ok(space) if space.free < needed && !self.can_reserve(needed) => {
-                Err(ProposeError::NoSpace { free_bytes: space.free })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether so many bytes could be written after all. File systems keep blocks back that they
-    /// do not count as free, but that a process of root's gets: only asking for them tells.
-    fn can_reserve(&self, bytes: u64) -> bool {
-        let path = self.inner.config.dir.join(ROOM_PROBE);
-        let file = self.inner.disk.open(&path, Open::Create);
-        let is_reserved = file.and_then(|file| file.reserve(bytes)).is_ok();
-        self.inner.disk.remove_file(&path).is_ok() && is_reserved
     }
 
     fn fatal(&self, fatal: &Fatal<Types>) -> ProposeError {
@@ -494,22 +403,6 @@ fn silence(status: &RaftStatus, metrics: &openraft::RaftMetrics<Types>) -> Optio
         // A node that votes alone agrees with itself at all times.
         0 | 1 => Some(Duration::ZERO),
         _ => metrics.last_quorum_acked.as_deref().map(Instant::elapsed),
-    }
-}
-
-fn propose_error(error: ClientWriteError<Types>) -> ProposeError {
-    match error {
-        ClientWriteError::ForwardToLeader(forward) => {
-            let leader = forward.leader_id;
-            let peer = forward.leader_node.unwrap_or_default();
-            ProposeError::NotLeader { leader: leader.map(|id| (id, peer)) }
-        }
-        ClientWriteError::LogEntryDiscarded(_) => {
-            ProposeError::OutcomeUnknown("leadership was lost")
-        }
-        ClientWriteError::ChangeMembershipError(_) | ClientWriteError::PreconditionFailed(_) => {
-            ProposeError::OutcomeUnknown("refused for a reason that a proposal does not have")
-        }
     }
 }
 

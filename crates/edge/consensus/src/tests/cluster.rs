@@ -130,6 +130,30 @@ async fn a_leader_is_elected_and_its_proposals_reach_everybody() {
     cluster.assert_same_states();
 }
 
+/// What others have decided meanwhile is not in the state it was decided on.
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_in_one_term_is_not_proposed_in_another() {
+    let cluster = Cluster::form(5, 1000).await;
+    cluster.propose(payload(1)).await;
+    let first = cluster.leader().await;
+    let raft = &cluster.nodes[&first].raft;
+    let (lead, term) = (raft.lead().await.unwrap(), raft.status().term);
+    let other = *cluster.nodes.keys().find(|id| **id != first).unwrap();
+    for (from, to) in [(first, other), (other, first)] {
+        let next = cluster.propose(payload(2)).await;
+        cluster.all_applied(next).await;
+        cluster.nodes[&from].raft.hand_over_to(to).await.unwrap();
+        until(&cluster.nodes[&to].raft, |status| status.is_serving).await;
+    }
+    assert!(raft.status().term > term);
+    let refused = raft.propose_as(lead, payload(3)).await.unwrap_err();
+    assert!(matches!(refused, ProposeError::NotLeader { .. }), "{refused}");
+    let last = cluster.propose(payload(4)).await;
+    cluster.all_applied(last).await;
+    let expected = [payload(1), payload(2), payload(2), payload(4)];
+    assert_eq!(cluster.nodes[&other].state.payloads(), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_killed_leader_is_replaced_and_comes_back_as_a_follower() {
     let mut cluster = Cluster::form(2, 1000).await;

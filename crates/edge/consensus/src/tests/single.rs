@@ -4,8 +4,12 @@ use super::{DIR, Remembers, config, node, payload, real_dir, serving, tasks, unt
 use crate::{NoNetwork, ProposeError, Raft, Role, StartError};
 use bytes::Bytes;
 use jocko_disk::{Crash, DiskRef, Inject, MemDisk, Operation, Survivors};
-use jocko_net::ports::{SpawnRef, Workers};
-use std::sync::Arc;
+use jocko_net::ports::{
+    Bell, Job, Manner, Refused, Routine, RoutineHandle, Spawn, SpawnRef, TaskSpawn, Workers,
+};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 async fn start(disk: DiskRef, state: &Remembers) -> Raft {
@@ -225,6 +229,80 @@ async fn an_entry_without_room_waits_for_it_and_ends_nothing() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     raft.propose(payload(4)).await.unwrap();
     assert_eq!(state.payloads(), [payload(1), payload(2), payload(4)]);
+}
+
+/// What is decided meanwhile would not know of it, and would come behind it.
+#[tokio::test(start_paused = true)]
+async fn a_proposal_whose_outcome_is_unknown_is_settled_before_the_next_decision() {
+    let disk = MemDisk::with_dir("data");
+    let mut config = config(1);
+    config.propose_timeout = Duration::from_millis(500);
+    let spawn = Arc::new(Stuck::default());
+    let state = Remembers::default();
+    let machine = Box::new(state.clone());
+    let held: SpawnRef = Arc::clone(&spawn) as _;
+    let raft = Raft::start(config, disk.shared(), held, machine, Arc::new(NoNetwork));
+    let raft = raft.await.unwrap();
+    raft.bootstrap_single().await.unwrap();
+    serving(&raft).await;
+    // What it writes does not reach the disk.
+    spawn.hold();
+    let error = raft.propose(payload(1)).await.unwrap_err();
+    assert!(matches!(error, ProposeError::OutcomeUnknown(_)), "{error}");
+    for _ in 0..3 {
+        let error = raft.lead().await.unwrap_err();
+        assert!(error == ProposeError::Unsettled && error.is_retriable(), "{error}");
+    }
+    assert_eq!(raft.propose(payload(2)).await, Err(ProposeError::Unsettled));
+    let (leading, release) = tokio::join!(raft.lead(), async { spawn.release() });
+    assert_eq!((leading.is_ok(), release), (true, ()));
+    assert_eq!(state.payloads(), [payload(1)], "the state to decide on shows it");
+    raft.propose(payload(3)).await.unwrap();
+    assert_eq!(state.payloads(), [payload(1), payload(3)]);
+}
+
+/// Work that is held back until it is let go.
+#[derive(Default)]
+struct Stuck {
+    is_held: AtomicBool,
+    jobs: Mutex<Vec<Job>>,
+}
+
+impl fmt::Debug for Stuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stuck").field("is_held", &self.is_held).finish_non_exhaustive()
+    }
+}
+
+impl Stuck {
+    fn hold(&self) {
+        self.is_held.store(true, Ordering::Relaxed);
+    }
+
+    fn release(&self) {
+        self.is_held.store(false, Ordering::Relaxed);
+        let jobs = std::mem::take(&mut *self.jobs.lock().unwrap());
+        jobs.into_iter().for_each(|job| job());
+    }
+}
+
+impl Spawn for Stuck {
+    fn submit(&self, job: Job) -> Result<(), Refused> {
+        if !self.is_held.load(Ordering::Relaxed) {
+            return TaskSpawn.submit(job);
+        }
+        self.jobs.lock().unwrap().push(job);
+        Ok(())
+    }
+
+    fn routine(
+        &self,
+        manner: Manner,
+        bell: Bell,
+        routine: Box<dyn Routine>,
+    ) -> std::io::Result<RoutineHandle> {
+        TaskSpawn.routine(manner, bell, routine)
+    }
 }
 
 #[tokio::test(start_paused = true)]
