@@ -18,6 +18,10 @@ pub struct RaftConfig {
     pub dir: PathBuf,
     /// How often a leader with peers tells them that it is alive.
     pub heartbeat_interval: Duration,
+    /// How long a peer may take to answer, be it that it writes entries to its disk: longer than
+    /// between two heartbeats. What is answered later was not answered, and a leader whom no quorum
+    /// answers within its lease keeps silent from then on, so that another is elected.
+    pub answer_timeout: Duration,
     /// How long a follower waits for its leader, at least; each wait is drawn anew between this and
     /// twice this. Several heartbeats must fit into it. Twice this is also the leader's lease.
     pub election_timeout_min: Duration,
@@ -41,6 +45,7 @@ impl RaftConfig {
             peer,
             dir: dir.into(),
             heartbeat_interval: Duration::from_millis(100),
+            answer_timeout: Duration::from_millis(400),
             election_timeout_min: Duration::from_millis(500),
             snapshot_every_entries: 10_000,
             propose_timeout: Duration::from_secs(10),
@@ -60,7 +65,9 @@ impl RaftConfig {
         let lease = millis(self.lease());
         let config = Config {
             cluster_name: "jocko".to_owned(),
-            heartbeat_interval: millis(self.heartbeat_interval),
+            // Openraft waits no longer for an answer than until its own next heartbeat would be
+            // due; those in between are ours (`raft::beat`).
+            heartbeat_interval: millis(self.answer_timeout.max(self.heartbeat_interval)),
             election_timeout_min: millis(self.election_timeout_min),
             election_timeout_max: lease,
             install_snapshot_timeout: millis(self.snapshot_timeout),

@@ -99,6 +99,7 @@ impl Raft {
         let (status_sender, status) = channel(RaftStatus::of(&raft.metrics().borrow_watched()));
         let is_shut_down = Arc::new(AtomicBool::new(false));
         jocko_net::ports::spawn(observe(raft.clone(), status_sender, Arc::clone(&is_shut_down)));
+        jocko_net::ports::spawn(beat(raft.clone(), status.clone(), config.heartbeat_interval));
         if voters_found.iter().eq([&config.node]) {
             // All that its log holds will be committed.
             hold.until_index(last_index);
@@ -429,6 +430,24 @@ async fn observe(raft: Openraft, status: Sender<RaftStatus>, is_shut_down: Arc<A
             return;
         }
         changed = metrics.changed().await;
+    }
+}
+
+/// While this node leads others, tells them so once an interval. A follower is asked one thing at a
+/// time: to one that takes longer to answer, the next heartbeat goes out when it has.
+async fn beat(raft: Openraft, mut status: Receiver<RaftStatus>, interval: Duration) {
+    let leads_others = |status: &RaftStatus| status.role == Role::Leader && status.has_peers();
+    loop {
+        let is_due = leads_others(&status.borrow_watched());
+        let has_ended = if is_due {
+            tokio::time::sleep(interval).await;
+            raft.trigger().heartbeat().await.is_err()
+        } else {
+            status.changed().await.is_err()
+        };
+        if has_ended {
+            return;
+        }
     }
 }
 

@@ -409,6 +409,23 @@ async fn leadership_is_handed_over_on_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_leader_stays_though_its_followers_take_longer_to_answer_than_between_heartbeats() {
+    let cluster = Cluster::form(5, 1000).await;
+    cluster.all_applied(cluster.propose(payload(1)).await).await;
+    let leader = cluster.leader().await;
+    let term = cluster.nodes[&leader].raft.status().term;
+    // Machines that are busy, or far away: there and back takes a quarter of a second and more.
+    cluster.network.set_delay(Duration::from_millis(130)..Duration::from_millis(170));
+    for number in 2..30 {
+        let raft = &cluster.nodes[&leader].raft;
+        raft.propose(payload(number)).await.expect("the leader has a quorum");
+        let silence = raft.quorum_silence().expect("it knows that it leads");
+        assert!(silence < raft.lease(), "{silence:?}");
+    }
+    assert_eq!(cluster.nodes[&leader].raft.status().term, term);
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_nodes_restart_at_once_and_lose_nothing() {
     let mut cluster = Cluster::form(6, 8).await;
     let mut expected = Vec::new();
