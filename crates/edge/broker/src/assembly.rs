@@ -127,8 +127,12 @@ pub(crate) async fn bring_up(
     let Entered { raft, cluster, controller, cluster_id, node_id, broker_epoch, .. } = &entered;
     let (cluster_id, node_id, broker_epoch) = (*cluster_id, *node_id, *broker_epoch);
     let (raft, cluster, controller) = (raft.clone(), Arc::clone(cluster), controller.clone());
+    let has_others = published.load().image.brokers().nth(1).is_some();
+    // While one of several was away, cleanly or not, the cluster went on.
+    if !last_stop.created && (has_others || last_stop.clean.is_none()) {
+        data_dir.set_strays_aside(&published.load().image, node_id)?;
+    }
     if last_stop.clean.is_none() && !last_stop.created {
-        data_dir.set_strays_aside(&published.load().image)?;
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
     data_dir.with(|data_dir| data_dir.note_boot()).transpose()?;

@@ -2,7 +2,7 @@
 
 use jocko_commitlog::data_dir::{DataDir, DataDirFault};
 use jocko_metadata::ClusterImage;
-use jocko_types::Uuid;
+use jocko_types::{BrokerId, Uuid};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A shared data directory. Its lock on the disk is held until [`SharedDataDir::take`].
@@ -31,19 +31,32 @@ impl SharedDataDir {
 
     /// Takes folders of topics that are no more out of the way, and keeps them: a crash came between
     /// the deletion of a topic and that of its folders, which must not stand where those of a new
-    /// topic of its name shall be. Only for an image that has caught up.
+    /// topic of its name shall be. Deletes copies that this broker (`own`) was to keep no longer, by
+    /// a committed record that it had not seen when it ended. Only for an image that has caught up.
     ///
     /// # Errors
     /// A disk fault.
-    pub(crate) fn set_strays_aside(&self, image: &ClusterImage) -> Result<(), DataDirFault> {
+    pub(crate) fn set_strays_aside(
+        &self,
+        image: &ClusterImage,
+        own: BrokerId,
+    ) -> Result<(), DataDirFault> {
         let set_aside = |data_dir: &mut DataDir| {
             for folder in data_dir.partitions()? {
                 let Some(id) = folder.topic_id.filter(|id| !id.is_zero()) else { continue };
                 let topic = image.topic_by_id(id);
+                let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
                 if topic.is_some_and(|topic| topic.name == folder.partition.topic) {
+                    let state = image.partition(id, folder.partition.partition);
+                    if state.is_some_and(|state| !state.replicas.contains(&own)) {
+                        data_dir.delete(&folder.partition, id, unique)?;
+                        tracing::info!(
+                            partition = %folder.partition,
+                            "a copy that moved away while this broker was not there is deleted"
+                        );
+                    }
                     continue;
                 }
-                let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
                 let path = data_dir.set_aside(&folder.partition, unique)?;
                 tracing::warn!(
                     partition = %folder.partition, %id, path = %path.display(),
@@ -65,12 +78,12 @@ impl SharedDataDir {
 mod tests {
     use super::*;
     use jocko_disk::MemDisk;
-    use jocko_metadata::MetadataRecord;
-    use jocko_types::{TopicId, TopicName};
+    use jocko_metadata::{MetadataRecord, PartitionState};
+    use jocko_types::{PartitionIndex, TopicId, TopicName};
     use std::path::Path;
 
     #[test]
-    fn only_folders_of_topics_that_are_no_more_are_set_aside() {
+    fn folders_that_nobody_wants_here_any_more_are_taken_away() {
         let disk = MemDisk::new().shared();
         let folder = |name: &str, id: Option<TopicId>| {
             let path = Path::new("/data").join(name);
@@ -85,17 +98,27 @@ mod tests {
         let (data_dir, _) = DataDir::open(disk.clone(), Path::new("/data"), id(9), None).unwrap();
         folder("here-0", Some(id(1)));
         folder("here-1", Some(id(2)));
+        folder("here-2", Some(id(1)));
         folder("gone-0", Some(id(3)));
         folder("brought-0", None);
         let mut image = ClusterImage::default();
         let name = TopicName::new("here").unwrap();
-        image.apply_all(&[MetadataRecord::Topic {
+        let on = |broker: i32| PartitionState {
+            replicas: vec![BrokerId::new(broker)],
+            directories: vec![id(9)],
+            isr: vec![BrokerId::new(broker)],
+            ..PartitionState::default()
+        };
+        let partition = |index: i32, broker: i32| MetadataRecord::Partition {
             topic_id: id(1),
-            name,
-            replication: jocko_metadata::Replication::Auto,
-        }]);
+            partition: PartitionIndex::new(index),
+            state: on(broker),
+        };
+        let replication = jocko_metadata::Replication::Auto;
+        let topic = MetadataRecord::Topic { topic_id: id(1), name, replication };
+        image.apply_all(&[topic, partition(0, 1), partition(1, 1), partition(2, 2)]);
         let data_dir = SharedDataDir::new(data_dir);
-        data_dir.set_strays_aside(&image).unwrap();
+        data_dir.set_strays_aside(&image, BrokerId::new(1)).unwrap();
         let left = data_dir.with(|data_dir| data_dir.partitions()).unwrap().unwrap();
         let mut left: Vec<String> = left.iter().map(|it| it.partition.to_string()).collect();
         left.sort();
