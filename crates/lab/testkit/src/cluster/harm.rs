@@ -87,6 +87,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// It is started with one more argument from now on.
+    pub fn argue(&mut self, node: usize, argument: &str) {
+        self.note(&format!("{node} is to start with {argument}"));
+        self.nodes[node].options.arguments.push(argument.to_owned());
+    }
+
+    /// And from now on without.
+    pub fn argue_no_more(&mut self, node: usize, argument: &str) {
+        self.note(&format!("{node} is to start without {argument}"));
+        self.nodes[node].options.arguments.retain(|given| given != argument);
+    }
+
+    /// Nothing passes between two brokers: nothing at all, or only no gossip.
+    ///
+    /// # Errors
+    /// When they have no network that can be cut, or the system refuses.
+    pub fn cut_between(&mut self, one: usize, other: usize, only_gossip: bool) -> Result<()> {
+        let port = self.nodes[one].gossip_port;
+        let network = self.around.network.as_mut().context("a network that can be cut")?;
+        if only_gossip { network.cut_port(one, other, port) } else { network.cut(one, other) }
+    }
+
     /// Lets go of a broker that has ended, however it did; whether it had.
     ///
     /// # Errors

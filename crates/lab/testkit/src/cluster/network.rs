@@ -4,7 +4,10 @@
 //! router and where clients live; each broker's namespace lives as long as a process in it. Nothing
 //! has a name on the machine, so nothing can be left behind, however the program ends.
 
+mod ills;
+
 use anyhow::{Context, Result, bail, ensure};
+use ills::Undo;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,6 +40,8 @@ pub struct Network {
     mute: BTreeSet<usize>,
     /// Of a hundred packets between brokers, how many are lost.
     loss_percent: u8,
+    /// How to take back what else was done to it, the latest last.
+    undo: Vec<Undo>,
 }
 
 /// What a program has to itself.
@@ -218,7 +223,10 @@ impl Network {
     /// Whether everybody reaches everybody.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.cuts.is_empty() && self.mute.is_empty() && self.loss_percent == 0
+        self.cuts.is_empty()
+            && self.mute.is_empty()
+            && self.loss_percent == 0
+            && self.undo.is_empty()
     }
 
     /// What is cut now: from whom to whom.
@@ -231,6 +239,7 @@ impl Network {
     /// # Errors
     /// When the system refuses.
     pub fn heal(&mut self) -> Result<()> {
+        self.cure()?;
         while let Some((from, to)) = self.cuts.pop_first() {
             rule("del", from, to)?;
         }

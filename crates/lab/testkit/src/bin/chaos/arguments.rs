@@ -89,6 +89,11 @@ impl Arguments {
                 parsed.cycles = u32::MAX;
             }
         }
+        // A row of the catalogue says how many it takes.
+        if parsed.row.is_some() && !says("--brokers") {
+            let least = parsed.faults.iter().map(|fault| fault.brokers_min()).max();
+            parsed.brokers = parsed.brokers.max(least.unwrap_or(0));
+        }
         parsed.replicas = parsed.replicas.min(parsed.brokers + parsed.joining);
         parsed.check()?;
         Ok(parsed)

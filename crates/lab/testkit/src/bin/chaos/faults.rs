@@ -4,6 +4,10 @@
 mod catalogue;
 mod cuts;
 mod disks;
+mod loops;
+mod moves;
+mod replays;
+mod wires;
 
 pub(crate) use catalogue::{Fault, Need};
 
@@ -70,6 +74,16 @@ impl Scene<'_> {
             | Fault::FollowerCut
             | Fault::ClientCut
             | Fault::Loss => self.cut(fault),
+            Fault::ChangeAndKill => self.change_and_kill(),
+            Fault::MoveAndKill => self.move_and_kill(),
+            Fault::Reshape => self.reshape(),
+            Fault::CrashLoop => self.crash_loop(),
+            Fault::Narrow => self.narrow(),
+            Fault::Reset => self.reset(),
+            Fault::Halve => self.halve(),
+            Fault::Replay => self.replay(),
+            Fault::Split => self.split(false),
+            Fault::SplitGossip => self.split(true),
             Fault::Upgrade => self.upgrade(),
             Fault::Dark => {
                 let victim = self.any();

@@ -89,6 +89,9 @@ impl<'a> Producer<'a> {
             }
             match self.attempt(&batch) {
                 Answer::At(at) => {
+                    if shared.acks == -1 {
+                        shared.keep(self.partition, &batch, at);
+                    }
                     offset = Some(at);
                     outcome = Outcome::Acknowledged;
                     break;

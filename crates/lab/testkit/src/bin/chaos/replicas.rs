@@ -19,6 +19,10 @@ pub(crate) fn differences(cluster: &Cluster, topic: &str, count: usize) -> Resul
         for path in logs_of(cluster.data_dir(node), topic)? {
             let folder = path.parent().and_then(|parent| parent.file_name());
             let folder = folder.context("a log in a folder")?.to_string_lossy().into_owned();
+            // What was deleted is renamed, and goes later.
+            if folder.contains('.') {
+                continue;
+            }
             let of_partition = replicas.entry(folder).or_default();
             match of_partition.last_mut() {
                 Some((last, paths)) if *last == node => paths.push(path),

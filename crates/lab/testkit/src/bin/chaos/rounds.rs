@@ -40,6 +40,11 @@ const SETTINGS: [(&str, &str); 1] = [("segment.bytes", "1048576")];
 
 pub(crate) fn run(arguments: &Arguments, folder: &Path, around: Surroundings) -> Result<String> {
     let mut given = vec![format!("--storage-durability={}", arguments.durability)];
+    if arguments.faults.contains(&Fault::Halve) {
+        // Halves of connections that nobody needs are to be found out within a cycle.
+        given.push("--limits-idle=20s".to_owned());
+        given.push("--limits-frame-timeout=10s".to_owned());
+    }
     given.extend(arguments.broker.iter().cloned());
     let made = ClusterOptions {
         binary: arguments.binary.clone(),

@@ -25,7 +25,7 @@ pub(crate) struct Seen {
 }
 
 /// Brokers that could be asked now.
-fn rover(cluster: &Cluster) -> Result<Rover> {
+pub(crate) fn rover(cluster: &Cluster) -> Result<Rover> {
     let up = (0..cluster.len()).filter(|node| cluster.answers(*node));
     let mut bootstrap: Vec<String> = up.map(|node| cluster.address(node)).collect();
     // Not the run's own chance: how often somebody is asked is nobody's choice.
@@ -67,6 +67,12 @@ pub(crate) fn id(cluster: &Cluster, node: usize) -> Result<Option<i32>> {
     let metadata = rover(cluster)?.with(async |client| client.metadata(Some(&[]), false).await)?;
     let found = places(cluster, &metadata).into_iter().find(|(_, place)| *place == node);
     Ok(found.map(|(id, _)| id))
+}
+
+/// The ids of the brokers, by their places, as any of them lists them.
+pub(crate) fn ids(cluster: &Cluster) -> Result<BTreeMap<usize, i32>> {
+    let metadata = rover(cluster)?.with(async |client| client.metadata(Some(&[]), false).await)?;
+    Ok(places(cluster, &metadata).into_iter().map(|(id, place)| (place, id)).collect())
 }
 
 /// The partitions of a topic, as some broker sees them now.

@@ -37,6 +37,7 @@ pub(crate) fn make(arguments: &mut Arguments, folder: &Path) -> Result<Surroundi
                 Ok(())
             }
             Need::Loss => Network::check_loss(),
+            Need::Narrow => Network::check_narrow(),
             Need::Disks => Disks::new(&tools).map(|disks| around.disks = Some(disks)),
             Need::Throttle => SlowDisk::check(),
             Need::Errors => FaultyDisk::check(),

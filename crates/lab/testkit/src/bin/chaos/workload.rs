@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use jocko_client::{Client, ClientError};
 use jocko_testkit::{Event, time_of_day};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,12 @@ use tokio::runtime::Runtime;
 pub(crate) const ATTEMPT_MAX: Duration = Duration::from_millis(1_000);
 /// Waits for an acknowledgement that are written down.
 const WAIT_NOTED: Duration = Duration::from_millis(300);
+/// Batches that are kept to come again.
+const KEPT_MAX: usize = 2_000;
+/// So many of them are new enough to be known by their sequence.
+const KEPT_NEWEST: usize = 6;
+/// One batch in so many is kept.
+const KEPT_ONE_IN: u64 = 7;
 /// Complaints that are kept.
 const COMPLAINTS_MAX: usize = 50;
 
@@ -29,6 +35,15 @@ struct Clock {
     worst: Duration,
 }
 
+/// A batch that was acknowledged.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) partition: u32,
+    /// As it was sent.
+    pub(crate) batch: Vec<u8>,
+    pub(crate) offset: i64,
+}
+
 /// Everything the threads of one round share.
 pub(crate) struct Shared {
     pub(crate) bootstrap: Vec<String>,
@@ -39,6 +54,9 @@ pub(crate) struct Shared {
     history_path: PathBuf,
     history: Mutex<BufWriter<File>>,
     clocks: Vec<Mutex<Clock>>,
+    /// Some of the batches that were acknowledged, the newest last.
+    kept: Mutex<VecDeque<Sent>>,
+    kept_of: AtomicU64,
     /// Long waits, and when they ended.
     waits: Mutex<Vec<String>>,
     /// Records that were acknowledged so far.
@@ -76,6 +94,8 @@ impl Shared {
             history_path: history.to_owned(),
             history: Mutex::new(BufWriter::new(file)),
             clocks: (0..partitions).map(|_| Mutex::new(clock)).collect(),
+            kept: Mutex::default(),
+            kept_of: AtomicU64::new(0),
             waits: Mutex::default(),
             acknowledged: AtomicU64::new(0),
             others: Mutex::default(),
@@ -116,6 +136,25 @@ impl Shared {
                 format!("{} partition {partition} waited {} ms", time_of_day(), gap.as_millis());
             lock(&self.waits).push(words);
         }
+    }
+
+    /// Keeps some of the batches that were acknowledged.
+    pub(crate) fn keep(&self, partition: u32, batch: &[u8], offset: i64) {
+        if !self.kept_of.fetch_add(1, Ordering::Relaxed).is_multiple_of(KEPT_ONE_IN) {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        if kept.len() >= KEPT_MAX {
+            kept.pop_front();
+        }
+        kept.push_back(Sent { partition, batch: batch.to_owned(), offset });
+    }
+
+    /// Any of those; half of the time one of the newest, which leaders still know by its sequence.
+    pub(crate) fn sent_before(&self, random: &mut fastrand::Rng) -> Option<Sent> {
+        let kept = lock(&self.kept);
+        let oldest = if random.bool() { kept.len().saturating_sub(KEPT_NEWEST) } else { 0 };
+        if kept.is_empty() { None } else { kept.get(random.usize(oldest..kept.len())).cloned() }
     }
 
     /// The long waits since the last time, in order.

@@ -22,6 +22,16 @@ pub(crate) enum Fault {
     FollowerCut,
     ClientCut,
     Loss,
+    ChangeAndKill,
+    MoveAndKill,
+    Reshape,
+    CrashLoop,
+    Narrow,
+    Reset,
+    Halve,
+    Replay,
+    Split,
+    SplitGossip,
     Dark,
     DarkLeader,
     DarkAll,
@@ -40,6 +50,8 @@ pub(crate) enum Need {
     Network,
     /// One that can lose packets.
     Loss,
+    /// One that can be narrow.
+    Narrow,
     /// Disks that can lose their power and be filled.
     Disks,
     /// Disks that can be slowed down.
@@ -52,7 +64,7 @@ pub(crate) enum Need {
     Other,
 }
 
-const NAMES: [(Fault, &str); 27] = [
+const NAMES: [(Fault, &str); 37] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::KillLeader, "kill-leader"),
@@ -71,6 +83,16 @@ const NAMES: [(Fault, &str); 27] = [
     (Fault::FollowerCut, "follower-cut"),
     (Fault::ClientCut, "client-cut"),
     (Fault::Loss, "loss"),
+    (Fault::ChangeAndKill, "change-kill"),
+    (Fault::MoveAndKill, "move-kill"),
+    (Fault::Reshape, "reshape"),
+    (Fault::CrashLoop, "crash-loop"),
+    (Fault::Narrow, "narrow"),
+    (Fault::Reset, "reset"),
+    (Fault::Halve, "halve"),
+    (Fault::Replay, "replay"),
+    (Fault::Split, "split"),
+    (Fault::SplitGossip, "split-gossip"),
     (Fault::Dark, "power"),
     (Fault::DarkLeader, "power-leader"),
     (Fault::DarkAll, "power-all"),
@@ -83,7 +105,7 @@ const NAMES: [(Fault, &str); 27] = [
 ];
 
 /// The rows of the catalogue, by what befalls the cluster in them.
-const ROWS: [(&str, &[Fault]); 23] = [
+const ROWS: [(&str, &[Fault]); 31] = [
     ("R1", &[Fault::Kill]),
     ("R2", &[Fault::KillAll]),
     ("R3", &[Fault::KillLeader]),
@@ -91,15 +113,23 @@ const ROWS: [(&str, &[Fault]); 23] = [
     ("R5", &[Fault::Pause, Fault::Kill]),
     ("R6", &[Fault::KillController]),
     ("R7", &[Fault::DoubleFailOver]),
+    ("R8", &[Fault::ChangeAndKill]),
     ("R9", &[Fault::LastStanding, Fault::LastDark]),
     ("R10", &[Fault::Wipe]),
+    ("R11", &[Fault::Reshape]),
+    ("R12", &[Fault::MoveAndKill]),
     ("R13", &[Fault::Roll]),
     ("R14", &[Fault::Upgrade]),
+    ("R15", &[Fault::CrashLoop]),
     ("N1", &[Fault::Isolate, Fault::IsolateLeader]),
     ("N2", &[Fault::OneWay]),
     ("N3", &[Fault::Bridge, Fault::FollowerCut]),
     ("N4", &[Fault::ClientCut]),
     ("N5", &[Fault::Loss]),
+    ("N6", &[Fault::Narrow]),
+    ("N7", &[Fault::Reset, Fault::Halve]),
+    ("N8", &[Fault::Replay]),
+    ("N9", &[Fault::Split, Fault::SplitGossip]),
     ("D1", &[Fault::Dark, Fault::DarkLeader]),
     ("D2", &[Fault::DarkAll]),
     ("D3", &[Fault::Dark, Fault::Pause]),
@@ -148,7 +178,12 @@ impl Fault {
             | Self::OneWay
             | Self::Bridge
             | Self::FollowerCut
-            | Self::ClientCut => &[Need::Network],
+            | Self::ClientCut
+            | Self::ChangeAndKill
+            | Self::Reshape
+            | Self::Split => &[Need::Network],
+            Self::Reset | Self::Halve | Self::SplitGossip => &[Need::Network, Need::Loss],
+            Self::Narrow => &[Need::Network, Need::Narrow],
             Self::Loss => &[Need::Network, Need::Loss],
             Self::Dark | Self::DarkLeader | Self::DarkAll => &[Need::Disks],
             Self::FullDisk | Self::FullLeader => &[Need::Disks],
@@ -168,6 +203,9 @@ impl Fault {
             Self::Pause | Self::PauseLeader | Self::Roll | Self::Upgrade => 1,
             Self::Dark | Self::DarkLeader | Self::DarkAll | Self::Clock => 1,
             Self::FullDisk | Self::FullLeader | Self::SlowDisk | Self::FsyncError => 1,
+            Self::CrashLoop | Self::Replay | Self::Narrow | Self::Reset | Self::Halve => 1,
+            // Five are the next number above three that found a cluster.
+            Self::MoveAndKill | Self::Reshape | Self::Split | Self::SplitGossip => 5,
             _ => 3,
         }
     }
@@ -180,6 +218,8 @@ impl Fault {
                 | Self::DoubleFailOver
                 | Self::LastStanding
                 | Self::LastDark
+                | Self::MoveAndKill
+                | Self::Reshape
                 | Self::Roll
                 | Self::Upgrade
         )
