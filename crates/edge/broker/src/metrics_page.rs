@@ -209,7 +209,11 @@ impl Page {
         }
         let raft = self.raft.metrics();
         let index = |index: Option<u64>| index.unwrap_or(0);
-        text.gauge("cluster_controller", "1 on the controller.", u8::from(raft.is_leader))?;
+        text.gauge(
+            "cluster_controller",
+            "1 on the controller.",
+            u8::from(raft.is_leader && !self.context.cluster.contact.is_lost()),
+        )?;
         text.gauge("raft_term", "Raft's term.", raft.term)?;
         text.gauge("raft_commit_index", "The last committed entry.", index(raft.commit_index))?;
         text.gauge("raft_applied_index", "The last applied entry.", index(raft.applied_index))?;

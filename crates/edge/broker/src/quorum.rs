@@ -153,9 +153,11 @@ async fn answer(
     }
 }
 
-/// The group as this node sees it: of others it knows little unless it leads.
+/// The group as this node sees it: of others it knows little unless it leads. Whoever hears of no
+/// quorum does not know who leads it, a leader that was left by the others included.
 pub(crate) fn here(cluster: &Cluster) -> QuorumView {
-    view(cluster, &cluster.raft.status())
+    let view = view(cluster, &cluster.raft.status());
+    QuorumView { leader: view.leader.filter(|_| !cluster.contact.is_lost()), ..view }
 }
 
 fn view(cluster: &Cluster, status: &RaftStatus) -> QuorumView {
@@ -297,7 +299,9 @@ fn successor(
     let best = candidates.filter(|(_, id, _)| is_asked(id)).max_by_key(|(_, _, index)| *index);
     let Some((node, id, _)) = best else {
         let words = match to {
-            Some(id) => format!("broker {id} is no voter that answers"),
+            Some(id) => {
+                format!("broker {id} is no voter that answers (jocko cluster quorum tells who is)")
+            }
             None if voters(view).len() <= 1 => {
                 "no other broker votes on the metadata: there is nobody to hand over to".to_owned()
             }

@@ -106,7 +106,7 @@ impl From<ClientError> for Failure {
                 cure: Some("start a broker with `jocko`, or name one with -b HOST:PORT".to_owned()),
             },
             ClientError::NoSuchTopic(name) => {
-                Self::new(what).cure(format!("jocko topic create {name}"))
+                Self::new(what).cure(format!("jocko topic list, or jocko topic create {name}"))
             }
             ClientError::NoSuchPartition { topic, .. } => {
                 Self::new(what).cure(format!("jocko topic describe {topic}"))

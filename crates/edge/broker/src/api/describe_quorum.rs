@@ -41,11 +41,7 @@ pub(crate) fn handle(
         // Only the leader knows how far the others are. Without one, what is known here has to do.
         let view = match quorum::ask(&context.cluster, QuorumCall::Describe).await {
             Ok(QuorumAnswer::Described(view)) => view,
-            _ => {
-                let here = quorum::here(&context.cluster);
-                let is_cut_off = context.cluster.contact.is_lost();
-                QuorumView { leader: here.leader.filter(|_| !is_cut_off), ..here }
-            }
+            _ => quorum::here(&context.cluster),
         };
         Outcome::Reply(answer.encode(&describe(&context, &view, version)))
     })))

@@ -4,7 +4,7 @@ mod member;
 mod sharing;
 
 use crate::command::place::{Place, parse_range};
-use crate::command::{client, now, topic_name};
+use crate::command::{client, now, timeout, topic_name};
 use crate::failure::{Failure, Result};
 use crate::output::{harmless, is_shown, reader_has_gone};
 use crate::records_format::{Format, as_json};
@@ -15,6 +15,7 @@ use jocko_types::{ErrorCode, Offset};
 use std::collections::BTreeSet;
 use std::io::{BufWriter, Write};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long one fetch waits for something to come.
 const WAIT: Duration = Duration::from_millis(500);
@@ -32,6 +33,8 @@ struct Plan {
     ends_at_end: bool,
     count: Option<u64>,
     format: Option<Format>,
+    /// How long it may take to find where to begin.
+    patience: Duration,
 }
 
 /// One partition being read.
@@ -96,12 +99,13 @@ fn plan(matches: &ArgMatches, default_from: &str) -> Result<Plan> {
         ends_at_end: matches.get_flag("exit-at-end"),
         count: matches.get_one("count").copied(),
         format,
+        patience: timeout(matches)?,
     })
 }
 
 /// Where each partition begins and ends, as the plan means it.
 async fn find_all(client: &mut Client, plan: &Plan, partitions: &[i32]) -> Result<Vec<Reading>> {
-    let ends = client.offsets(&plan.topic, partitions, Position::End).await?;
+    let ends = offsets(client, plan, partitions, Position::End).await?;
     let from = find(client, plan, partitions, &ends, plan.from).await?;
     let until = match plan.until {
         Some(place) => Some(find(client, plan, partitions, &ends, place).await?),
@@ -133,6 +137,26 @@ fn refuse_beyond_end(partitions: &[i32], ends: &[Offset], from: Offset) -> Resul
     Err(Failure::new(failure).cure("-o end, for what comes from now on"))
 }
 
+/// Where a position is in each partition. A leader that is lost has a successor within seconds.
+async fn offsets(
+    client: &mut Client,
+    plan: &Plan,
+    partitions: &[i32],
+    position: Position,
+) -> Result<Vec<Offset>> {
+    let deadline = Instant::now() + plan.patience;
+    let mut troubles = Troubles::default();
+    loop {
+        match client.offsets(&plan.topic, partitions, position).await {
+            Err(error) if error.is_retriable() && Instant::now() + RETRY_PAUSE < deadline => {
+                troubles.tell(&error);
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            found => return Ok(found?),
+        }
+    }
+}
+
 /// The offsets of a place in each partition.
 async fn find(
     client: &mut Client,
@@ -141,14 +165,13 @@ async fn find(
     ends: &[Offset],
     place: Place,
 ) -> Result<Vec<Offset>> {
-    let topic = &plan.topic;
     Ok(match place {
         Place::Offset(offset) => vec![Offset::new(offset); partitions.len()],
         Place::End => ends.to_vec(),
-        Place::Start => client.offsets(topic, partitions, Position::Start).await?,
-        Place::At(time) => client.offsets(topic, partitions, Position::At(time)).await?,
+        Place::Start => offsets(client, plan, partitions, Position::Start).await?,
+        Place::At(time) => offsets(client, plan, partitions, Position::At(time)).await?,
         Place::BeforeEnd(back) => {
-            let starts = client.offsets(topic, partitions, Position::Start).await?;
+            let starts = offsets(client, plan, partitions, Position::Start).await?;
             ends.iter().zip(starts).map(|(end, start)| end.plus(-back).max(start)).collect()
         }
     })

@@ -15,22 +15,36 @@ use clap::ArgMatches;
 use jocko_client::{Client, TopicPartition};
 use serde_json::json;
 use std::collections::BTreeMap;
+use tokio::time::Instant;
 
 pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
     let id = node(matches);
+    let deadline = Instant::now() + timeout(matches)?;
     let mut client = client(matches)?;
-    let picture = Picture::take(&mut client).await?;
+    let mut picture = Picture::take(&mut client).await?;
     if !picture.brokers.iter().any(|broker| broker.id == id) {
         return Err(jocko_client::ClientError::NoSuchBroker(id).into());
     }
     let leaders_only = matches.get_flag("leaders-only");
-    let plan = if leaders_only {
+    let mut plan = if leaders_only {
         Plan { moves: Moves::new(), kept: last_in_line(&picture, id, |_| true) }
     } else {
         away(&picture, id, matches.get_flag("fewer-copies"))?
     };
     if !matches.get_flag("dry-run") {
-        carry_out(matches, &mut client, &picture, (id, &plan)).await?;
+        carry_out(&mut client, &picture, (id, &plan)).await?;
+    }
+    if matches.get_flag("wait") && !matches.get_flag("dry-run") && !leaders_only {
+        // What was placed here meanwhile goes, too: by whoever created topics, or drained another.
+        let mut later = plan.moves.clone();
+        while !later.is_empty() {
+            wait(&mut client, &later, deadline).await?;
+            picture = Picture::take(&mut client).await?;
+            let more = away(&picture, id, matches.get_flag("fewer-copies"))?;
+            carry_out(&mut client, &picture, (id, &more)).await?;
+            plan.moves.extend(more.moves.iter().cloned());
+            (later, plan.kept) = (more.moves, more.kept);
+        }
     }
     if leaders_only {
         return tell(matches, id, &Plan { moves: plan.kept, kept: Moves::new() });
@@ -57,32 +71,39 @@ struct Plan {
     kept: Moves,
 }
 
-async fn carry_out(
-    matches: &ArgMatches,
-    client: &mut Client,
-    picture: &Picture,
-    (id, plan): (i32, &Plan),
-) -> Result<()> {
+async fn carry_out(client: &mut Client, picture: &Picture, (id, plan): (i32, &Plan)) -> Result<()> {
     let Plan { moves, kept } = plan;
     let all: Moves = moves.iter().chain(kept).cloned().collect();
     if all.is_empty() {
         return Ok(());
     }
     told(client.reassign(&all).await?)?;
-    elect(client, picture, (id, kept)).await?;
-    if matches.get_flag("wait") && !moves.is_empty() {
-        let partitions: Vec<TopicPartition> = moves.iter().map(|(at, _)| at.clone()).collect();
-        wait_for_moves(client, Some(&partitions), timeout(matches)?).await?;
+    elect(client, picture, (id, kept)).await
+}
+
+/// Waits until these have moved. Where they do not, it is said what they wait for, if that is known.
+async fn wait(client: &mut Client, moves: &Moves, deadline: Instant) -> Result<()> {
+    let partitions: Vec<TopicPartition> = moves.iter().map(|(at, _)| at.clone()).collect();
+    let patience = deadline.saturating_duration_since(Instant::now());
+    let Err(failure) = wait_for_moves(client, Some(&partitions), patience).await else {
+        return Ok(());
+    };
+    let picture = Picture::take(client).await?;
+    let stuck = picture.leaderless_of(&partitions);
+    if stuck.is_empty() {
+        return Err(failure);
     }
-    Ok(())
+    Err(failure.and(&format!("nobody can copy what has no leader{stuck}")).cure(
+        "start those brokers again; if their disks are lost: jocko partition elect --unclean",
+    ))
 }
 
 /// Has others lead what `id` leads of these. A partition that nobody else can lead keeps its
 /// leader.
 async fn elect(client: &mut Client, picture: &Picture, (id, kept): (i32, &Moves)) -> Result<()> {
-    let led: Vec<TopicPartition> = partitions_of(picture, id)
-        .filter(|(_, partition)| partition.leader_id == id)
-        .map(|(at, _)| at)
+    let led: Vec<TopicPartition> = kept_by(picture, id)
+        .filter(|it| it.partition.leader_id == id)
+        .map(|it| it.at)
         .filter(|led| kept.iter().any(|(at, _)| at == led))
         .collect();
     if led.is_empty() {
@@ -140,35 +161,51 @@ fn shown(brokers: Option<&[i32]>) -> String {
 
 type Partition = jocko_protocol::rpc::metadata_response::MetadataResponsePartition;
 
-/// What a broker has a copy of.
-fn partitions_of(picture: &Picture, id: i32) -> impl Iterator<Item = (TopicPartition, &Partition)> {
-    picture.topics.iter().flat_map(move |topic| {
+/// What a broker is to have a copy of: who has one as long as copies move and will have none then does
+/// not count.
+struct Kept<'a> {
+    at: TopicPartition,
+    partition: &'a Partition,
+    /// Who is to have one.
+    replicas: Vec<i32>,
+}
+
+fn kept_by(picture: &Picture, id: i32) -> impl Iterator<Item = Kept<'_>> {
+    let all = picture.topics.iter().flat_map(move |topic| {
         let name = topic.name.clone().unwrap_or_default();
-        let of_broker = topic.partitions.iter().filter(move |it| it.replica_nodes.contains(&id));
-        of_broker.map(move |partition| ((name.clone(), partition.partition_index), partition))
-    })
+        topic.partitions.iter().map(move |partition| {
+            let at = (name.clone(), partition.partition_index);
+            let replicas = picture.replicas_to_be(&at, partition);
+            Kept { at, partition, replicas }
+        })
+    });
+    all.filter(move |kept| kept.replicas.contains(&id))
+}
+
+impl Kept<'_> {
+    /// Who else is to have a copy.
+    fn others(&self, id: i32) -> impl Iterator<Item = i32> {
+        self.replicas.iter().copied().filter(move |replica| *replica != id)
+    }
 }
 
 /// The same copies of the partitions that are `meant`, with `id` as the last to lead.
 fn last_in_line(picture: &Picture, id: i32, meant: impl Fn(&TopicPartition) -> bool) -> Moves {
-    let has_others = |(at, partition): &(TopicPartition, &Partition)| {
-        let replicas = &partition.replica_nodes;
-        meant(at) && replicas.len() > 1 && replicas.last() != Some(&id)
+    let has_others = |kept: &Kept<'_>| {
+        meant(&kept.at) && kept.replicas.len() > 1 && kept.replicas.last() != Some(&id)
     };
-    partitions_of(picture, id)
+    kept_by(picture, id)
         .filter(has_others)
-        .map(|(at, partition)| (at, Some(others(partition, id).chain([id]).collect())))
+        .map(|kept| {
+            let replicas = kept.others(id).chain([id]).collect();
+            (kept.at, Some(replicas))
+        })
         .collect()
 }
 
-/// Who else has a copy.
-fn others(partition: &Partition, id: i32) -> impl Iterator<Item = i32> {
-    partition.replica_nodes.iter().copied().filter(move |replica| *replica != id)
-}
-
 /// Each copy on `id` goes to a live broker that has none of the partition: to another rack than
-/// those of the other copies if there is one, there to the broker with the fewest copies. Where
-/// nobody has room, the copy is given up (`fewer_copies`), or kept and led by another.
+/// those of the other copies if there is one, there to one that is not being emptied itself, and of
+/// those to the broker with the fewest copies. Where nobody has room, the copy is given up (`fewer_copies`), or kept and led by another.
 fn away(picture: &Picture, id: i32, fewer_copies: bool) -> Result<Plan> {
     let mut copies: BTreeMap<i32, usize> = picture
         .brokers
@@ -181,34 +218,37 @@ fn away(picture: &Picture, id: i32, fewer_copies: bool) -> Result<Plan> {
         broker.and_then(|broker| broker.rack.as_deref())
     };
     let is_live = |broker: i32| picture.brokers.iter().any(|it| it.id == broker && !it.is_fenced);
+    let is_emptied = |id: i32| picture.moves.iter().any(|moving| moving.removing.contains(&id));
     let (mut moves, mut kept) = (Moves::new(), Moves::new());
-    for (at, partition) in partitions_of(picture, id) {
-        let replicas = &partition.replica_nodes;
+    for it in kept_by(picture, id) {
         let is_used = |rack: Option<&str>| {
-            let mut others = replicas.iter().filter(|replica| **replica != id);
-            rack.is_some() && others.any(|replica| rack_of(*replica) == rack)
+            rack.is_some() && it.others(id).any(|other| rack_of(other) == rack)
         };
-        let free = copies.iter().filter(|(broker, _)| !replicas.contains(broker));
-        let best = free.min_by_key(|(broker, count)| (is_used(rack_of(**broker)), **count));
+        let free = copies.iter().filter(|(broker, _)| !it.replicas.contains(broker));
+        let best = free.min_by_key(|(broker, count)| {
+            (is_used(rack_of(**broker)), is_emptied(**broker), **count)
+        });
         let Some(best) = best.map(|(broker, _)| *broker) else {
-            if !others(partition, id).any(is_live) {
-                let (topic, partition) = at;
+            if !it.others(id).any(is_live) {
+                let (topic, partition) = &it.at;
                 return Err(Failure::new(format!(
                     "{topic}/{partition} is on {}, and there is no other live broker",
-                    shown(Some(replicas))
+                    shown(Some(&it.replicas))
                 ))
                 .cure("start another broker first"));
             }
+            let others: Vec<i32> = it.others(id).collect();
             if fewer_copies {
-                moves.push((at, Some(others(partition, id).collect())));
+                moves.push((it.at, Some(others)));
             } else {
-                kept.push((at, Some(others(partition, id).chain([id]).collect())));
+                kept.push((it.at, Some(others.into_iter().chain([id]).collect())));
             }
             continue;
         };
         *copies.entry(best).or_default() += 1;
-        let to = replicas.iter().map(|replica| if *replica == id { best } else { *replica });
-        moves.push((at, Some(to.collect())));
+        let to = it.replicas.iter().map(|replica| if *replica == id { best } else { *replica });
+        let to = to.collect();
+        moves.push((it.at, Some(to)));
     }
     Ok(Plan { moves, kept })
 }
@@ -217,6 +257,7 @@ fn away(picture: &Picture, id: i32, fewer_copies: bool) -> Result<Plan> {
 mod tests {
     use super::super::picture::tests::picture;
     use super::*;
+    use jocko_client::Move;
 
     fn targets(moves: &Moves) -> Vec<(i32, Vec<i32>)> {
         moves.iter().map(|((_, at), to)| (*at, to.clone().unwrap())).collect()
@@ -265,5 +306,33 @@ mod tests {
     fn who_shall_not_lead_becomes_the_last() {
         let cluster = picture(3, &[(1, &[1, 2, 3], &[1]), (2, &[2, 1], &[2]), (1, &[1], &[1])]);
         assert_eq!(targets(&last_in_line(&cluster, 1, |_| true)), [(0, vec![2, 3, 1])]);
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_moved_from_where_it_will_be() {
+        // From 1,2,3 to 5,1,2; 5 does not answer.
+        let mut moving = picture(5, &[(1, &[5, 1, 2, 3], &[1, 2, 3])]);
+        moving.moves = vec![Move {
+            partition: ("orders".to_owned(), 0),
+            replicas: vec![5, 1, 2, 3],
+            adding: vec![5],
+            removing: vec![3],
+        }];
+        let plan = away(&moving, 3, false).unwrap();
+        assert_eq!((targets(&plan.moves), plan.kept), (vec![], Moves::new()), "it goes already");
+        assert_eq!(targets(&away(&moving, 2, false).unwrap().moves), [(0, vec![5, 1, 4])]);
+        assert_eq!(targets(&last_in_line(&moving, 1, |_| true)), [(0, vec![5, 2, 1])]);
+    }
+
+    #[test]
+    fn who_is_being_emptied_gets_nothing_if_there_is_another() {
+        let mut two = picture(4, &[(1, &[1], &[1]), (2, &[2, 4], &[2]), (4, &[4], &[4])]);
+        two.moves = vec![Move {
+            partition: ("orders".to_owned(), 1),
+            replicas: vec![2, 4, 3],
+            adding: vec![3],
+            removing: vec![2],
+        }];
+        assert_eq!(targets(&away(&two, 1, false).unwrap().moves), [(0, vec![3])]);
     }
 }

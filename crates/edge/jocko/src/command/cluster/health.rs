@@ -67,15 +67,16 @@ async fn all(matches: &ArgMatches) -> Result<Verdict> {
     let ills = picture.ills(usize::try_from(expected).unwrap_or(usize::MAX));
     let controller = picture.controller.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let term = picture.quorum.as_ref().map(|quorum| format!(" (term {})", quorum.term));
+    // Who cannot ask the controller knows who was there before.
+    let live = picture.controller.map_or_else(|| "?".to_owned(), |_| picture.live().to_string());
     let line = format!(
-        "brokers {}/{}   controller {controller}{}   leaderless {}   under-replicated {}   below-min-isr {}   moving {}",
-        picture.live(),
+        "brokers {live}/{}   controller {controller}{}   leaderless {}   under-replicated {}   below-min-isr {}   moving {}",
         picture.brokers.len().max(usize::try_from(expected).unwrap_or(usize::MAX)),
         term.unwrap_or_default(),
         picture.leaderless(),
         picture.under_replicated(),
         picture.below_min_isr,
-        picture.moving,
+        picture.moves.len(),
     );
     Ok(Verdict { line, json: picture.json(), ills })
 }

@@ -1,7 +1,7 @@
 //! A cluster at one moment, from what any Kafka tells.
 
 use crate::failure::Result;
-use jocko_client::{Client, ClientError, Member, Quorum};
+use jocko_client::{Client, ClientError, Member, Move, Quorum, TopicPartition};
 use jocko_protocol::ApiKey;
 use jocko_protocol::rpc::metadata_response::{MetadataResponsePartition, MetadataResponseTopic};
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ pub(super) struct Picture {
     pub(super) quorum: Option<Quorum>,
     pub(super) topics: Vec<MetadataResponseTopic>,
     pub(super) below_min_isr: usize,
-    pub(super) moving: usize,
+    /// Partitions whose copies move.
+    pub(super) moves: Vec<Move>,
 }
 
 impl Picture {
@@ -45,11 +46,11 @@ impl Picture {
             quorum,
             topics: metadata.topics,
             below_min_isr: 0,
-            moving: 0,
+            moves: Vec::new(),
         };
         picture.below_min_isr = picture.count_below_min_isr(client).await?;
         if client.serves(ApiKey::ListPartitionReassignments).await? {
-            picture.moving = client.moves(None).await?.len();
+            picture.moves = client.moves(None).await?;
         }
         Ok(picture)
     }
@@ -79,6 +80,17 @@ impl Picture {
 
     pub(super) fn leaderless(&self) -> usize {
         self.partitions().filter(|partition| partition.leader_id < 0).count()
+    }
+
+    /// The first of some partitions that nobody leads, and whom each waits for.
+    pub(super) fn leaderless_of(&self, partitions: &[TopicPartition]) -> String {
+        let is_one = |topic: &str, partition: &MetadataResponsePartition| {
+            let is_it = |(name, index): &TopicPartition| {
+                name == topic && *index == partition.partition_index
+            };
+            partition.leader_id < 0 && partitions.iter().any(is_it)
+        };
+        self.named(is_one, awaited)
     }
 
     pub(super) fn under_replicated(&self) -> usize {
@@ -130,18 +142,24 @@ impl Picture {
             let noun = if lost == 1 { "voter has" } else { "voters have" };
             ills.push(format!("{lost} {noun} no broker any more (jocko cluster quorum)"));
         }
-        let is_leaderless = |partition: &MetadataResponsePartition| partition.leader_id < 0;
-        let lacks_copies = |partition: &MetadataResponsePartition| {
+        let is_leaderless =
+            |_: &str, partition: &MetadataResponsePartition| partition.leader_id < 0;
+        let lacks_copies = |_: &str, partition: &MetadataResponsePartition| {
             partition.isr_nodes.len() < partition.replica_nodes.len()
         };
         for (count, what, named) in [
             (
                 self.leaderless(),
-                "without a leader: nobody can read or write them",
-                self.named(is_leaderless),
+                "without a leader: nobody can read or write them until the brokers are back, or \
+                 jocko partition elect --unclean takes what there is",
+                self.named(is_leaderless, awaited),
             ),
             (self.below_min_isr, "with too few copies in sync for acks=all", String::new()),
-            (self.under_replicated(), "with copies that are not in sync", self.named(lacks_copies)),
+            (
+                self.under_replicated(),
+                "with copies that are not in sync",
+                self.named(lacks_copies, lacking),
+            ),
         ] {
             if count > 0 {
                 let noun = if count == 1 { "partition" } else { "partitions" };
@@ -151,20 +169,23 @@ impl Picture {
         ills
     }
 
-    /// The first of the partitions that are meant, each with the brokers that lack it.
-    fn named(&self, is_meant: impl Fn(&MetadataResponsePartition) -> bool) -> String {
+    /// The first of the partitions that are meant, each with what is to be said of it. Those of
+    /// people come before those that brokers keep for themselves.
+    fn named(
+        &self,
+        is_meant: impl Fn(&str, &MetadataResponsePartition) -> bool,
+        said: fn(&MetadataResponsePartition) -> String,
+    ) -> String {
+        let mut topics: Vec<&MetadataResponseTopic> = self.topics.iter().collect();
+        topics.sort_by_key(|topic| topic.is_internal);
         let one = |topic: &MetadataResponseTopic, partition: &MetadataResponsePartition| {
-            let mut lacking = partition.replica_nodes.clone();
-            lacking.retain(|broker| !partition.isr_nodes.contains(broker));
-            let lacking: Vec<String> = lacking.iter().map(i32::to_string).collect();
             let name = topic.name.as_deref().unwrap_or_default();
-            format!("{name}/{} (not on {})", partition.partition_index, lacking.join(","))
+            format!("{name}/{} ({})", partition.partition_index, said(partition))
         };
-        let mut meant: Vec<String> = self
-            .topics
-            .iter()
+        let mut meant: Vec<String> = topics
+            .into_iter()
             .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))
-            .filter(|(_, partition)| is_meant(partition))
+            .filter(|(topic, it)| is_meant(topic.name.as_deref().unwrap_or_default(), it))
             .take(NAMED_MAX + 1)
             .map(|(topic, partition)| one(topic, partition))
             .collect();
@@ -204,8 +225,21 @@ impl Picture {
             "leaderless": self.leaderless(),
             "underReplicated": self.under_replicated(),
             "belowMinIsr": self.below_min_isr,
-            "moving": self.moving,
+            "moving": self.moves.len(),
         })
+    }
+
+    /// Who has a copy of a partition once nothing moves any more, the first to lead first.
+    pub(super) fn replicas_to_be(
+        &self,
+        at: &TopicPartition,
+        partition: &MetadataResponsePartition,
+    ) -> Vec<i32> {
+        let mut replicas = partition.replica_nodes.clone();
+        if let Some(moving) = self.moves.iter().find(|moving| moving.partition == *at) {
+            replicas.retain(|broker| !moving.removing.contains(broker));
+        }
+        replicas
     }
 
     /// How many partitions a broker leads.
@@ -217,6 +251,25 @@ impl Picture {
     pub(super) fn replicas(&self, broker: i32) -> usize {
         self.partitions().filter(|each| each.replica_nodes.contains(&broker)).count()
     }
+}
+
+/// Which brokers lack a partition.
+fn lacking(partition: &MetadataResponsePartition) -> String {
+    let mut lacking = partition.replica_nodes.clone();
+    lacking.retain(|broker| !partition.isr_nodes.contains(broker));
+    format!("not on {}", listed(&lacking))
+}
+
+/// Whom a partition without a leader waits for: the last who had everything, as far as that is told.
+fn awaited(partition: &MetadataResponsePartition) -> String {
+    match partition.isr_nodes.as_slice() {
+        [] => format!("copies on {}", listed(&partition.replica_nodes)),
+        isr => format!("waits for {}", listed(isr)),
+    }
+}
+
+fn listed(brokers: &[i32]) -> String {
+    brokers.iter().map(i32::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Those that serve, as clients are told.
@@ -281,7 +334,7 @@ pub(super) mod tests {
             quorum: None,
             topics: vec![topic],
             below_min_isr: 0,
-            moving: 0,
+            moves: Vec::new(),
         }
     }
 
@@ -303,13 +356,34 @@ pub(super) mod tests {
                 "broker 2: disk full: 0 MiB are free (others lead in its place)",
                 "nobody is known to lead the metadata, and nothing can be changed: most voters are \
                  gone, or the broker that was asked is cut off from them",
-                "1 partition without a leader: nobody can read or write them: orders/0 (not on 1,2)",
+                "1 partition without a leader: nobody can read or write them until the brokers are \
+                 back, or jocko partition elect --unclean takes what there is: orders/0 (copies on 1,2)",
                 "1 partition with too few copies in sync for acks=all",
                 "3 partitions with copies that are not in sync: orders/0 (not on 1,2), \
                  orders/1 (not on 1), orders/2 (not on 1)",
             ]
         );
         assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));
+    }
+
+    #[test]
+    fn who_is_waited_for_is_named_and_the_users_topics_come_first() {
+        let mut ill = picture(3, &[(-1, &[2, 3], &[3]), (1, &[1, 2], &[1])]);
+        let internal = MetadataResponseTopic {
+            name: Some("__consumer_offsets".to_owned()),
+            is_internal: true,
+            ..ill.topics[0].clone()
+        };
+        ill.topics.insert(0, internal);
+        let found = ill.ills(3);
+        let ends = [
+            ": orders/0 (waits for 3), __consumer_offsets/0 (waits for 3)",
+            ": orders/0 (not on 2), orders/1 (not on 2), __consumer_offsets/0 (not on 2), \
+             __consumer_offsets/1 (not on 2)",
+        ];
+        for end in ends {
+            assert!(found.iter().any(|ill| ill.ends_with(end)), "{found:?}");
+        }
     }
 
     #[test]

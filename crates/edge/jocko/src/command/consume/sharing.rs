@@ -1,7 +1,7 @@
 //! `jocko consume -g GROUP`: reads a topic together with the other members of a group.
 
 use super::member::{Changed, Member};
-use super::{Plan, Printed, Reading, Troubles, WAIT, find, print, recover};
+use super::{Plan, Printed, Reading, Troubles, WAIT, find, offsets, print, recover};
 use crate::command::place::Place;
 use crate::failure::{Failure, Result};
 use crate::output::reader_has_gone;
@@ -123,8 +123,8 @@ async fn take(
         return Ok(());
     }
     let positions = member.positions(client, &changed.added).await?;
-    let starts = client.offsets(&plan.topic, &changed.added, Position::Start).await?;
-    let ends = client.offsets(&plan.topic, &changed.added, Position::End).await?;
+    let starts = offsets(client, plan, &changed.added, Position::Start).await?;
+    let ends = offsets(client, plan, &changed.added, Position::End).await?;
     let first = find(client, plan, &changed.added, &ends, plan.from).await?;
     for (at, &partition) in changed.added.iter().enumerate() {
         let (start, end) = (starts[at], ends[at]);

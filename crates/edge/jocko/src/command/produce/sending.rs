@@ -46,7 +46,7 @@ impl<'a> Sending<'a> {
     /// The same in words.
     pub(super) fn so_far(&self) -> String {
         match self.written {
-            0 => "nothing was written".to_owned(),
+            0 => "nothing was written before".to_owned(),
             1 => "1 line was written before".to_owned(),
             count => format!("{count} lines were written before"),
         }

@@ -1,7 +1,7 @@
 //! A broker that hears of no controller any more leads nothing, until it does again.
 
-use super::Meeting;
-use crate::harness::DEADLINE;
+use super::{Meeting, ask};
+use crate::harness::{DEADLINE, command, run};
 use jocko_client::{Client, ClientError, NewTopic};
 use jocko_records::{BatchBuilder, Encoding};
 use jocko_testkit::{BrokerProcess, wait_until};
@@ -100,6 +100,13 @@ fn who_is_left_alone_of_three_leads_nothing_until_they_are_back() {
     assert_eq!(reader.fetch(topic_id, found.high_watermark, "", 60_000).error, refused);
     assert_eq!(reader.latest(), refused.code());
 
+    // Who begins to read now waits until somebody leads again.
+    let (address, wanted) = (left.address().to_string(), partition.to_string());
+    let reader = std::thread::spawn(move || {
+        let mut reader = command(&["consume", "t", "-o", "start", "-e", "--timeout", "60s"]);
+        reader.args(["-p", &wanted, "-b", &address]);
+        run(reader, b"")
+    });
     let mut back: Vec<BrokerProcess> =
         stopped.into_iter().map(|options| BrokerProcess::spawn(options).unwrap()).collect();
     for process in &mut back {
@@ -107,4 +114,31 @@ fn who_is_left_alone_of_three_leads_nothing_until_they_are_back() {
     }
     wait_until(DEADLINE, || Ok(asking.produce(partition, -1).is_ok())).unwrap();
     wait_until(DEADLINE, || Ok(asking.produce(partition, 1).is_ok())).unwrap();
+    let read = reader.join().unwrap();
+    assert!(read.code == 0 && read.out.starts_with("v\n"), "{}{}", read.out, read.err);
+}
+
+#[test]
+fn a_controller_that_is_left_alone_says_that_nobody_leads() {
+    let meeting = Meeting::new();
+    let mut three = meeting.three([0, 1, 2]);
+    let status = ask(&three[0], &["cluster", "status", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let brokers = status["brokers"].as_array().unwrap();
+    let leader = brokers.iter().find(|broker| broker["id"] == status["controller"]).unwrap();
+    let is_it = |process: &BrokerProcess| leader["port"] == process.address().port();
+    let at = three.iter().position(is_it).unwrap();
+    let left = three.remove(at);
+    for process in three {
+        process.kill().unwrap();
+    }
+    let mut said = String::new();
+    wait_until(DEADLINE, || {
+        let mut health = command(&["cluster", "health"]);
+        health.args(["-b", &left.address().to_string()]);
+        let ran = run(health, b"");
+        said = ran.out + &ran.err;
+        Ok(ran.code == 3 && said.contains("controller none") && said.contains("most voters are"))
+    })
+    .unwrap_or_else(|error| panic!("{error}: {said}"));
 }
