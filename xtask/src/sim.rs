@@ -10,8 +10,10 @@ use std::process::Command;
 const MUTATIONS: &str = "crates/lab/sim/mutations";
 /// Where a broken copy of the tree is built, below the workspace.
 const SCRATCH: &str = "target/mutations";
-/// How many seeds a mutation has to be noticed in, unless told otherwise.
-const MUTATION_SEEDS: &str = "100";
+/// The patch that is no bug, but plants one of the others by its name.
+const SWITCH: &str = "switch";
+/// How many seeds a mutation may need to be noticed, unless told otherwise.
+const MUTATION_SEEDS: &str = "300";
 
 /// `cargo xtask sim [--seeds N] [--seed S]`: plays so many seeds of both simulations, or one with its
 /// story.
@@ -31,33 +33,45 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// `cargo xtask mutations [--seeds N] [NAME]`: breaks a copy of the tree, one patch at a time, and
-/// expects the simulation of whole clusters to notice each.
+/// `cargo xtask mutations [--seeds N] [NAME]`: breaks a copy of the tree in all the ways that patches
+/// describe, each behind its name, and expects the simulation of whole clusters to notice each one:
+/// with the seed that its patch names, or else with one of the first N (any change of what a run does
+/// makes another run of a seed). With none of them planted the same seeds must break no promise.
 pub(crate) fn mutations(root: &Path, arguments: &[String]) -> Result<()> {
-    let (mut seeds, mut wanted) = (MUTATION_SEEDS.to_owned(), None);
+    let (mut seeds, mut wanted) = (MUTATION_SEEDS, None);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--seeds" => seeds = arguments.next().context("--seeds wants a number")?.clone(),
+            "--seeds" => seeds = arguments.next().context("--seeds wants a number")?,
             name if !name.starts_with('-') => wanted = Some(name),
             other => bail!("unknown option {other}"),
         }
     }
     let tree = root.join(SCRATCH).join("tree");
     copy_tree(root, &tree)?;
+    let patches = patches(root)?;
+    for patch in &patches {
+        apply(root, patch)?;
+    }
+    let player = Player::build(root, &tree)?;
     let mut unnoticed = Vec::new();
-    for patch in patches(root)? {
+    for patch in &patches {
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if wanted.is_some_and(|wanted| wanted != name) {
+        if name == SWITCH || wanted.is_some_and(|wanted| wanted != name) {
             continue;
         }
-        apply(root, &patch, &[])?;
-        let played = play(root, &tree, &seeds);
-        apply(root, &patch, &["--reverse"])?;
-        match played? {
+        let recorded = recorded_seed(patch)?;
+        if let Some(seen) = player.play("", [&recorded, "1"])? {
+            bail!("with nothing planted: {seen}");
+        }
+        let seen = match player.play(&name, [&recorded, "1"])? {
+            None => player.play(&name, ["0", seeds])?,
+            seen => seen,
+        };
+        match seen {
             Some(seen) => println!("{name}: {seen}"),
             None => {
-                println!("{name}: not noticed in {seeds} seeds");
+                println!("{name}: not noticed with seed {recorded}, nor in the first {seeds}");
                 unnoticed.push(name);
             }
         }
@@ -73,6 +87,15 @@ fn patches(root: &Path) -> Result<Vec<PathBuf>> {
     found.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
     found.sort();
     Ok(found)
+}
+
+/// The seed that notices a patch, as the patch says before its first file: `Seed: 12`.
+fn recorded_seed(patch: &Path) -> Result<String> {
+    let text = fs::read_to_string(patch)?;
+    let found = text.lines().find_map(|line| line.strip_prefix("Seed: "));
+    let seed = found.with_context(|| format!("{} names no seed", patch.display()))?.trim();
+    seed.parse::<u64>().with_context(|| format!("{}: {seed} is no seed", patch.display()))?;
+    Ok(seed.to_owned())
 }
 
 /// Copies all files that git knows, but for those that are the same there: what was built stays.
@@ -94,10 +117,9 @@ fn copy_tree(root: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-fn apply(root: &Path, patch: &Path, how: &[&str]) -> Result<()> {
+fn apply(root: &Path, patch: &Path) -> Result<()> {
     let status = Command::new("git")
         .args(["apply", &format!("--directory={SCRATCH}/tree")])
-        .args(how)
         .arg(patch)
         .current_dir(root)
         .status()?;
@@ -105,20 +127,40 @@ fn apply(root: &Path, patch: &Path, how: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Plays seeds in the broken copy; what was noticed first, if anything was.
-fn play(root: &Path, tree: &Path, seeds: &str) -> Result<Option<String>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["run", "--quiet", "-p", "jocko-sim", "--bin", "cluster", "--"])
-        .args(["--seeds", seeds, "--stop-at", "1"])
-        .env("CARGO_TARGET_DIR", root.join(SCRATCH).join("target"))
-        .current_dir(tree)
-        .output()?;
-    if output.status.success() {
-        return Ok(None);
+/// The simulation, built from the broken copy.
+struct Player(PathBuf);
+
+impl Player {
+    /// What is built shares the workspace's target directory: the copy's packages are others by their
+    /// path, and what they depend on is there already.
+    fn build(root: &Path, tree: &Path) -> Result<Self> {
+        let target = std::env::var_os("CARGO_TARGET_DIR");
+        let target = root.join(target.map_or_else(|| "target".into(), PathBuf::from));
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "jocko-sim", "--bin", "cluster"])
+            .env("CARGO_TARGET_DIR", &target)
+            .current_dir(tree)
+            .status()?;
+        ensure!(status.success(), "the broken copy cannot be built");
+        // The workspace's own would lie at the same place.
+        let player = root.join(SCRATCH).join("cluster");
+        fs::copy(target.join("debug/cluster"), &player)?;
+        Ok(Self(player))
     }
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    let seen = told.lines().find(|line| line.starts_with("seed "));
-    // A copy that cannot be built, or a run that panicked, has noticed nothing.
-    let words = || String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(Some(seen.map(str::to_owned).with_context(words)?))
+
+    /// Plays so many seeds from one on with a bug planted; what was noticed first, if anything was.
+    fn play(&self, planted: &str, [from, count]: [&str; 2]) -> Result<Option<String>> {
+        let output = Command::new(&self.0)
+            .args(["--from", from, "--seeds", count, "--stop-at", "1"])
+            .env("PLANTED", planted)
+            .output()?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let seen = told.lines().find(|line| line.starts_with("seed "));
+        // A run that panicked has noticed nothing.
+        let words = || String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok(Some(seen.map(str::to_owned).with_context(words)?))
+    }
 }

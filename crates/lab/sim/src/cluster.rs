@@ -5,6 +5,7 @@
 
 mod chaos;
 mod clients;
+mod knowledge;
 mod machine;
 mod oracle;
 mod slow;

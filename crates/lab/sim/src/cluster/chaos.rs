@@ -35,11 +35,13 @@ pub(super) enum Trouble {
     DiskError,
     /// A disk is replaced by a blank one.
     Wipe,
+    /// The same, while what its process has said last is still under way.
+    WipeInStorm,
     /// A wall clock jumps.
     WrongClock,
 }
 
-pub(super) const TROUBLES: [Trouble; 13] = [
+pub(super) const TROUBLES: [Trouble; 14] = [
     Trouble::Kill,
     Trouble::CutPower,
     Trouble::CutAllPower,
@@ -52,11 +54,15 @@ pub(super) const TROUBLES: [Trouble; 13] = [
     Trouble::Hang,
     Trouble::DiskError,
     Trouble::Wipe,
+    Trouble::WipeInStorm,
     Trouble::WrongClock,
 ];
 
 /// How long a stop in order may take before it becomes a kill.
 const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// How long words have been late before the disk of who said them goes.
+const LATE_BEFORE_WIPE: Duration = Duration::from_millis(150);
 
 /// The usual network: about a millisecond each way.
 pub(super) fn fair_weather() -> LinkQuality {
@@ -87,6 +93,7 @@ impl World {
             }
             Trouble::DiskError => self.damage_disk(at, Instant::now() + lasts),
             Trouble::Wipe => self.wipe(at).await,
+            Trouble::WipeInStorm => self.let_words_be_late(at, Instant::now() + lasts),
             Trouble::WrongClock => {
                 let off = i64::try_from(self.dice.below(7_200_000)).unwrap_or(0) - 3_600_000;
                 self.machines[at].clock.be_off_by(off);
@@ -185,6 +192,21 @@ impl World {
         true
     }
 
+    /// Much is late from now on; the disk goes while it is.
+    fn let_words_be_late(&mut self, at: usize, ends: Instant) -> bool {
+        if self.wipe_due.is_some() || oracle::missing_apart_from_ends(&self.machines).is_err() {
+            return false;
+        }
+        self.surroundings.net.set_quality(LinkQuality {
+            stalls_per_10k: 300,
+            stall: Duration::from_millis(500)..Duration::from_millis(4_000),
+            ..fair_weather()
+        });
+        self.storm_ends = Some(ends);
+        self.wipe_due = Some((Instant::now() + LATE_BEFORE_WIPE, at));
+        true
+    }
+
     async fn cut_power(&mut self, at: usize) {
         let seed = self.dice.seed()[0];
         self.machines[at].cut_power(seed).await;
@@ -221,6 +243,7 @@ impl World {
         self.patience[at] = None;
         self.restarts[at] = Some(Instant::now() + pause);
         self.oracle.forget(self.machines[at].number);
+        self.shared.known.borrow_mut().forget(self.machines[at].number);
     }
 
     /// Ends what is due to end, and starts what is due to start.
@@ -239,6 +262,10 @@ impl World {
         if self.storm_ends.is_some_and(|ends| ends <= now) {
             self.storm_ends = None;
             net.set_quality(fair_weather());
+        }
+        if let Some((_, at)) = self.wipe_due.take_if(|(due, _)| *due <= now) {
+            // Not if something else has happened meanwhile.
+            self.wipe(at).await;
         }
         for at in 0..self.machines.len() {
             self.go_on_with(at, now).await;
@@ -288,7 +315,7 @@ impl World {
         self.tell("all heals".to_owned());
         self.surroundings.net.heal();
         self.surroundings.net.set_quality(fair_weather());
-        (self.cuts, self.storm_ends) = (Vec::new(), None);
+        (self.cuts, self.storm_ends, self.wipe_due) = (Vec::new(), None, None);
         for at in 0..self.machines.len() {
             let Machine { disk, slowness, clock, .. } = &self.machines[at];
             disk.heal();

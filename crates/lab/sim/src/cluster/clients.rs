@@ -1,19 +1,30 @@
-//! Clients: idempotent producers that wait for all replicas, and consumers by offset. What they see
-//! goes into a history, which the checker of `jocko-testkit` judges.
+//! Clients: idempotent producers that wait for all replicas, careless ones that wait for the leader
+//! alone, consumers by offset, and groups that commit. What they see goes into a history, which the checker of
+//! `jocko-testkit` judges.
 
+mod careless;
+mod grouped;
+mod moving;
+mod reading;
+
+pub(super) use careless::produce_carelessly;
+pub(super) use grouped::commit;
+pub(super) use moving::move_replicas;
+pub(super) use reading::{consume, read_finally};
+
+use super::knowledge::Knowledge;
 use super::machine::kafka_at;
 use super::wire::Wire;
 use crate::dice::Dice;
-use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use jocko_protocol::rpc::init_producer_id_request::InitProducerIdRequest;
 use jocko_protocol::rpc::metadata_request::{MetadataRequest, MetadataRequestTopic};
 use jocko_protocol::rpc::produce_request::{
     PartitionProduceData, ProduceRequest, TopicProduceData,
 };
 use jocko_protocol::{RecordBytes, error_code};
-use jocko_records::{BatchBuilder, Encoding, Records};
-use jocko_testkit::{Event, Outcome, Run, value_of};
-use jocko_types::{ErrorCode, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
+use jocko_records::{BatchBuilder, Encoding};
+use jocko_testkit::{Event, Outcome, value_of};
+use jocko_types::{ErrorCode, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -29,13 +40,12 @@ pub(super) const PARTITIONS: u32 = 2;
 
 const METADATA: i16 = 12;
 const PRODUCE: i16 = 11;
-const FETCH: i16 = 12;
 const INIT_PRODUCER_ID: i16 = 4;
 
+/// All replicas in sync have it.
+const ACKS_ALL: i16 = -1;
 /// How long a leader may wait for the replicas.
 const ACKS_MS: i32 = 4_000;
-/// What a record may unpack to.
-const UNPACKED_MAX: u64 = 1 << 20;
 /// How long a batch is tried again before its producer gives it up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
@@ -46,7 +56,17 @@ pub(super) struct Shared {
     /// Told to stop when the cluster has healed.
     pub(super) is_over: Cell<bool>,
     pub(super) acknowledged: Cell<u64>,
+    /// Records that a leader alone acknowledged.
+    pub(super) careless: Cell<u64>,
     pub(super) read: Cell<u64>,
+    /// Offsets that groups committed.
+    pub(super) commits: Cell<u64>,
+    /// Replicas that were to be moved.
+    pub(super) moves: Cell<u64>,
+    /// Reads of an epoch that is over, which were refused.
+    pub(super) fenced: Cell<u64>,
+    /// What only the inside of brokers shows.
+    pub(super) known: RefCell<Knowledge>,
     /// Something that no history shows.
     pub(super) wrong: RefCell<Option<String>>,
     /// What clients met, and how often.
@@ -61,7 +81,12 @@ impl Shared {
             events: RefCell::default(),
             is_over: Cell::new(false),
             acknowledged: Cell::new(0),
+            careless: Cell::new(0),
             read: Cell::new(0),
+            commits: Cell::new(0),
+            moves: Cell::new(0),
+            fenced: Cell::new(0),
+            known: RefCell::default(),
             wrong: RefCell::default(),
             met: RefCell::default(),
             brokers,
@@ -79,6 +104,11 @@ impl Shared {
         self.events.borrow_mut().push(event);
     }
 
+    /// Something that must not happen has.
+    fn blame(&self, words: String) {
+        self.wrong.borrow_mut().get_or_insert(words);
+    }
+
     fn meet(&self, doing: &str, what: &impl Debug) {
         *self.met.borrow_mut().entry(format!("{doing}: {what:?}")).or_default() += 1;
     }
@@ -92,17 +122,32 @@ pub(super) struct Client {
     topic_id: TopicId,
     /// By partition.
     leaders: Vec<Option<u32>>,
+    /// The epochs that leaders were named with, by partition, the newest last.
+    epochs: Vec<Vec<i32>>,
 }
 
 impl Client {
     pub(super) fn new(wire: Wire, seed: u64, shared: &Rc<Shared>) -> Self {
         let leaders = vec![None; PARTITIONS as usize];
-        let shared = Rc::clone(shared);
-        Self { wire, dice: Dice::new(seed), shared, topic_id: TopicId::ZERO, leaders }
+        let epochs = vec![Vec::new(); PARTITIONS as usize];
+        let (dice, shared) = (Dice::new(seed), Rc::clone(shared));
+        Self { wire, dice, shared, topic_id: TopicId::ZERO, leaders, epochs }
     }
 
     fn anyone(&mut self) -> u32 {
         u32::try_from(self.dice.between(1, u64::from(self.shared.brokers))).unwrap_or(1)
+    }
+
+    /// All brokers, in any order.
+    fn shuffled(&mut self) -> Vec<i32> {
+        let mut left: Vec<i32> =
+            (1..=self.shared.brokers).filter_map(|number| i32::try_from(number).ok()).collect();
+        let mut shuffled = Vec::new();
+        while let Some(one) = self.dice.pick(&left) {
+            left.retain(|it| *it != one);
+            shuffled.push(one);
+        }
+        shuffled
     }
 
     /// Asks any broker who leads.
@@ -117,21 +162,26 @@ impl Client {
         let to = kafka_at(self.anyone());
         let found = self.wire.ask(to, METADATA, &request, |response| {
             let topic = response.topics.first()?;
-            let leaders: Vec<(usize, Option<u32>)> = topic
+            let leaders: Vec<(usize, Option<u32>, i32)> = topic
                 .partitions
                 .iter()
                 .filter_map(|it| {
                     let index = usize::try_from(it.partition_index).ok()?;
-                    Some((index, u32::try_from(it.leader_id).ok()))
+                    Some((index, u32::try_from(it.leader_id).ok(), it.leader_epoch))
                 })
                 .collect();
             Some((topic.topic_id, leaders))
         });
         let Some((topic_id, leaders)) = found.await? else { return Ok(()) };
         self.topic_id = topic_id;
-        for (index, leader) in leaders {
-            if let Some(known) = self.leaders.get_mut(index) {
+        for (index, leader, epoch) in leaders {
+            if let (Some(known), Some(epochs)) =
+                (self.leaders.get_mut(index), self.epochs.get_mut(index))
+            {
                 *known = leader;
+                if epochs.last().is_none_or(|last| *last < epoch) {
+                    epochs.push(epoch);
+                }
             }
         }
         Ok(())
@@ -175,7 +225,8 @@ pub(super) async fn produce(mut client: Client) {
             let count = client.dice.between(1, 4) as u32;
             let sequence = &mut sequences[partition as usize];
             let value = value_of(process, number);
-            let bytes = batch(producer_id, *sequence, (value, count));
+            let producer = (producer_id, Sequence::new(*sequence));
+            let bytes = batch(Some(producer), (value, count));
             let outcome = send(&mut client, &Batch { partition, bytes }).await;
             number += u64::from(count);
             *sequence += i32::try_from(count).expect("four at most");
@@ -227,13 +278,12 @@ async fn register(client: &mut Client) -> Option<ProducerId> {
     }
 }
 
-/// Numbered records as a batch of an idempotent producer.
-fn batch(producer_id: ProducerId, sequence: i32, (value, count): (u64, u32)) -> Vec<u8> {
-    let mut builder = BatchBuilder::new(Encoding::NONE).producer(
-        producer_id,
-        ProducerEpoch::new(0),
-        Sequence::new(sequence),
-    );
+/// Numbered records as a batch, of an idempotent producer or of one that is not.
+fn batch(producer: Option<(ProducerId, Sequence)>, (value, count): (u64, u32)) -> Vec<u8> {
+    let mut builder = BatchBuilder::new(Encoding::NONE);
+    if let Some((id, sequence)) = producer {
+        builder = builder.producer(id, ProducerEpoch::new(0), sequence);
+    }
     for value in value..value + u64::from(count) {
         let bytes = value.to_be_bytes();
         builder
@@ -248,7 +298,7 @@ async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
     let began = Instant::now();
     loop {
         if let Some(leader) = client.leader(batch.partition).await {
-            let sent = send_once(client, leader, batch).await;
+            let sent = send_once(client, leader, batch, ACKS_ALL).await;
             client.shared.meet("produce", &sent.as_ref().map(|(code, _)| code));
             match sent {
                 Ok((ErrorCode::None, offset)) if offset >= 0 => return Ok(offset),
@@ -259,7 +309,7 @@ async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
                         "broker {leader} misses what a producer of partition {} was acknowledged",
                         batch.partition
                     );
-                    client.shared.wrong.borrow_mut().get_or_insert(words);
+                    client.shared.blame(words);
                     return Err(());
                 }
                 Ok((
@@ -278,10 +328,15 @@ async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
     }
 }
 
-async fn send_once(client: &mut Client, to: u32, batch: &Batch) -> io::Result<(ErrorCode, i64)> {
+async fn send_once(
+    client: &mut Client,
+    to: u32,
+    batch: &Batch,
+    acks: i16,
+) -> io::Result<(ErrorCode, i64)> {
     let request = ProduceRequest {
         transactional_id: None,
-        acks: -1,
+        acks,
         timeout_ms: ACKS_MS,
         topic_data: vec![TopicProduceData {
             name: TOPIC,
@@ -300,144 +355,4 @@ async fn send_once(client: &mut Client, to: u32, batch: &Batch) -> io::Result<(E
         Some((error_code(partition.error_code), partition.base_offset))
     });
     answered.await?.ok_or_else(|| io::Error::other("an answer without the partition"))
-}
-
-/// What a fetch brought.
-struct Fetched {
-    code: ErrorCode,
-    runs: Vec<Run>,
-    next: i64,
-    high_watermark: i64,
-}
-
-/// Reads a partition from its start until the run is over.
-pub(super) async fn consume(mut client: Client, partition: u32) {
-    let process = client.shared.process();
-    let topic = || TOPIC.to_owned();
-    client.shared.note(Event::Seek { process, topic: topic(), partition });
-    let mut offset = 0;
-    while !client.is_over() {
-        let wait_ms = client.dice.between(0, 500) as i32;
-        match fetch_from_leader(&mut client, partition, offset, wait_ms).await {
-            Some(fetched) => {
-                offset = fetched.next;
-                let records = fetched.runs;
-                if !records.is_empty() {
-                    client.shared.note(Event::Poll { process, topic: topic(), partition, records });
-                }
-            }
-            None => client.rest(100).await,
-        }
-    }
-}
-
-/// Reads a partition from its start to `end`, when all is well again.
-pub(super) async fn read_finally(mut client: Client, partition: u32, end: i64) {
-    let process = client.shared.process();
-    let topic = || TOPIC.to_owned();
-    client.shared.note(Event::Final { process, topic: topic(), partition, end });
-    let mut offset = 0;
-    while offset < end {
-        match fetch_from_leader(&mut client, partition, offset, 100).await {
-            Some(fetched) if fetched.next > offset => {
-                offset = fetched.next;
-                let records = fetched.runs;
-                client.shared.note(Event::Poll { process, topic: topic(), partition, records });
-            }
-            _ => client.rest(100).await,
-        }
-    }
-}
-
-async fn fetch_from_leader(
-    client: &mut Client,
-    partition: u32,
-    offset: i64,
-    wait_ms: i32,
-) -> Option<Fetched> {
-    let leader = client.leader(partition).await?;
-    let fetched = fetch(client, leader, (partition, offset), wait_ms).await;
-    match fetched {
-        Ok(fetched) if fetched.code == ErrorCode::None => {
-            let count: u64 = fetched.runs.iter().map(|run| u64::from(run.2)).sum();
-            client.shared.read.set(client.shared.read.get() + count);
-            Some(fetched)
-        }
-        Ok(fetched) if fetched.code == ErrorCode::OffsetOutOfRange => {
-            let words = format!(
-                "a consumer of partition {partition} that had read up to {offset} was told by \
-                 broker {leader} that this is out of range (high watermark {})",
-                fetched.high_watermark
-            );
-            client.shared.wrong.borrow_mut().get_or_insert(words);
-            None
-        }
-        other => {
-            client.shared.meet("fetch", &other.map(|fetched| fetched.code));
-            client.leaders[partition as usize] = None;
-            None
-        }
-    }
-}
-
-async fn fetch(
-    client: &mut Client,
-    leader: u32,
-    (partition, offset): (u32, i64),
-    wait_ms: i32,
-) -> io::Result<Fetched> {
-    let request = FetchRequest {
-        replica_id: -1,
-        max_wait_ms: wait_ms,
-        min_bytes: 1,
-        max_bytes: 1 << 20,
-        session_epoch: -1,
-        topics: vec![FetchTopic {
-            topic: TOPIC,
-            partitions: vec![FetchPartition {
-                partition: i32::try_from(partition).expect("a handful"),
-                current_leader_epoch: -1,
-                fetch_offset: offset,
-                last_fetched_epoch: -1,
-                log_start_offset: -1,
-                partition_max_bytes: 1 << 20,
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..Default::default()
-    };
-    let answered = client.wire.ask(kafka_at(leader), FETCH, &request, |response| {
-        let partition = response.responses.first()?.partitions.first()?;
-        let bytes = match &partition.records {
-            Some(RecordBytes::Inline(bytes)) => bytes,
-            _ => &[][..],
-        };
-        let (runs, next) = runs_of(bytes, offset)?;
-        let code = match response.error_code {
-            0 => error_code(partition.error_code),
-            code => error_code(code),
-        };
-        Some(Fetched { code, runs, next, high_watermark: partition.high_watermark })
-    });
-    answered.await?.ok_or_else(|| io::Error::other("an answer that makes no sense"))
-}
-
-/// The records of a buffer as runs of consecutive values, and where to go on.
-fn runs_of(bytes: &[u8], from: i64) -> Option<(Vec<Run>, i64)> {
-    let mut records = Records::new(bytes, Offset::new(from), UNPACKED_MAX);
-    let mut runs: Vec<Run> = Vec::new();
-    while let Some(record) = records.next().ok()? {
-        let value = u64::from_be_bytes(record.value?.try_into().ok()?);
-        let offset = record.offset.get();
-        match runs.last_mut() {
-            Some(Run(first, start, count))
-                if *first + i64::from(*count) == offset && *start + u64::from(*count) == value =>
-            {
-                *count += 1;
-            }
-            _ => runs.push(Run(offset, value, 1)),
-        }
-    }
-    Some((runs, records.next_offset().get()))
 }

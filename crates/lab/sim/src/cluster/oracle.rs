@@ -2,6 +2,7 @@
 //! whole again. The ids are those of docs/internals/simulation.md.
 
 use super::clients::{PARTITIONS, TOPIC};
+use super::knowledge::Knowledge;
 use super::machine::Machine;
 use jocko_broker::simulation::Inside;
 use jocko_metadata::ClusterImage;
@@ -30,15 +31,19 @@ pub(super) struct Oracle {
 }
 
 impl Oracle {
-    /// Looks at all brokers.
-    pub(super) fn look(&mut self, machines: &[Machine]) -> Result<(), String> {
+    /// Looks at all brokers, and tells what clients are to know.
+    pub(super) fn look(
+        &mut self,
+        machines: &[Machine],
+        known: &mut Knowledge,
+    ) -> Result<(), String> {
         for machine in machines {
             if let Some(inside) = machine.inside() {
-                self.look_at(machine.number, inside)
+                self.look_at(machine.number, inside, known)
                     .map_err(|what| format!("broker {}: {what}", machine.number))?;
             }
         }
-        Ok(())
+        known.judge()
     }
 
     /// A machine's process is gone: the next may begin with an older image.
@@ -46,23 +51,32 @@ impl Oracle {
         self.seen.remove(&machine);
     }
 
-    fn look_at(&mut self, machine: u32, inside: &Inside) -> Result<(), String> {
+    fn look_at(
+        &mut self,
+        machine: u32,
+        inside: &Inside,
+        known: &mut Knowledge,
+    ) -> Result<(), String> {
         let (index, image) = inside.image();
         let before = self.seen.insert(machine, index);
         if before.is_some_and(|before| index < before) {
             return Err(format!("its image went back from {before:?} to {index}"));
         }
         if before != Some(index) {
+            if index > self.newest {
+                tell_leaders(&image, known);
+            }
             self.look_at_image(index, &image)?;
         }
         let status = inside.raft_status();
         if let Some((leader, _)) = &status.leader {
             let id = leader.directory_id();
-            let known = *self.terms.entry(status.term).or_insert(id);
-            if known != id {
-                return Err(format!("R-1: term {} has two leaders, {known}, {id}", status.term));
+            let first = *self.terms.entry(status.term).or_insert(id);
+            if first != id {
+                return Err(format!("R-1: term {} has two leaders, {first}, {id}", status.term));
             }
         }
+        tell_epochs(machine, inside, known);
         self.look_at_partitions(inside)
     }
 
@@ -120,6 +134,28 @@ impl Oracle {
             *known = high_watermark.get();
         }
         Ok(())
+    }
+}
+
+/// Who leads the topic of the run.
+fn tell_leaders(image: &ClusterImage, known: &mut Knowledge) {
+    let Some(topic) = image.topic(TOPIC) else { return };
+    for (partition, state) in &topic.partitions {
+        let Ok(partition) = u32::try_from(partition.get()) else { continue };
+        known.led_by(partition, state.leader.and_then(|id| u32::try_from(id.get()).ok()));
+    }
+}
+
+/// Which epochs a broker knows itself.
+fn tell_epochs(machine: u32, inside: &Inside, known: &mut Knowledge) {
+    for partition in inside.partitions() {
+        let Some(standing) = partition.standing() else { continue };
+        let name = partition.name();
+        if name.topic.to_string() == TOPIC
+            && let Ok(number) = u32::try_from(name.partition.get())
+        {
+            known.knows(machine, number, standing.leader_epoch.get());
+        }
     }
 }
 

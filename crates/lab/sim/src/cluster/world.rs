@@ -25,6 +25,10 @@ use tokio::time::{Instant, sleep, timeout};
 const BROKERS: u32 = 3;
 /// How many clients write.
 const PRODUCERS: usize = 4;
+/// How many write and wait for the leader alone.
+const CARELESS: usize = 2;
+/// In how many runs replicas are moved.
+const MOVES_PER_MILLE: u64 = 400;
 /// How often brokers are looked at from inside.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long brokers may take to form a cluster.
@@ -59,6 +63,14 @@ pub struct Coverage {
     pub(super) troubles: BTreeMap<Trouble, u64>,
     /// Records that were acknowledged.
     pub acknowledged: u64,
+    /// Records that a leader alone acknowledged.
+    pub careless: u64,
+    /// Offsets that groups committed.
+    pub commits: u64,
+    /// Moves of replicas that the controller took on.
+    pub moves: u64,
+    /// Reads that named an epoch that was over, and were refused.
+    pub fenced: u64,
     /// Records that consumers were handed.
     pub read: u64,
     /// Changes of a partition's leader.
@@ -74,6 +86,10 @@ impl Coverage {
             *self.troubles.entry(*trouble).or_default() += count;
         }
         self.acknowledged += other.acknowledged;
+        self.careless += other.careless;
+        self.commits += other.commits;
+        self.moves += other.moves;
+        self.fenced += other.fenced;
         self.read += other.read;
         self.elections += other.elections;
         self.deaths += other.deaths;
@@ -88,6 +104,10 @@ impl Coverage {
             .collect();
         counters.extend([
             ("acknowledged".to_owned(), self.acknowledged),
+            ("careless".to_owned(), self.careless),
+            ("commits".to_owned(), self.commits),
+            ("moves".to_owned(), self.moves),
+            ("fenced".to_owned(), self.fenced),
             ("read".to_owned(), self.read),
             ("elections".to_owned(), self.elections),
             ("deaths".to_owned(), self.deaths),
@@ -139,8 +159,10 @@ pub(super) struct World {
     /// Cuts: until when, from whom, to whom (from and to all, if nobody).
     pub(super) cuts: Vec<(Instant, IpAddr, Option<IpAddr>)>,
     pub(super) storm_ends: Option<Instant>,
+    /// When which machine's disk is replaced.
+    pub(super) wipe_due: Option<(Instant, usize)>,
     pub(super) oracle: Oracle,
-    shared: Rc<Shared>,
+    pub(super) shared: Rc<Shared>,
     clients: Vec<JoinHandle<()>>,
     clients_made: u8,
     trace: Trace,
@@ -180,6 +202,7 @@ impl World {
             machines,
             cuts: Vec::new(),
             storm_ends: None,
+            wipe_due: None,
             oracle: Oracle::default(),
             shared: Shared::new(BROKERS),
             clients: Vec::new(),
@@ -271,7 +294,7 @@ impl World {
         for machine in &self.machines {
             self.trace.note(&machine.disk.operations().to_be_bytes());
         }
-        self.oracle.look(&self.machines)?;
+        self.oracle.look(&self.machines, &mut self.shared.known.borrow_mut())?;
         match self.shared.wrong.borrow().clone() {
             Some(wrong) => Err(wrong),
             None => Ok(()),
@@ -330,6 +353,16 @@ impl World {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::produce(client)));
         }
+        for _ in 0..CARELESS {
+            let client = self.client();
+            self.clients.push(tokio::task::spawn_local(clients::produce_carelessly(client)));
+        }
+        let client = self.client();
+        self.clients.push(tokio::task::spawn_local(clients::commit(client)));
+        if self.dice.per_mille(MOVES_PER_MILLE) {
+            let client = self.client();
+            self.clients.push(tokio::task::spawn_local(clients::move_replicas(client)));
+        }
         for partition in 0..PARTITIONS {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::consume(client, partition)));
@@ -386,6 +419,10 @@ impl World {
         }
         let (trace, messages) = self.trace.sum();
         self.coverage.acknowledged = self.shared.acknowledged.get();
+        self.coverage.careless = self.shared.careless.get();
+        self.coverage.commits = self.shared.commits.get();
+        self.coverage.moves = self.shared.moves.get();
+        self.coverage.fenced = self.shared.fenced.get();
         self.coverage.read = self.shared.read.get();
         self.coverage.elections = self.oracle.elections;
         Report {
