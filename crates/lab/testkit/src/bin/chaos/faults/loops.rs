@@ -22,6 +22,13 @@ enum Ill {
     File(&'static str, &'static str),
 }
 
+/// What is to be undone.
+enum Cure {
+    Argument(&'static str),
+    /// A file, and what was in it.
+    File(PathBuf, Vec<u8>),
+}
+
 const ILLS: [Ill; 4] = [
     Ill::Argument("--topics-partitions=many", "partitions"),
     Ill::Argument("--storage-durability=perhaps", "durability"),
@@ -36,14 +43,10 @@ impl Scene<'_> {
         let victim = self.any();
         let ill = self.random.choice(&ILLS).context("an ill")?;
         self.cluster.kill(victim)?;
-        let (mend, word): (Box<dyn FnOnce(&mut Self) -> Result<()>>, _) = match ill {
+        let (cure, word) = match ill {
             Ill::Argument(argument, word) => {
                 self.cluster.argue(victim, argument);
-                let mend = move |scene: &mut Self| {
-                    scene.cluster.argue_no_more(victim, argument);
-                    Ok(())
-                };
-                (Box::new(mend), word)
+                (Cure::Argument(argument), word)
             }
             Ill::File(name, word) => {
                 let path = self.cluster.data_dir(victim).join(name);
@@ -52,7 +55,7 @@ impl Scene<'_> {
                 let damaged: Vec<u8> = whole.iter().map(|byte| !byte).collect();
                 fs::write(&path, &damaged)?;
                 self.cluster.note(&format!("damage all of {name} of {victim}"));
-                (Box::new(move |_: &mut Self| Ok(fs::write(&path, &whole)?)), word)
+                (Cure::File(path, whole), word)
             }
         };
         let before = contents(self.cluster.data_dir(victim))?;
@@ -63,7 +66,10 @@ impl Scene<'_> {
         for (path, digest) in before {
             ensure!(after.get(&path) == Some(&digest), "{} was changed", path.display());
         }
-        mend(self)?;
+        match cure {
+            Cure::Argument(argument) => self.cluster.argue_no_more(victim, argument),
+            Cure::File(path, whole) => fs::write(path, whole)?,
+        }
         self.cluster.start(victim)?;
         Ok(vec![victim])
     }

@@ -35,6 +35,7 @@ impl Scene<'_> {
         self.wait_ms(0, 3_000);
         self.cluster.start(victim)?;
         self.wait_moved()?;
+        self.ids()?;
         // What was called off is as it was, and what was not is where it should be.
         let after = seen::settled(|| self.seen())?;
         for (partition, wanted) in &moves {
@@ -93,12 +94,17 @@ impl Scene<'_> {
         moves
     }
 
-    fn begin(&mut self, moves: &[Move]) -> Result<()> {
-        let ids: BTreeMap<usize, i32> = seen::settled(|| {
+    /// The ids of all brokers, once all are listed: those that are not there are not.
+    fn ids(&self) -> Result<BTreeMap<usize, i32>> {
+        seen::settled(|| {
             let ids = seen::ids(self.cluster)?;
             ensure!(ids.len() == self.cluster.len(), "not all brokers are listed");
             Ok(ids)
-        })?;
+        })
+    }
+
+    fn begin(&mut self, moves: &[Move]) -> Result<()> {
+        let ids = self.ids()?;
         self.cluster.note(&format!("move {moves:?}"));
         let asked: Vec<_> = moves
             .iter()
