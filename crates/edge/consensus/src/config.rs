@@ -81,6 +81,9 @@ impl RaftConfig {
             // A leader that restarts takes a new term, so that it serves only what its own entry
             // has shown to be committed.
             enable_leader_restore: Some(false),
+            // A follower whose disk is of yesterday (restored, or one that lied about syncs) gets
+            // what it lacks again. Without this the leader would take it for a bug of its own.
+            allow_log_reversion: Some(true),
             ..Config::default()
         };
         config.validate().map_err(|error| StartError::Config(error.to_string()))

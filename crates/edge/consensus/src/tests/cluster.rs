@@ -544,3 +544,21 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(first, run(7));
     assert_ne!(first, run(8));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_whose_disk_is_of_yesterday_gets_what_it_lacks() {
+    let mut cluster = Cluster::form(11, 1000).await;
+    let mut last = 0;
+    for number in 0..20 {
+        last = cluster.propose(payload(number)).await;
+    }
+    cluster.all_applied(last).await;
+    let leader = cluster.leader().await;
+    let restored = (1..=3).find(|number| node(*number) != leader).unwrap();
+    drop(cluster.kill(node(restored)).await);
+    cluster.start(restored, MemDisk::with_dir("data")).await;
+    let last = cluster.propose(payload(20)).await;
+    cluster.all_applied(last).await;
+    cluster.assert_same_states();
+    assert_eq!(cluster.leader().await, leader, "nobody else has noticed");
+}
