@@ -103,6 +103,11 @@ impl DiskHealth {
             }
             None if seen.trouble.is_some() => {
                 let since = *seen.quiet_since.get_or_insert(now);
+                // Its copies need not wait: others may be short of them.
+                if seen.trouble.as_ref().is_some_and(|it| it.kind == DiskTroubleKind::Full) {
+                    let words = "it was full until just now".to_owned();
+                    seen.trouble = Some(DiskTrouble { kind: DiskTroubleKind::Short, words });
+                }
                 if now.since(since) >= if was_slow { QUIET_SLOW } else { QUIET } {
                     tracing::info!("the disk is well again");
                     (seen.trouble, seen.quiet_since) = (None, None);
@@ -124,7 +129,10 @@ impl DiskHealth {
             space.map_or_else(String::new, |space| format!("{} MiB are free", space.free >> 20))
         };
         match self.guard.want()? {
-            Want::Room => told(DiskTroubleKind::Full, format!("a write found no room; {}", free())),
+            Want::Room => {
+                let words = "a write found no space, or no quota, inode or descriptor left";
+                told(DiskTroubleKind::Full, format!("{words}; {}", free()))
+            }
             Want::Reserve => told(DiskTroubleKind::Short, free()),
         }
     }
@@ -195,8 +203,8 @@ mod tests {
         assert!(bench.health.trouble().unwrap().to_string().starts_with("disk full: a write"));
         bench.memory.set_capacity(Some(64 << 20));
         bench.guard.check();
-        assert_eq!(bench.at(1_000), Some(DiskTroubleKind::Full));
-        assert_eq!(bench.at(3_900), Some(DiskTroubleKind::Full));
+        assert_eq!(bench.at(1_000), Some(DiskTroubleKind::Short), "copies are kept again");
+        assert_eq!(bench.at(3_900), Some(DiskTroubleKind::Short));
         assert_eq!(bench.at(4_000), None);
         assert_eq!(bench.health.trouble(), None);
     }
