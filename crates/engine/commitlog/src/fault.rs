@@ -47,6 +47,14 @@ pub enum LogFault {
     },
 }
 
+impl LogFault {
+    /// Whether only descriptors were wanting: what was asked for was not begun.
+    #[must_use]
+    pub fn is_want_of_descriptors(&self) -> bool {
+        matches!(self, Self::Disk(fault) if fault.is_want_of_descriptors())
+    }
+}
+
 impl From<DiskFault> for LogFault {
     fn from(fault: DiskFault) -> Self {
         Self::Disk(Arc::new(fault))

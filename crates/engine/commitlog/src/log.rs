@@ -225,6 +225,14 @@ impl Log {
         result
     }
 
+    /// As [`Log::or_latch`] for what is asked for again later: a want of descriptors is no reason.
+    pub(crate) fn or_latch_unless_wanting<T>(&mut self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(LogFault::is_want_of_descriptors) {
+            return result;
+        }
+        self.or_latch(result)
+    }
+
     /// The place of the segment that would hold `offset`.
     pub(crate) fn segment_of(&self, offset: Offset) -> Option<usize> {
         self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)

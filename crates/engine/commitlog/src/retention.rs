@@ -147,7 +147,7 @@ impl Log {
     pub fn expire(&mut self, now: Timestamp, upper: Offset) -> Result<Expired> {
         self.check_latch()?;
         let result = self.expire_now(now, upper);
-        self.or_latch(result)
+        self.or_latch_unless_wanting(result)
     }
 
     fn expire_now(&mut self, now: Timestamp, upper: Offset) -> Result<Expired> {
@@ -252,7 +252,7 @@ impl Log {
     pub fn remove_deleted(&mut self, now: Timestamp) -> Result<u64> {
         let removal = self.take_deleted(now)?;
         let removed = removal.run(self.disk.as_ref());
-        self.or_latch(removed)?;
+        self.or_latch_unless_wanting(removed)?;
         Ok(removal.renamed_bytes)
     }
 
@@ -279,13 +279,16 @@ impl Log {
     pub fn take_deleted(&mut self, now: Timestamp) -> Result<Removal> {
         self.check_latch()?;
         let taken = self.take_deleted_now(now);
-        self.or_latch(taken)
+        self.or_latch_unless_wanting(taken)
     }
 
     /// Takes note that [`Removal::run`] failed: the disk is not well, so the log is closed to
     /// writes (DR2).
     pub fn removal_failed(&mut self, fault: &LogFault) {
-        self.latch(fault);
+        // What stays of the files goes at the next start.
+        if !fault.is_want_of_descriptors() {
+            self.latch(fault);
+        }
     }
 
     fn take_deleted_now(&mut self, now: Timestamp) -> Result<Removal> {

@@ -1,5 +1,6 @@
 //! What went wrong on a disk, where, and doing what.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -23,7 +24,7 @@ pub enum FaultKind {
     NotFound,
     /// The name exists already.
     AlreadyExists,
-    /// No room, or a quota is used up. Passing: room can come back.
+    /// No room, a quota that is used up, or no descriptors left. Passing: they can come back.
     NoSpace,
     /// The call is not available here.
     Unsupported,
@@ -50,9 +51,19 @@ impl DiskFault {
         self.source.kind() == io::ErrorKind::InvalidData
     }
 
+    /// Whether the process, or the whole system, has as many files open as it may.
+    #[must_use]
+    pub fn is_want_of_descriptors(&self) -> bool {
+        let is = |errno: Errno| self.source.raw_os_error() == Some(errno.raw_os_error());
+        is(Errno::MFILE) || is(Errno::NFILE)
+    }
+
     /// What kind of fault this is.
     #[must_use]
     pub fn kind(&self) -> FaultKind {
+        if self.is_want_of_descriptors() {
+            return FaultKind::NoSpace;
+        }
         match self.source.kind() {
             io::ErrorKind::NotFound => FaultKind::NotFound,
             io::ErrorKind::AlreadyExists => FaultKind::AlreadyExists,
@@ -61,6 +72,25 @@ impl DiskFault {
             | io::ErrorKind::FileTooLarge => FaultKind::NoSpace,
             io::ErrorKind::Unsupported => FaultKind::Unsupported,
             _ => FaultKind::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_want_passes_and_an_error_does_not() {
+        let kind = |errno: Errno| {
+            let source = io::Error::from_raw_os_error(errno.raw_os_error());
+            DiskFault::new("open", Path::new("a"), source).kind()
+        };
+        for errno in [Errno::NOSPC, Errno::DQUOT, Errno::FBIG, Errno::MFILE, Errno::NFILE] {
+            assert_eq!(kind(errno), FaultKind::NoSpace, "{errno}");
+        }
+        for errno in [Errno::IO, Errno::ROFS, Errno::BADF] {
+            assert_eq!(kind(errno), FaultKind::Other, "{errno}");
         }
     }
 }

@@ -15,8 +15,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::{Disk, DiskFault, DiskRef, Entry, File, FileRef, Lock, Open, Result, Space};
+
+/// How often a folder is tried again that cannot be synced for want of a descriptor.
+const DESCRIPTOR_RETRY: Duration = Duration::from_millis(20);
 
 /// The most bytes handed to the kernel in one write call. Larger writes hold the inode lock for
 /// long and leave the processor cache; 128 KiB was the best piece measured.
@@ -119,7 +123,15 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> Result<()> {
-        let folder = fs::File::open(dir).map_err(at("open folder", dir))?;
+        let folder = loop {
+            match fs::File::open(dir).map_err(at("open folder", dir)) {
+                // Nothing is lost yet, and a sync takes as long as it takes.
+                Err(fault) if fault.is_want_of_descriptors() => {
+                    std::thread::park_timeout(DESCRIPTOR_RETRY);
+                }
+                opened => break opened?,
+            }
+        };
         folder.sync_all().map_err(at("sync folder", dir))
     }
 

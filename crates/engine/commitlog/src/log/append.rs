@@ -287,6 +287,11 @@ impl Log {
         }
         let (segment, at) = self.active().expect("there is one");
         let loaded = segment.load_first_timestamp(at);
+        if let Err(LogFault::Disk(fault)) = &loaded
+            && fault.kind() == FaultKind::NoSpace
+        {
+            return Ok(false);
+        }
         self.or_latch(loaded)?;
         let full = self.segments.last().is_some_and(|segment| {
             // A batch of any size still fits into a segment of its own.

@@ -1,7 +1,8 @@
 //! What retention lets go, and when files leave the disk.
 
 use crate::testing::*;
-use crate::{Expired, Log, LogConfig};
+use crate::{AppendOutcome, Expired, Log, LogConfig};
+use jocko_disk::{Inject, Operation};
 use std::time::Duration;
 
 const MINUTE_MS: i64 = 60_000;
@@ -158,4 +159,27 @@ fn a_share_spares_the_newest_batch_alone() {
     fill(&mut log, 4..7);
     log.set_share(share(Some(10)));
     assert_eq!(expire(&mut log, 7, 7).log_start, offset(7));
+}
+
+#[test]
+fn a_want_of_descriptors_stops_nothing_for_good() {
+    let (mem, _disk, mut log) = fresh(&config());
+    fill(&mut log, 0..35);
+    let segments = log.segment_count();
+    mem.inject(Inject::new(Operation::List, "").no_descriptors());
+    mem.inject(Inject::new(Operation::Open, "").no_descriptors());
+    assert!(log.remove_deleted(ts(0)).is_err(), "the snapshots cannot be looked through");
+    // Until a segment is full it takes records, and then none for as long as that lasts.
+    let mut outcomes = (35..60).map(|minute| {
+        let bytes = batch(&[minute * MINUTE_MS], 32);
+        log.append(&prepared(&bytes), epoch(0), ts(minute * MINUTE_MS)).unwrap()
+    });
+    assert!(outcomes.any(|outcome| outcome == AppendOutcome::NoSpace));
+    drop(outcomes);
+    assert!(log.latched().is_none());
+    mem.heal();
+    let end = log.log_end();
+    fill(&mut log, 60..80);
+    log.check_invariants();
+    assert!(log.segment_count() > segments && log.log_end() == offset(end.get() + 20));
 }

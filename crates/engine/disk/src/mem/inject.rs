@@ -1,5 +1,6 @@
 //! Deliberate faults, and which reads find their bytes in memory.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -46,8 +47,15 @@ pub struct Inject {
     path: PathBuf,
     skip: u64,
     times: u64,
-    error: io::ErrorKind,
+    error: Error,
     keep_bytes: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Error {
+    Device,
+    NoSpace,
+    NoDescriptors,
 }
 
 impl Inject {
@@ -61,7 +69,7 @@ impl Inject {
             path: path.as_ref().to_owned(),
             skip: 0,
             times: u64::MAX,
-            error: io::ErrorKind::Other,
+            error: Error::Device,
             keep_bytes: 0,
         }
     }
@@ -83,7 +91,14 @@ impl Inject {
     /// Fails for want of room.
     #[must_use]
     pub fn no_space(mut self) -> Self {
-        self.error = io::ErrorKind::StorageFull;
+        self.error = Error::NoSpace;
+        self
+    }
+
+    /// Fails because the process has as many files open as it may.
+    #[must_use]
+    pub fn no_descriptors(mut self) -> Self {
+        self.error = Error::NoDescriptors;
         self
     }
 
@@ -137,8 +152,9 @@ pub(super) fn strike(
     for inject in injections {
         if inject.strikes(operation, path) && struck.is_none() {
             let error = match inject.error {
-                io::ErrorKind::Other => io::Error::other("input/output error (injected)"),
-                kind => kind.into(),
+                Error::Device => io::Error::other("input/output error (injected)"),
+                Error::NoSpace => io::ErrorKind::StorageFull.into(),
+                Error::NoDescriptors => Errno::MFILE.into(),
             };
             struck = Some(Struck { error, keep_bytes: inject.keep_bytes });
         }
