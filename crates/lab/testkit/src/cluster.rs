@@ -8,10 +8,12 @@
 mod disk;
 mod harm;
 mod network;
+mod scarcity;
 mod shims;
 
 pub use disk::{Disk, Disks, SlowDisk};
 pub use network::{Namespaces, Network, Place, enter_own_network, enter_own_world};
+pub use scarcity::{FewFiles, Squeezed};
 pub use shims::ClockShim;
 
 use crate::process::{BrokerProcess, Options, free_ports, tail, wait_until};

@@ -17,8 +17,8 @@ mod topics;
 
 pub use checker::{Anomaly, Checker, Event, Found, HistoryError, Outcome, Run, Verdict, value_of};
 pub use cluster::{
-    ClockShim, Cluster, ClusterOptions, Disk, Disks, Namespaces, Network, Place, SlowDisk,
-    Surroundings, enter_own_network, enter_own_world, time_of_day,
+    ClockShim, Cluster, ClusterOptions, Disk, Disks, FewFiles, Namespaces, Network, Place,
+    SlowDisk, Squeezed, Surroundings, enter_own_network, enter_own_world, time_of_day,
 };
 pub use faulty_disk::FaultyDisk;
 pub use history::{Fault, History, Log, Tally};

@@ -76,7 +76,13 @@ pub struct Disk {
 impl Disk {
     fn mount(&self) -> Result<()> {
         let mut mount = Command::new("mount");
-        quietly(mount.args(["-o", "loop"]).arg(&self.image).arg(&self.mount_point))
+        // Errors that are found in it make it read-only, as distributions set it up.
+        let options = ["-o", "loop,errors=remount-ro"];
+        quietly(mount.args(options).arg(&self.image).arg(&self.mount_point))
+    }
+
+    fn umount(&self) -> Result<()> {
+        quietly(Command::new("umount").arg(&self.mount_point))
     }
 
     /// What was not made durable is gone. Whoever used it must be dead or asleep, and dead before
@@ -93,7 +99,48 @@ impl Disk {
     /// # Errors
     /// When the system refuses.
     pub fn come_back(&self) -> Result<()> {
-        quietly(Command::new("umount").arg(&self.mount_point))?;
+        self.umount()?;
+        self.mount()
+    }
+
+    /// It takes no writes any more, as when the file system has found an error in itself, until
+    /// [`Disk::come_back`].
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn turn_read_only(&self) -> Result<()> {
+        let device = fs::metadata(&self.mount_point)?.dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let name = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
+        let name = name.file_name().context("the name of a device")?;
+        let trigger = Path::new("/sys/fs/ext4").join(name).join("trigger_fs_error");
+        fs::write(&trigger, "a test").with_context(|| trigger.display().to_string())
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.image.with_extension("old")
+    }
+
+    /// Keeps what it holds now. Nobody may use it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn keep_copy(&self) -> Result<()> {
+        self.umount()?;
+        let mut copy = Command::new("cp");
+        quietly(
+            copy.args(["--sparse=always", "--reflink=auto"]).args([&self.image, &self.copy()]),
+        )?;
+        self.mount()
+    }
+
+    /// It holds again what it held at [`Disk::keep_copy`]. Nobody may use it.
+    ///
+    /// # Errors
+    /// When the system refuses, or nothing was kept.
+    pub fn restore_copy(&self) -> Result<()> {
+        self.umount()?;
+        fs::rename(self.copy(), &self.image)?;
         self.mount()
     }
 

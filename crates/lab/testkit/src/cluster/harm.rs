@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 
 impl Cluster {
-    fn disk(&self, node: usize) -> Result<&Disk> {
+    pub(super) fn disk(&self, node: usize) -> Result<&Disk> {
         self.nodes[node].disk.as_ref().context("a disk of its own")
     }
 

@@ -7,6 +7,7 @@ mod disks;
 mod loops;
 mod moves;
 mod replays;
+mod scarcity;
 mod wires;
 
 pub(crate) use catalogue::{Fault, Need};
@@ -95,17 +96,15 @@ impl Scene<'_> {
             }
             Fault::DarkAll => self.lose_all_power(),
             Fault::LastDark => self.last_without_power(),
-            Fault::FullDisk => {
-                let victim = self.any();
-                self.fill(victim)
-            }
-            Fault::FullLeader => {
-                let victim = self.leader()?;
-                self.fill(victim)
-            }
+            Fault::FullDisk | Fault::FullLeader => self.fill(fault),
             Fault::SlowDisk => self.slow_down(),
             Fault::FsyncError => self.report_errors(),
             Fault::Clock => self.set_clock(),
+            Fault::DeadDisk
+            | Fault::ReadOnlyDisk
+            | Fault::OldDisk
+            | Fault::NoFiles
+            | Fault::NoMemory => self.deprive(fault),
         }
     }
 

@@ -5,7 +5,8 @@ use crate::faults::Need;
 use crate::say;
 use anyhow::{Result, bail};
 use jocko_testkit::{
-    ClockShim, Disks, FaultyDisk, Namespaces, Network, SlowDisk, Surroundings, enter_own_world,
+    ClockShim, Disks, FaultyDisk, Namespaces, Network, SlowDisk, Squeezed, Surroundings,
+    enter_own_world,
 };
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub(crate) fn make(arguments: &mut Arguments, folder: &Path) -> Result<Surroundi
             Need::Narrow => Network::check_narrow(),
             Need::Disks => Disks::new(&tools).map(|disks| around.disks = Some(disks)),
             Need::Throttle => SlowDisk::check(),
+            Need::Memory => Squeezed::check(),
             Need::Errors => FaultyDisk::check(),
             Need::Clocks => ClockShim::build(&tools).map(|clocks| around.clocks = Some(clocks)),
             Need::Other => Ok(()),

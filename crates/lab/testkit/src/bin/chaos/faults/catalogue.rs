@@ -41,6 +41,11 @@ pub(crate) enum Fault {
     SlowDisk,
     FsyncError,
     Clock,
+    DeadDisk,
+    ReadOnlyDisk,
+    OldDisk,
+    NoFiles,
+    NoMemory,
 }
 
 /// What a fault needs around the brokers.
@@ -60,11 +65,13 @@ pub(crate) enum Need {
     Errors,
     /// Clocks that can be set.
     Clocks,
+    /// Memory that can be bounded.
+    Memory,
     /// A second binary.
     Other,
 }
 
-const NAMES: [(Fault, &str); 37] = [
+const NAMES: [(Fault, &str); 42] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::KillLeader, "kill-leader"),
@@ -102,10 +109,15 @@ const NAMES: [(Fault, &str); 37] = [
     (Fault::SlowDisk, "slow"),
     (Fault::FsyncError, "fsync-error"),
     (Fault::Clock, "clock"),
+    (Fault::DeadDisk, "dead-disk"),
+    (Fault::ReadOnlyDisk, "read-only"),
+    (Fault::OldDisk, "old-disk"),
+    (Fault::NoFiles, "no-files"),
+    (Fault::NoMemory, "no-memory"),
 ];
 
 /// The rows of the catalogue, by what befalls the cluster in them.
-const ROWS: [(&str, &[Fault]); 31] = [
+const ROWS: [(&str, &[Fault]); 34] = [
     ("R1", &[Fault::Kill]),
     ("R2", &[Fault::KillAll]),
     ("R3", &[Fault::KillLeader]),
@@ -133,10 +145,13 @@ const ROWS: [(&str, &[Fault]); 31] = [
     ("D1", &[Fault::Dark, Fault::DarkLeader]),
     ("D2", &[Fault::DarkAll]),
     ("D3", &[Fault::Dark, Fault::Pause]),
+    ("D7", &[Fault::OldDisk]),
     ("D8", &[Fault::FsyncError]),
     ("D9", &[Fault::FullDisk, Fault::FullLeader]),
+    ("D10", &[Fault::DeadDisk, Fault::ReadOnlyDisk]),
     ("D11", &[Fault::SlowDisk]),
     ("D12", &[Fault::Clock]),
+    ("D13", &[Fault::NoFiles, Fault::NoMemory]),
 ];
 
 impl Fault {
@@ -187,6 +202,8 @@ impl Fault {
             Self::Loss => &[Need::Network, Need::Loss],
             Self::Dark | Self::DarkLeader | Self::DarkAll => &[Need::Disks],
             Self::FullDisk | Self::FullLeader => &[Need::Disks],
+            Self::DeadDisk | Self::ReadOnlyDisk | Self::OldDisk => &[Need::Disks],
+            Self::NoMemory => &[Need::Memory],
             Self::LastDark => &[Need::Network, Need::Disks],
             Self::SlowDisk => &[Need::Disks, Need::Throttle],
             Self::FsyncError => &[Need::Errors],
@@ -203,6 +220,7 @@ impl Fault {
             Self::Pause | Self::PauseLeader | Self::Roll | Self::Upgrade => 1,
             Self::Dark | Self::DarkLeader | Self::DarkAll | Self::Clock => 1,
             Self::FullDisk | Self::FullLeader | Self::SlowDisk | Self::FsyncError => 1,
+            Self::NoFiles | Self::NoMemory => 1,
             Self::CrashLoop | Self::Replay | Self::Narrow | Self::Reset | Self::Halve => 1,
             // Five are the next number above three that found a cluster.
             Self::MoveAndKill | Self::Reshape | Self::Split | Self::SplitGossip => 5,
@@ -215,6 +233,9 @@ impl Fault {
         matches!(
             self,
             Self::Wipe
+                | Self::OldDisk
+                | Self::DeadDisk
+                | Self::ReadOnlyDisk
                 | Self::DoubleFailOver
                 | Self::LastStanding
                 | Self::LastDark

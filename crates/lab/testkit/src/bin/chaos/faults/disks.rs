@@ -1,6 +1,6 @@
 //! What befalls disks and clocks.
 
-use super::Scene;
+use super::{Fault, Scene};
 use crate::workload::pause;
 use anyhow::{Context, Result};
 use jocko_testkit::{FaultyDisk, SlowDisk};
@@ -61,7 +61,8 @@ impl Scene<'_> {
     }
 
     /// Nothing fits on a disk any more, for a while.
-    pub(super) fn fill(&mut self, victim: usize) -> Result<Vec<usize>> {
+    pub(super) fn fill(&mut self, fault: Fault) -> Result<Vec<usize>> {
+        let victim = if fault == Fault::FullLeader { self.leader()? } else { self.any() };
         self.cluster.note(&format!("fill the disk of {victim}"));
         let until = Instant::now() + Duration::from_millis(self.random.u64(2_000..8_000));
         // What a broker gives up to have room is taken, too.
