@@ -4,7 +4,7 @@ use super::Decider;
 use crate::command::{Answer, BrokerRegistration, HeartbeatState, Refusal, RegisteredBroker};
 use crate::image::{Broker, BrokerState};
 use crate::record::{MetadataRecord, Registration};
-use jocko_types::{BrokerEpoch, BrokerId, ErrorCode};
+use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, Uuid};
 use std::sync::Arc;
 
 /// Numbers given out begin here; 0 is legal but looks like "none" in too many tools.
@@ -82,6 +82,7 @@ impl Decider<'_> {
                 return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
             }
         }
+        self.check_disk(broker_id, &asked)?;
         let last = self.image.last_broker_epoch().get();
         let broker_epoch = BrokerEpoch::new(last.saturating_add(1));
         self.records.push(MetadataRecord::RegisterBroker(Registration {
@@ -98,6 +99,26 @@ impl Decider<'_> {
         Ok(RegisteredBroker { broker_id, broker_epoch })
     }
 
+    /// One disk is one broker: with two numbers, each would be live and silent as the other is.
+    fn check_disk(&self, broker_id: BrokerId, asked: &BrokerRegistration) -> Answer<()> {
+        let has_it = |id| self.on_disk(asked.directory).any(|it| it.id() == id);
+        let Some(other) = self.on_disk(asked.directory).next().filter(|_| !has_it(broker_id))
+        else {
+            return Ok(());
+        };
+        let other = other.id();
+        let message = format!(
+            "This disk is registered as broker {other}, and cannot be broker {broker_id}: start it \
+             with node.id {other}, or remove broker {other} first."
+        );
+        Err(Refusal::new(ErrorCode::InvalidRegistration, message))
+    }
+
+    /// The brokers that are registered with a disk: one, or none.
+    fn on_disk(&self, directory: Uuid) -> impl Iterator<Item = &Arc<Broker>> {
+        self.image.brokers().filter(move |it| it.registration.directory == directory)
+    }
+
     fn check_cluster(&self, asked: &BrokerRegistration) -> Answer<()> {
         match (self.image.cluster_id(), asked.cluster_id) {
             (Some(ours), Some(theirs)) if ours != theirs => {
@@ -111,8 +132,7 @@ impl Decider<'_> {
     /// The number the disk had, or one that nobody has and no partition knows: the replicas of a
     /// broker that was unregistered are not a newcomer's.
     fn free_id(&self, asked: &BrokerRegistration) -> BrokerId {
-        let same = |broker: &&Arc<Broker>| broker.registration.directory == asked.directory;
-        if let Some(known) = self.image.brokers().find(same) {
+        if let Some(known) = self.on_disk(asked.directory).next() {
             return known.id();
         }
         let registered = self.image.brokers().map(|broker| broker.id());

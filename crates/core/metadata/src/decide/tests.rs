@@ -172,3 +172,39 @@ fn a_preferred_replica_in_sync_takes_over_when_asked() {
         assert_eq!(decision.records, [expected]);
     }
 }
+
+/// A start with another number on a disk that has one must change nothing for anybody.
+#[test]
+fn one_disk_is_one_broker() {
+    let settings = LoadedSettings::default();
+    let now = Timestamp::from_millis(0);
+    let cx = DecideContext { now, seed: [1; 4], settings: &settings };
+    let mut image = ClusterImage::default();
+    image.apply_all(&bootstrap(Uuid::from_bytes([1; 16]), now, 1));
+    let mut register = |id: Option<i32>, disk: u8, incarnation: u8| {
+        let command = Command::RegisterBroker(crate::BrokerRegistration {
+            broker_id: id.map(jocko_types::BrokerId::new),
+            cluster_id: None,
+            incarnation: Uuid::from_bytes([incarnation; 16]),
+            directory: Uuid::from_bytes([disk; 16]),
+            endpoints: Vec::new(),
+            rack: None,
+            release: String::new(),
+            kept_page_cache: true,
+        });
+        let decision = decide(&image, &cx, command);
+        image.apply_all(&decision.records);
+        let Reply::RegisterBroker(answer) = decision.reply else { panic!("{:?}", decision.reply) };
+        answer.map(|it| it.broker_id.get()).map_err(|refusal| refusal.code)
+    };
+    assert_eq!(register(Some(2), 20, 1), Ok(2));
+    assert_eq!(register(Some(5), 50, 2), Ok(5));
+    let refused = Err(ErrorCode::InvalidRegistration);
+    assert_eq!(register(Some(5), 20, 3), refused, "another's, which is not there");
+    assert_eq!(register(Some(77), 20, 3), refused, "nobody's");
+    assert_eq!(register(Some(2), 20, 3), Ok(2));
+    assert_eq!(register(None, 20, 4), Ok(2));
+    // A disk that was wiped takes the number of the one that is gone.
+    assert_eq!(register(Some(5), 51, 5), Ok(5));
+    assert_eq!(register(None, 50, 6), Ok(6));
+}
