@@ -1,6 +1,6 @@
 //! What a node waits for, in words for people: nobody should have to guess why no cluster stands.
 
-use crate::machine::Forming;
+use crate::machine::{Forming, Sighting};
 use crate::message::Refusal;
 use crate::proposal::{Bound, MEMBERS_MAX, Proposal};
 use jocko_types::{Now, Uuid};
@@ -35,7 +35,16 @@ impl Forming {
             );
         }
         let Some(expect) = self.settings.expect else {
-            return format!("waiting to reach a member of a cluster; seen: {}", self.seen_all());
+            let seen = self.seen_all();
+            let is_blank = |it: &Sighting| it.cluster.is_none() && it.expect <= 1;
+            if self.seen.is_empty() || !self.seen.values().all(is_blank) {
+                return format!("waiting to reach a member of a cluster; seen: {seen}");
+            }
+            let count = self.seen.len().saturating_add(1);
+            return format!(
+                "waiting to reach a member of a cluster; seen: {seen}, and none of them is in one \
+                 either: to form one together, start each with --expect {count}"
+            );
         };
         let wanted = usize::try_from(expect).unwrap_or(usize::MAX);
         if wanted > MEMBERS_MAX {

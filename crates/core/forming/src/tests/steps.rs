@@ -158,6 +158,16 @@ fn what_cannot_be_is_told_in_words() {
         node(1, 0, Bound::Free).waiting(at(0)),
         "waiting to reach a member of a cluster; seen: nobody"
     );
+    let joiner = |number: u8| Sighting { expect: 1, ..blank(number) };
+    let mut machine = node(1, 0, Bound::Free);
+    let _ = step(&mut machine, 0, Input::Seen(vec![joiner(2), joiner(3)]));
+    assert_eq!(
+        machine.waiting(at(0)),
+        "waiting to reach a member of a cluster; seen: n2:9093, n3:9093, and none of them is in \
+         one either: to form one together, start each with --expect 3"
+    );
+    let _ = step(&mut machine, 0, Input::Seen(vec![joiner(2), blank(3)]));
+    assert!(!machine.waiting(at(0)).contains("--expect"), "one of them is about to form one");
 }
 
 #[test]
