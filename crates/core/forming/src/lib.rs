@@ -37,6 +37,7 @@
 mod machine;
 mod message;
 mod proposal;
+pub mod voters;
 mod wire;
 mod words;
 

@@ -1,6 +1,7 @@
 //! The composition root: in which order the parts of a broker come up, and go.
 
 mod entry;
+mod leaving;
 
 use crate::cleaner::{self, Cleaner};
 use crate::cluster::{self, Beating, Waiting};
@@ -241,12 +242,12 @@ impl Running {
         for task in &self.company {
             task.abort();
         }
-        entry::step_back(&self.beating, self.grace).await;
+        leaving::step_back(&self.beating, self.grace).await;
         // Beside each other, so that both have the whole grace, and the farewell is waited for once.
         tokio::join!(
             self.server.stop(self.grace),
             self.http.stop(),
-            entry::say_farewell(&self.beating.cluster)
+            leaving::say_farewell(&self.beating.cluster)
         );
         tracing::debug!("nobody is served any more");
         self.groups.abort();
@@ -259,7 +260,7 @@ impl Running {
         over(self.cleaning, "the cleaner").await?;
         over(self.limiting, "the keeper of limits").await?;
         // Nobody needs this broker any more, and it asks nobody.
-        entry::close_cluster_port(&self.beating.cluster, self.peer_server).await;
+        leaving::close_cluster_port(&self.beating.cluster, self.peer_server).await;
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(%error, "the metadata log did not stop cleanly");
         }

@@ -13,21 +13,21 @@ mod keeper;
 pub(crate) mod kinds;
 mod network;
 mod opening;
+mod registering;
 mod service;
 mod succession;
-mod voters;
 mod waiting;
 
 pub(crate) use book::AddressBook;
 pub(crate) use contact::{Contact, GivenUp};
-pub(crate) use entering::{enter, hold_election, refuse_foreigners_soon};
+pub(crate) use entering::{ask_members, enter, hold_election, refuse_foreigners_soon};
 pub(crate) use forwarding::Forwarding;
 pub(crate) use heartbeats::Beating;
-pub(crate) use keeper::keep;
+pub(crate) use keeper::{heir, keep};
 pub(crate) use network::RaftOverPeers;
 pub(crate) use opening::{
-    Doors, FORMING_FILE, begin_forming, go_on_forming, listen, peer_settings, see_others,
-    settled_in, told,
+    Doors, FORMING_FILE, begin_forming, go_on_forming, listen, peer_settings, refuse_copy,
+    see_others, settled_in, told,
 };
 pub(crate) use service::ClusterService;
 pub(crate) use waiting::Waiting;

@@ -56,6 +56,9 @@ impl Probe for Page {
         let status = self.raft.status();
         if let Some(fatal) = &status.fatal {
             reasons.push(format!("the metadata log failed: {fatal}"));
+        } else if let Some(words) = self.context.cluster.contact.disowned() {
+            // Whoever is no member hears of no leader either.
+            reasons.push(words);
         } else if !status.is_serving && (status.role == Role::Leader || status.leader.is_none()) {
             reasons.push("the metadata log has no leader".to_owned());
         } else if self.context.cluster.contact.is_lost() {

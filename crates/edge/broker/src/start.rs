@@ -70,6 +70,17 @@ pub enum StartError {
         /// A member of that.
         address: String,
     },
+    /// A copy of this directory is a running broker's.
+    #[error(
+        "the broker at {address} runs with this directory's id, {directory_id}: one of the two \
+         directories is a copy of the other"
+    )]
+    Copy {
+        /// Where the other one is.
+        address: String,
+        /// What both say.
+        directory_id: Uuid,
+    },
     /// Gossip cannot start.
     #[error("{0}")]
     Gossip(String),

@@ -2,8 +2,8 @@
 //! forms or joins one with them, and is registered by whoever leads.
 
 use crate::cluster::{
-    self, AddressBook, Beating, Cluster, Doors, FORMING_FILE, Forwarding, Parts, RaftOverPeers,
-    Waiting, addresses,
+    self, AddressBook, Cluster, Doors, FORMING_FILE, Forwarding, Parts, RaftOverPeers, Waiting,
+    addresses,
 };
 use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
@@ -45,8 +45,6 @@ const ELECTION_MAX: Duration = Duration::from_secs(30);
 const DUPLICATE_MAX: Duration = Duration::from_secs(10);
 /// The pause before a registration is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long others get to take over, at most, of the whole grace of a stop.
-const STEP_BACK_MAX: Duration = Duration::from_secs(5);
 
 /// What an entry stands on.
 pub(crate) struct Ground<'g> {
@@ -98,6 +96,10 @@ pub(crate) async fn enter(
 ) -> Result<Entered, StartError> {
     let settings = ground.settings.settings();
     let (directory, owner) = (ground.identity.directory_id, ground.identity.owner);
+    // Before anybody hears of this broker: what it registered would stay when it is refused.
+    if let (Some((cluster_id, _)), Some(wanted)) = (owner, settings.node.id.set()) {
+        ground.data_dir.with(|it| it.claim(cluster_id, wanted.0)).transpose()?;
+    }
     let doors = Doors::reserve(&*ground.world.ports.net, settings, !settings.expects_peers())?;
     let kafka = KafkaDoors::reserve(&*ground.world.ports.net, ground.settings)?;
     let host = addresses::own_host(settings);
@@ -114,6 +116,7 @@ pub(crate) async fn enter(
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
     let raft = start_raft(ground, &told, publisher, network).await?;
     refuse_anothers_log(ground, &raft, cluster_id)?;
+    cluster::refuse_copy(&raft, &peers, directory, &told).await?;
     let mut endpoints: Vec<Endpoint> =
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
     let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));
@@ -408,7 +411,7 @@ impl Way<'_> {
         &self,
         wanted: Option<BrokerId>,
     ) -> Result<RegisteredBroker, StartError> {
-        let (began, mut has_told) = (Instant::now(), false);
+        let mut refused_since = None;
         loop {
             cluster::hold_election(self.cluster).await?;
             let Some(cluster_id) = self.cluster.identity.get().cluster_id else {
@@ -418,10 +421,11 @@ impl Way<'_> {
                 Ok(Ok(registered)) => return Ok(registered),
                 Ok(Err(refusal))
                     if refusal.code == ErrorCode::DuplicateBrokerRegistration
-                        && began.elapsed() < DUPLICATE_MAX =>
+                        && refused_since.get_or_insert_with(Instant::now).elapsed()
+                            < DUPLICATE_MAX =>
                 {
-                    if !std::mem::replace(&mut has_told, true) {
-                        tracing::info!(wait = ?DUPLICATE_MAX, "{}", refusal.message);
+                    if self.cluster.waiting.is_for(&refusal.message) {
+                        tracing::warn!(wait = ?DUPLICATE_MAX, "{}", refusal.message);
                     }
                 }
                 Ok(Err(refusal)) => return Err(StartError::Refused(refusal.message)),
@@ -429,6 +433,9 @@ impl Way<'_> {
                     tracing::info!(%code, "waiting for the controller to register this broker");
                     let words = format!("waiting for the controller to register it: {code}");
                     self.cluster.waiting.is_for(&words);
+                    // The leader that its log knows may lead no more, and the next not know it.
+                    let words = cluster::ask_members(self.cluster, cluster_id).await;
+                    tracing::debug!("{words}");
                 }
             }
             sleep(PAUSE).await;
@@ -514,48 +521,4 @@ pub(crate) async fn open_to_others(
     if let Err(error) = cluster::go_on_forming(&cluster, place, inbox) {
         tracing::warn!(%error, "this broker does not answer those who form a cluster");
     }
-}
-
-/// Before a stop: others lead what this broker leads, the metadata's group, too.
-pub(crate) async fn step_back(beating: &Beating, grace: Duration) {
-    let raft = &beating.cluster.raft;
-    let status = raft.status();
-    if status.voters.len() + status.learners.len() <= 1 {
-        return;
-    }
-    let wait = grace.min(STEP_BACK_MAX);
-    beating.step_back(wait).await;
-    let own = NodeId::new(beating.cluster.node);
-    if !raft.status().is_serving {
-        return;
-    }
-    let progress = raft.progress();
-    let heirs = status.voters.keys().filter(|node| **node != own);
-    let Some(heir) = heirs.max_by_key(|node| progress.get(node).and_then(|it| it.matched_index))
-    else {
-        return;
-    };
-    if raft.hand_over_to(*heir).await.is_ok() {
-        let mut news = raft.watch();
-        let is_led_by_other = news
-            .wait_for(|status| status.leader.as_ref().is_some_and(|(leader, _)| *leader != own));
-        if timeout(wait, is_led_by_other).await.is_err() {
-            tracing::warn!(%heir, "leadership of the metadata was not taken over in time");
-        }
-    }
-}
-
-/// Tells whoever gossips that this broker is going, which takes some hundred milliseconds to spread.
-pub(crate) async fn say_farewell(cluster: &Cluster) {
-    if let Some(discovery) = cluster.discovery() {
-        discovery.leave().await;
-    }
-}
-
-/// The last thing others hear.
-pub(crate) async fn close_cluster_port(cluster: &Cluster, peer_server: Option<PeerServer>) {
-    if let Some(server) = peer_server {
-        server.stop().await;
-    }
-    cluster.peers.close();
 }

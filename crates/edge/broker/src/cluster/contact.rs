@@ -11,6 +11,7 @@ use jocko_types::Now;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
@@ -25,6 +26,9 @@ const FOR_EVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Contact {
     clock: ClockRef,
+    /// Why the controller does not take this process for the broker it was, as it said; empty if it
+    /// does, as far as is known.
+    disowned: Mutex<String>,
     /// Nanoseconds of the clock at which the session is over.
     until: AtomicU64,
 }
@@ -40,7 +44,7 @@ pub(crate) enum GivenUp {
 
 impl Contact {
     pub(super) fn new(clock: ClockRef) -> Self {
-        Self { clock, until: AtomicU64::new(FOR_EVER) }
+        Self { clock, disowned: Mutex::default(), until: AtomicU64::new(FOR_EVER) }
     }
 
     /// Nobody else is there (any more).
@@ -62,6 +66,26 @@ impl Contact {
             // An answer that says less than an earlier one takes nothing back.
             _ => drop(self.until.fetch_max(over(asked), Ordering::Relaxed)),
         }
+    }
+
+    fn disowned_lock(&self) -> MutexGuard<'_, String> {
+        self.disowned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the controller said when it answered last: nothing, or why this process is no broker of
+    /// the cluster any more. Whether that is news.
+    pub(super) fn disown(&self, words: &str) -> bool {
+        let mut told = self.disowned_lock();
+        let is_news = *told != words;
+        if is_news {
+            words.clone_into(&mut told);
+        }
+        is_news
+    }
+
+    /// Why this process is no broker of the cluster any more, and what to do.
+    pub(crate) fn disowned(&self) -> Option<String> {
+        Some(self.disowned_lock().clone()).filter(|words| !words.is_empty())
     }
 
     /// Whether this broker must not act as a leader now.
@@ -175,6 +199,17 @@ mod tests {
         assert!(!is_lost_at(9_000_000));
         contact.heard(at(9_000_000));
         assert!(is_lost_at(9_001_500), "not alone any more");
+    }
+
+    #[test]
+    fn who_is_no_broker_any_more_can_say_why() {
+        let (_, contact) = contact();
+        assert_eq!(contact.disowned(), None);
+        assert!(contact.disown("broker 3 was removed"));
+        assert!(!contact.disown("broker 3 was removed"), "said already");
+        assert_eq!(contact.disowned().as_deref(), Some("broker 3 was removed"));
+        contact.disown("");
+        assert_eq!(contact.disowned(), None);
     }
 
     #[tokio::test]

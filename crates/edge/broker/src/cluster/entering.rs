@@ -10,12 +10,14 @@ use jocko_net::peers::{Lane, PeerIdentity, PeerRefusal};
 use jocko_types::Uuid;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long one member has for an answer.
 const ASK_MAX: Duration = Duration::from_secs(3);
 /// How long to look who is there.
 const LOOK_MAX: Duration = Duration::from_secs(1);
+/// How long a node whose log knows its group waits for a leader's word before it asks others.
+const LONELY: Duration = Duration::from_secs(3);
 /// The pause between rounds of asking all members.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -52,27 +54,30 @@ pub(crate) async fn enter(cluster: &Cluster, action: &Action) -> Result<(), Star
     Ok(())
 }
 
-/// Asks every member that is seen, until the leader's messages arrive.
-async fn ask_to_be_let_in(cluster: &Cluster, id: Uuid) {
+/// Asks the members that are seen, one after the other, to be let in. Does nothing for a node that
+/// is a member. What this node waits for then.
+pub(crate) async fn ask_members(cluster: &Cluster, id: Uuid) -> String {
     let me = cluster.me();
     let wish =
         Wish { node: me.node, address: me.cluster_address, cluster: id, is_passed_on: false };
     let body = serde_json::to_vec(&wish).expect("ids and text become JSON");
-    while cluster.raft.status().leader.is_none() {
-        let members = cluster.discovery().map(|it| it.members()).unwrap_or_default();
-        let mut words = format!("waiting for a member of cluster {id} to be found");
-        for member in members.iter().filter(|member| member.cluster_id == Some(id)) {
-            let address = &member.cluster_address;
-            let asked =
-                cluster.peers.call(address, Lane::Control, kinds::ADMIT, body.clone(), ASK_MAX);
-            match asked.await {
-                Ok(_) => {
-                    words = format!("let in by {address}; waiting for the cluster's leader");
-                    break;
-                }
-                Err(error) => words = format!("waiting to be let in; {address}: {error}"),
-            }
+    let members = cluster.discovery().map(|it| it.members()).unwrap_or_default();
+    let mut words = format!("waiting for a member of cluster {id} to be found");
+    for member in members.iter().filter(|member| member.cluster_id == Some(id)) {
+        let address = &member.cluster_address;
+        let asked = cluster.peers.call(address, Lane::Control, kinds::ADMIT, body.clone(), ASK_MAX);
+        match asked.await {
+            Ok(_) => return format!("let in by {address}; waiting for the cluster's leader"),
+            Err(error) => words = format!("waiting to be let in; {address}: {error}"),
         }
+    }
+    words
+}
+
+/// Asks until the leader's messages arrive.
+async fn ask_to_be_let_in(cluster: &Cluster, id: Uuid) {
+    while cluster.raft.status().leader.is_none() {
+        let words = ask_members(cluster, id).await;
         if cluster.waiting.is_for(&words) {
             tracing::info!("{words}");
         }
@@ -145,6 +150,7 @@ async fn admit_here(cluster: &Cluster, wish: Wish) -> Result<Vec<Bytes>, PeerRef
 pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
     let mut news = cluster.raft.watch();
     let mut has_told = false;
+    let mut asks_at = Instant::now() + LONELY;
     loop {
         let status = news.get();
         if let Some(words) = &status.fatal {
@@ -179,8 +185,22 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
                 sleep(PAUSE).await;
             }
         };
-        // News, or a look at who is there.
-        let _ = timeout(PAUSE, changed).await;
+        let cluster_id = cluster.identity.get().cluster_id;
+        let Some(id) = cluster_id.filter(|_| Instant::now() >= asks_at) else {
+            // News, or a look at who is there.
+            let _ = timeout(PAUSE, changed).await;
+            continue;
+        };
+        // The others may have forgotten this node meanwhile, and a leader that does not know it
+        // says nothing to it, whatever the log here tells.
+        tokio::select! {
+            biased;
+            () = changed => {}
+            words = ask_members(cluster, id) => {
+                tracing::debug!("no leader is heard of: {words}");
+                asks_at = Instant::now() + LONELY;
+            }
+        }
     }
 }
 

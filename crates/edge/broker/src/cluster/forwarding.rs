@@ -2,7 +2,7 @@
 //! was decided, so that a client that asked here sees its own change here.
 
 use super::book::AddressBook;
-use super::kinds;
+use super::{Cluster, kinds, registering};
 use crate::controller::{ControllerHandle, Decided, Undecided};
 use bytes::Bytes;
 use jocko_consensus::Raft;
@@ -115,7 +115,7 @@ impl Forwarding {
 
     /// Waits until the own image shows it.
     async fn shown(&self, decided: Decided, deadline: Instant) -> Result<Decided, Undecided> {
-        if matches!(decided.reply, Reply::RegisterBroker(_)) {
+        if matches!(decided.reply, Reply::RegisterBroker(Ok(_))) {
             // It was committed after this broker started: what it shows is caught up.
             let published = self.raft.publish_from(decided.index).await;
             published.map_err(|_| Undecided(ErrorCode::BrokerNotAvailable))?;
@@ -159,13 +159,28 @@ fn is_idempotent(command: &Command) -> bool {
 }
 
 /// Decides a command that another broker forwarded, if this one leads.
-pub(super) async fn serve(here: ControllerHandle, body: Bytes) -> Result<Vec<Bytes>, PeerRefusal> {
+pub(super) async fn serve(
+    cluster: &Cluster,
+    here: ControllerHandle,
+    body: Bytes,
+) -> Result<Vec<Bytes>, PeerRefusal> {
     let malformed =
         |error: serde_json::Error| PeerRefusal::new(kinds::MALFORMED, error.to_string());
     let command: Command = serde_json::from_slice(&body).map_err(malformed)?;
-    let verdict = match here.decide_here(command).await {
-        Ok(Decided { reply, index }) => Verdict::Decided { index, reply },
-        Err(Undecided(code)) => Verdict::Undecided(code),
+    let mut refusal = None;
+    if let Command::RegisterBroker(asked) = &command {
+        refusal = registering::duplicate(cluster, asked);
+        if refusal.is_none() {
+            registering::admit(cluster, asked).await?;
+        }
+    }
+    let verdict = match refusal {
+        // It needs no entry to be seen.
+        Some(refusal) => Verdict::Decided { index: 0, reply: Reply::RegisterBroker(Err(refusal)) },
+        None => match here.decide_here(command).await {
+            Ok(Decided { reply, index }) => Verdict::Decided { index, reply },
+            Err(Undecided(code)) => Verdict::Undecided(code),
+        },
     };
     Ok(vec![serde_json::to_vec(&verdict).map_err(malformed)?.into()])
 }

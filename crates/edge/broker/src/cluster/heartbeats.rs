@@ -1,11 +1,13 @@
 //! Brokers tell the controller that they are there; those that do not are fenced. Times are kept in
 //! memory only, by whoever leads: a new leader gives everybody a whole session first.
 
-use super::{Cluster, kinds, service, succession};
+use super::{Cluster, addresses, kinds, service, succession};
 use crate::controller::{ControllerHandle, Decided, Undecided};
 use bytes::Bytes;
-use jocko_metadata::{BrokerState, Command, DiskTrouble, HeartbeatState, Heartbeats, Reply};
-use jocko_net::peers::{Lane, PeerRefusal};
+use jocko_metadata::{
+    Broker, BrokerState, Command, DiskTrouble, HeartbeatState, Heartbeats, Reply,
+};
+use jocko_net::peers::{Lane, PeerError, PeerRefusal};
 use jocko_types::{BrokerEpoch, BrokerId, Now};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -104,10 +106,13 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
     let (state, shown, known) = {
         let published = cluster.published.load();
         let broker = published.image.broker(beat.broker_id);
-        let Some(broker) = broker.filter(|broker| broker.epoch() == beat.broker_epoch) else {
-            let words = format!("broker {} is not registered so", beat.broker_id);
-            return Err(PeerRefusal::new(STALE, words));
-        };
+        let broker = broker.ok_or_else(|| disowned(beat.broker_id, None))?;
+        if broker.epoch() < beat.broker_epoch {
+            return Err(service::not_ready("that registration is not seen here yet"));
+        }
+        if broker.epoch() != beat.broker_epoch {
+            return Err(disowned(beat.broker_id, Some(broker)));
+        }
         (broker.state(), u64::try_from(published.index).unwrap_or(0), broker.disk.clone())
     };
     cluster.sessions.lock().note(beat.broker_id, beat.broker_epoch, cluster.clock.now());
@@ -139,6 +144,25 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         Ok(Decided { reply, .. }) => Err(service::not_ready(format!("{reply:?}"))),
         Err(Undecided(code)) => Err(service::not_ready(code.to_string())),
     }
+}
+
+/// What a process is told that is no broker of the cluster any more.
+fn disowned(broker_id: BrokerId, successor: Option<&Broker>) -> PeerRefusal {
+    let words = match successor {
+        None => format!(
+            "broker {broker_id} was removed from the cluster: stop it; started again, it comes \
+             back to the cluster"
+        ),
+        Some(broker) => {
+            let at = broker.endpoint(addresses::PEERS);
+            let at = at.map(|it| addresses::joined(&it.host, it.port)).unwrap_or_default();
+            format!(
+                "broker {broker_id} is another process by now, at {at}: stop this one, or that one \
+                 and start this one again"
+            )
+        }
+    };
+    PeerRefusal::new(STALE, words)
 }
 
 /// Has decided what follows from what a broker says of its disk. What cannot be decided now is
@@ -193,6 +217,7 @@ impl Beating {
             match self.tell(Wish::default()).await {
                 Ok(pulse) => {
                     trouble.clear();
+                    self.cluster.contact.disown("");
                     let silence = Duration::from_millis(pulse.quorum_silence_ms);
                     let asked = Now::from_start(asked.saturating_sub(silence));
                     answered.push_back(Answered { asked, shown_index: pulse.shown_index });
@@ -268,7 +293,15 @@ impl Beating {
         let address = cluster.book.find(leader.directory_id(), &peer.address);
         let body = serde_json::to_vec(&beat).map_err(|error| error.to_string())?;
         let call = cluster.peers.call(&address, Lane::Control, kinds::HEARTBEAT, body, BEAT_MAX);
-        let answer = call.await.map_err(|error| format!("{address}: {error}"))?;
+        let answer = call.await.map_err(|error| {
+            if let PeerError::Refused(refusal) = &error
+                && refusal.code == STALE
+                && cluster.contact.disown(&refusal.words)
+            {
+                tracing::warn!("{}", refusal.words);
+            }
+            format!("{address}: {error}")
+        })?;
         serde_json::from_slice(&answer).map_err(|error| error.to_string())
     }
 }

@@ -1,14 +1,15 @@
 //! What the leader does for all: it fences brokers that are silent, and keeps the voters.
 
-use super::voters::{self, Change, MemberView};
 use super::{Cluster, addresses, heartbeats};
 use crate::controller::Decided;
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Peer, Raft, RaftStatus};
-use jocko_metadata::{Command, DiskTroubleKind, Election, Reply};
+use jocko_forming::voters::{self, Change, MemberView};
+use jocko_metadata::{Broker, BrokerState, Command, DiskTroubleKind, Election, Reply};
 use jocko_net::ports::spawn;
 use jocko_types::{BrokerId, Now, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -38,7 +39,7 @@ const STEP_ASIDE_EVERY: Duration = Duration::from_secs(2);
 const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
 
 /// Runs until it is aborted, and sleeps while another leads or nobody else is there.
-pub(crate) async fn keep(cluster: std::sync::Arc<Cluster>) {
+pub(crate) async fn keep(cluster: Arc<Cluster>) {
     let mut news = cluster.raft.watch();
     let mut led = None;
     let mut round: u32 = 0;
@@ -167,6 +168,23 @@ async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
     let Some(trouble) = trouble.filter(|it| it.kind != DiskTroubleKind::Short) else {
         return false;
     };
+    let Some(next) = heir(cluster, status, status.voters.keys()) else { return false };
+    tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
+    match timeout(STEP_ASIDE_MAX, cluster.raft.hand_over_to(next)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the lead was not handed over"),
+        Err(_) => tracing::warn!("the lead was not handed over in time"),
+    }
+    true
+}
+
+/// Which of some members is to lead in this node's place: the furthest that answers, is not far
+/// behind, and whose broker is there and has a good disk.
+pub(crate) fn heir<'n>(
+    cluster: &Cluster,
+    status: &RaftStatus,
+    nodes: impl Iterator<Item = &'n NodeId>,
+) -> Option<NodeId> {
     let published = cluster.published.load_full();
     let fit: BTreeSet<Uuid> =
         published.image.fit_brokers().map(|it| it.registration.directory).collect();
@@ -181,16 +199,7 @@ async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
         id != cluster.node && fit.contains(&id) && is_there && is_near
     };
     let furthest = |node: &&NodeId| progress.get(node).and_then(|it| it.matched_index);
-    let Some(next) = status.voters.keys().filter(able).max_by_key(furthest).copied() else {
-        return false;
-    };
-    tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
-    match timeout(STEP_ASIDE_MAX, cluster.raft.hand_over_to(next)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the lead was not handed over"),
-        Err(_) => tracing::warn!("the lead was not handed over in time"),
-    }
-    true
+    nodes.filter(able).max_by_key(furthest).copied()
 }
 
 /// What is remembered between looks at topics whose replication follows the number of brokers.
@@ -265,12 +274,9 @@ async fn carry_out(raft: Raft, change: Change) {
 fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid, MemberView> {
     let progress = raft_progress(cluster);
     let published = cluster.published.load();
-    let racks: BTreeMap<Uuid, String> = published
-        .image
-        .brokers()
-        .map(|broker| &broker.registration)
-        .map(|it| (it.directory, it.rack.clone().unwrap_or_default()))
-        .collect();
+    let by_directory = |it: &Arc<Broker>| (it.registration.directory, Arc::clone(it));
+    let registered: BTreeMap<Uuid, Arc<Broker>> =
+        published.image.brokers().map(by_directory).collect();
     let last = status.last_index.unwrap_or(0);
     let member = |votes: bool, node: &NodeId, peer: &Peer| {
         let id = node.directory_id();
@@ -279,12 +285,14 @@ fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid,
         // Nobody is silent for longer than this node listens.
         let silent = if is_leader { Duration::ZERO } else { silent.unwrap_or(led).min(led) };
         let is_near = matched.is_some_and(|index| index.saturating_add(LAG_MAX) >= last);
+        let broker = registered.get(&id);
         let view = MemberView {
             votes,
             has_caught_up: is_leader || (is_near && silent < SILENT_MAX),
             silent,
-            is_registered: racks.contains_key(&id),
-            rack: racks.get(&id).cloned().unwrap_or_default(),
+            is_registered: broker.is_some(),
+            is_live: broker.is_some_and(|it| it.state() == BrokerState::Live && !it.is_retiring),
+            rack: broker.and_then(|it| it.registration.rack.clone()).unwrap_or_default(),
             stays_out: peer.stays_out,
         };
         (id, view)

@@ -5,6 +5,7 @@ use super::{Cluster, ClusterService, addresses, kinds};
 use crate::start::StartError;
 use bytes::Bytes;
 use jocko_config::{HostPort, Settings};
+use jocko_consensus::{NodeId, Raft};
 use jocko_discovery::{
     Discovery, GossipSettings, Member, Probe, SeedSettings, SerfDiscovery, StaticSeeds,
 };
@@ -20,11 +21,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 /// The record of the forming, in the data directory.
 pub(crate) const FORMING_FILE: &str = "forming";
 /// How long an address that is asked who it is may take.
 const PROBE_MAX: Duration = Duration::from_secs(2);
+/// How long a look for the original of a copied directory may take.
+const COPY_MAX: Duration = Duration::from_secs(1);
 
 /// How peers are talked to.
 pub(crate) fn peer_settings(
@@ -242,6 +246,35 @@ fn probe(peers: Peers) -> Probe {
             })
         })
     })
+}
+
+/// A copy of a data directory takes itself for the node that it was copied from. Where that one
+/// still answers at the address the log has for it, this one may not begin: the two would speak
+/// to the others, and be spoken to, as one.
+///
+/// # Errors
+/// [`StartError::Copy`].
+pub(crate) async fn refuse_copy(
+    raft: &Raft,
+    peers: &Peers,
+    node: Uuid,
+    told: &str,
+) -> Result<(), StartError> {
+    let status = raft.status();
+    let mut members = status.voters.iter().chain(&status.learners);
+    let own = NodeId::new(node);
+    let Some((_, known)) = members.find(|(id, _)| **id == own) else { return Ok(()) };
+    // Whoever listens there now has that port for itself; and who is alone has told nobody.
+    if known.address == told || status.voters.len() + status.learners.len() <= 1 {
+        return Ok(());
+    }
+    let who = probe(peers.clone())(known.address.clone());
+    match timeout(COPY_MAX, who).await {
+        Ok(Ok(member)) if member.node == node => {
+            Err(StartError::Copy { address: known.address.clone(), directory_id: node })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// `host:port` of the cluster port as others are told it.

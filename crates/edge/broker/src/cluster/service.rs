@@ -71,7 +71,7 @@ async fn answer(cluster: Arc<Cluster>, from: PeerIdentity, kind: u16, body: Byte
             let is_formed = cluster.published.load().image.cluster_id().is_some();
             match cluster.controller.get() {
                 Some(controller) if is_formed && cluster.raft.status().is_serving => {
-                    forwarding::serve(controller.clone(), body).await
+                    forwarding::serve(&cluster, controller.clone(), body).await
                 }
                 _ => Err(not_ready("this broker does not lead")),
             }

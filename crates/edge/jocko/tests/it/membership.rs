@@ -4,6 +4,7 @@
 mod cut_off;
 mod disks;
 mod in_sync;
+mod leaving;
 mod moving;
 mod reading;
 

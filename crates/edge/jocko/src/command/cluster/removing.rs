@@ -34,9 +34,9 @@ pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
     let verb = if is_dry { "would forget" } else { "forgot" };
     let also = match (votes.is_empty(), takes, is_dry) {
         (true, ..) => "",
-        (false, true, false) => "  and took its vote",
-        (false, true, true) => "  and take its vote",
-        (false, false, _) => "  (its vote goes to another broker when there is one to have it)",
+        (false, true, false) => " and took its vote",
+        (false, true, true) => " and take its vote",
+        (false, false, _) => " (its vote goes to another broker when there is one to have it)",
     };
     say(format_args!("{verb} broker {id}{also}"))
 }

@@ -35,8 +35,13 @@ pub(super) fn explain(error: StartError, data_dir: &Path) -> Failure {
         StartError::Foreign { .. } => failure.cure(format!(
             "let cluster.join name brokers of this directory's cluster, or {OTHER_DIRECTORY}"
         )),
+        StartError::Copy { .. } => failure.cure(format!(
+            "stop that broker first; a broker of its own begins empty: {OTHER_DIRECTORY}"
+        )),
         StartError::Gossip(_) => failure.cure("choose another address for gossip: --listen-gossip"),
-        StartError::Refused(_) | StartError::NotReady(_) => {
+        // The controller says what to do.
+        StartError::Refused(_) => failure,
+        StartError::NotReady(_) => {
             failure.cure("look at the log above, and start it again with --log-level debug")
         }
     }

@@ -1,0 +1,108 @@
+//! Brokers that are taken away for good, and what comes back of them.
+
+use super::*;
+
+fn numbered(meeting: &Meeting, at: usize, id: i32) -> BrokerProcess {
+    let id = format!("--node-id={id}");
+    BrokerProcess::spawn(meeting.options(at, &["--expect=3", &id])).unwrap()
+}
+
+/// Three brokers with the numbers 21, 22 and 23.
+fn three(meeting: &Meeting) -> Vec<BrokerProcess> {
+    let mut started: Vec<BrokerProcess> =
+        (21..).zip(0..3).map(|(id, at)| numbered(meeting, at, id)).collect();
+    for process in &mut started {
+        process.wait_ready().unwrap();
+    }
+    started
+}
+
+/// The numbers of those who vote.
+fn voters(process: &BrokerProcess) -> Vec<i64> {
+    let quorum: Value =
+        serde_json::from_str(&ask(process, &["cluster", "quorum", "-o", "json"])).unwrap();
+    let members = quorum["voters"].as_array().unwrap().iter();
+    let mut voters: Vec<i64> = members.map(|member| member["id"].as_i64().unwrap()).collect();
+    voters.sort_unstable();
+    voters
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    wait_until(DEADLINE, || Ok(done())).unwrap_or_else(|error| panic!("{what}: {error}"));
+}
+
+fn live(process: &BrokerProcess) -> Vec<i64> {
+    let status: Value =
+        serde_json::from_str(&ask(process, &["cluster", "status", "-o", "json"])).unwrap();
+    let brokers = status["brokers"].as_array().unwrap().iter();
+    let live = brokers.filter(|broker| broker["fenced"] == false);
+    live.map(|broker| broker["id"].as_i64().unwrap()).collect()
+}
+
+/// As the guide has it. The last but one is the one that votes: its vote goes to the other.
+#[test]
+fn three_brokers_become_two_and_then_one() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    three.remove(2).stop().unwrap();
+    ask(&three[0], &["cluster", "remove", "23", "-y"]);
+    until("one of two votes", || voters(&three[0]).len() == 1);
+    let voter = voters(&three[0])[0];
+    let gone = if voter == 21 { 0 } else { 1 };
+    three.remove(gone).stop().unwrap();
+    ask(&three[0], &["cluster", "remove", &voter.to_string(), "-y"]);
+    assert_eq!(voters(&three[0]), [if voter == 21 { 22 } else { 21 }]);
+    ask(&three[0], &["topic", "create", "alone"]);
+}
+
+/// It is let in again, and votes again; a start under another number changes nothing for anybody.
+#[test]
+fn a_broker_that_was_removed_comes_back() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let mut stopped = three.remove(2).stop().unwrap();
+    // Refused, and nobody has heard of it.
+    stopped.arguments.retain(|it| !it.starts_with("--node-id"));
+    for taken in ["--node-id=77", "--node-id=22"] {
+        let mut other = stopped.clone();
+        other.arguments.push(taken.to_owned());
+        let mut refused = BrokerProcess::spawn(other).unwrap();
+        says(&refused, "belongs to node 23");
+        until("it ends", || !refused.is_running().unwrap());
+        assert_eq!(live(&three[0]), [21, 22], "{taken}");
+        assert_eq!(brokers(&three[0]), 3, "{taken}");
+    }
+    ask(&three[0], &["cluster", "remove", "23", "-y"]);
+    until("one of two votes", || voters(&three[0]).len() == 1);
+    let back = BrokerProcess::start(stopped).unwrap();
+    until("it votes again", || voters(&three[0]) == [21, 22, 23]);
+    assert_eq!(live(&back), [21, 22, 23]);
+}
+
+/// A copy of a data directory is no broker of its own: it is told so, and the original goes on.
+#[test]
+fn a_copy_of_a_running_brokers_directory_is_refused() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let stopped = three.remove(2).stop().unwrap();
+    let copied = meeting.path().join("data-3");
+    copy(&meeting.path().join("data-2"), &copied);
+    let original = BrokerProcess::start(stopped).unwrap();
+    let mut copy = BrokerProcess::spawn(meeting.options(3, &[])).unwrap();
+    says(&copy, "is a copy of the other");
+    until("it ends", || !copy.is_running().unwrap());
+    assert_eq!(live(&original), [21, 22, 23]);
+    ask(&original, &["topic", "create", "after", "-p", "3"]);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(std::fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
