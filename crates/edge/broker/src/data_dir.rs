@@ -2,7 +2,7 @@
 
 use jocko_commitlog::data_dir::{DataDir, DataDirFault};
 use jocko_metadata::ClusterImage;
-use jocko_types::{BrokerId, Uuid};
+use jocko_types::{BrokerId, TopicId, TopicPartition, Uuid};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A shared data directory. Its lock on the disk is held until [`SharedDataDir::take`].
@@ -29,6 +29,15 @@ impl SharedDataDir {
         self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets how far these were durable: [`DataDir::forget`].
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub(crate) fn forget(&self, gone: &[(TopicPartition, TopicId)]) -> Result<(), DataDirFault> {
+        let _one_at_a_time = self.checkpointing();
+        self.with(|data_dir| data_dir.forget(gone)).unwrap_or(Ok(()))
+    }
+
     /// Takes folders of topics that are no more out of the way, and keeps them: a crash came between
     /// the deletion of a topic and that of its folders, which must not stand where those of a new
     /// topic of its name shall be. Deletes copies that this broker (`own`) was to keep no longer, by
@@ -49,6 +58,7 @@ impl SharedDataDir {
                 if topic.is_some_and(|topic| topic.name == folder.partition.topic) {
                     let state = image.partition(id, folder.partition.partition);
                     if state.is_some_and(|state| !state.replicas.contains(&own)) {
+                        data_dir.forget(&[(folder.partition.clone(), id)])?;
                         data_dir.delete(&folder.partition, id, unique)?;
                         tracing::info!(
                             partition = %folder.partition,
@@ -79,7 +89,7 @@ mod tests {
     use super::*;
     use jocko_disk::MemDisk;
     use jocko_metadata::{MetadataRecord, PartitionState};
-    use jocko_types::{PartitionIndex, TopicId, TopicName};
+    use jocko_types::{PartitionIndex, TopicName};
     use std::path::Path;
 
     #[test]

@@ -206,7 +206,8 @@ pub(crate) fn store_checkpoints(
     let _one_at_a_time = data_dir.checkpointing();
     let mut checkpoints = Checkpoints::new();
     let mut open = Vec::new();
-    for partition in published.partitions.values() {
+    // What is being deleted may still be published.
+    for partition in published.partitions.values().filter(|it| !it.is_deleted()) {
         let topic_id = partition.topic_id();
         let (recovery_point, log_start) = match partition.checkpoint() {
             Some(found) => {

@@ -18,8 +18,8 @@ use jocko_net::ports::Bell;
 use jocko_net::{Mailboxes, Ticket};
 use jocko_partition::{Assignment, Effects, Home, Partition, Peer};
 use jocko_types::{
-    BrokerEpoch, BrokerId, Offset, PartitionIndex, Timestamp, TopicIdPartition, TopicPartition,
-    Uuid,
+    BrokerEpoch, BrokerId, Offset, PartitionIndex, Timestamp, TopicId, TopicIdPartition,
+    TopicPartition, Uuid,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,12 +86,18 @@ impl StateMachine for Publisher {
         let (gone, here): (Vec<_>, Vec<_>) = delta.partitions.iter().partition(|change| {
             !change.after.as_ref().is_some_and(|state| self.hosting.is_replica(state))
         });
+        let (mut ended, mut moved) = (Vec::new(), Vec::new());
         for change in gone {
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
             if let Some(partition) = partitions.remove(&key) {
-                effects = effects.and(self.hosting.remove(&partition));
+                effects = effects.and(partition.delete());
+                if change.after.is_some() {
+                    moved.push((partition.name().clone(), partition.topic_id()));
+                }
+                ended.push(partition);
             }
         }
+        self.hosting.remove(&ended, &moved);
         // Before assignments: a larger minimum and a smaller in-sync set may come together, and the
         // high watermark must not move between the two.
         for resource in &delta.configs {
@@ -203,16 +209,22 @@ impl Hosting {
         Partition::new(name, topic.id, home, governed)
     }
 
-    /// Ends a partition and renames its folder; the files go later (DR5).
-    fn remove(&self, partition: &Partition) -> Effects {
-        let effects = partition.delete();
-        let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
-        let (name, topic_id) = (partition.name(), partition.topic_id());
-        let deleted = self.data_dir.with(|data_dir| data_dir.delete(name, topic_id, unique));
-        if let Some(Err(fault)) = deleted {
-            tracing::error!(partition = %partition.name(), %fault, "the folder of a deleted partition stays");
+    /// Renames the folders of partitions that have ended here; the files go later (DR5). Those that
+    /// moved away may come back under their ids: what was durable of them is forgotten first.
+    fn remove(&self, ended: &[Arc<Partition>], moved: &[(TopicPartition, TopicId)]) {
+        if !moved.is_empty()
+            && let Err(fault) = self.data_dir.forget(moved)
+        {
+            tracing::error!(%fault, "the checkpoints still know of copies that moved away");
         }
-        effects
+        for partition in ended {
+            let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
+            let (name, topic_id) = (partition.name(), partition.topic_id());
+            let deleted = self.data_dir.with(|data_dir| data_dir.delete(name, topic_id, unique));
+            if let Some(Err(fault)) = deleted {
+                tracing::error!(partition = %name, %fault, "the folder of a deleted partition stays");
+            }
+        }
     }
 
     fn regovern(

@@ -311,6 +311,22 @@ impl DataDir {
         Ok(())
     }
 
+    /// Takes partitions of these topics out of the checkpoints: they are deleted here, and what may
+    /// come in their place under the same id begins with nothing. Durable when this returns.
+    ///
+    /// # Errors
+    /// A disk fault.
+    pub fn forget(&mut self, gone: &[(TopicPartition, TopicId)]) -> Result<()> {
+        let mut checkpoints = self.load_checkpoints()?;
+        let before = checkpoints.len();
+        for (at, topic_id) in gone {
+            if checkpoints.get(at).is_some_and(|it| it.topic_id == *topic_id) {
+                checkpoints.remove(at);
+            }
+        }
+        if checkpoints.len() == before { Ok(()) } else { self.store_checkpoints(&checkpoints) }
+    }
+
     /// Kafka's note of how far compaction has come in each partition. Ours is in each folder; this
     /// one is for Kafka's tools, and may be behind. Empty if there is none that can be read.
     ///

@@ -194,6 +194,11 @@ impl Partition {
             .or_else(|| self.gone()?.checkpoint)
     }
 
+    /// Whether it was deleted ([`Partition::delete`]): what was durable of it means nothing any more.
+    pub fn is_deleted(&self) -> bool {
+        self.gone().is_some_and(|gone| gone.error == ErrorCode::UnknownTopicOrPartition)
+    }
+
     /// Tells the log that a checkpoint holds these, durably.
     pub fn checkpointed(&self, recovery_point: Offset, log_start: Offset) {
         self.if_open(|open| open.log.checkpointed(recovery_point, log_start));

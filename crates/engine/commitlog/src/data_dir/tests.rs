@@ -1,7 +1,7 @@
 //! A data directory over its life.
 
 use super::*;
-use jocko_disk::{CrashPoints, MemDisk};
+use jocko_disk::{Crash, CrashPoints, MemDisk, Survivors};
 
 const ROOT: &str = "/data";
 
@@ -211,6 +211,27 @@ fn the_folder_of_another_topic_of_that_name_is_not_deleted() {
     assert!(disk.exists(&path).unwrap());
     assert!(dir.delete(&partition("orders-0"), id(2), id(3)).unwrap().is_some());
     assert!(!disk.exists(&path).unwrap());
+}
+
+#[test]
+fn what_moved_away_is_forgotten_durably_and_a_namesake_is_not() {
+    let mem = MemDisk::new();
+    let (mut dir, _) = open(&mem.shared()).unwrap();
+    let checkpoint = |topic| Checkpoint {
+        topic_id: id(topic),
+        recovery_point: Offset::new(8),
+        log_start: Offset::ZERO,
+    };
+    let all = [("t-0", 1), ("t-1", 1), ("u-0", 2)];
+    let all: Checkpoints =
+        all.into_iter().map(|(name, topic)| (partition(name), checkpoint(topic))).collect();
+    dir.store_checkpoints(&all).unwrap();
+    dir.forget(&[(partition("t-0"), id(1)), (partition("u-0"), id(9))]).unwrap();
+    drop(dir);
+    let (mut dir, _) = open(&mem.crash(Crash::Power(Survivors::Nothing)).shared()).unwrap();
+    let left: Vec<String> =
+        dir.load_checkpoints().unwrap().keys().map(ToString::to_string).collect();
+    assert_eq!(left, ["t-1", "u-0"]);
 }
 
 #[test]
