@@ -14,9 +14,11 @@ pub(crate) mod kinds;
 mod network;
 mod opening;
 mod registering;
+mod seeking;
 mod service;
 mod succession;
 mod waiting;
+mod who;
 
 pub(crate) use book::AddressBook;
 pub(crate) use contact::{Contact, GivenUp};

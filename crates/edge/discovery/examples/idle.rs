@@ -15,7 +15,7 @@ async fn main() {
     let (count, seconds) = (arguments.next().unwrap_or(3), arguments.next().unwrap_or(20));
     let before = memory_kib();
     let first = start(0, &[], 1).await;
-    let port = first.address().port();
+    let port = first.address().expect("gossip has an address").port();
     let mut all = Vec::new();
     if count > 0 {
         // Somebody calls, and so it wakes.

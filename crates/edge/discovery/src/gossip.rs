@@ -110,6 +110,7 @@ pub struct SerfDiscovery {
     roster: Arc<Roster>,
     address: SocketAddr,
     me: watch::Sender<Member>,
+    sought: watch::Sender<Vec<SocketAddr>>,
     /// Closed when this is dropped; carries the wish to be told when the farewell is said.
     orders: mpsc::Sender<oneshot::Sender<()>>,
 }
@@ -137,9 +138,11 @@ impl SerfDiscovery {
         let address = SocketAddr::new(host, bound.port());
         let roster = Arc::new(Roster::new());
         let (me, told) = watch::channel(me);
+        let (sought, seek) = watch::channel(Vec::new());
         let (orders, ordered) = mpsc::channel(4);
         let place = Place { bind: bound, told: address };
-        let life = Life { settings, pace, place, me: told, roster: Arc::clone(&roster), ordered };
+        let list = Arc::clone(&roster);
+        let life = Life { settings, pace, place, me: told, sought: seek, roster: list, ordered };
         if life.settings.join.is_empty() {
             listener.set_nonblocking(true).map_err(listen)?;
             let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
@@ -149,13 +152,7 @@ impl SerfDiscovery {
             let gossip = life.begin().await?;
             tokio::spawn(life.run(gossip));
         }
-        Ok(Self { roster, address, me, orders })
-    }
-
-    /// The address that others are told.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Self { roster, address, me, sought, orders })
     }
 }
 
@@ -189,6 +186,19 @@ impl Discovery for SerfDiscovery {
     fn events(&self) -> Vec<Event> {
         self.roster.events()
     }
+
+    /// The address that others are told.
+    fn address(&self) -> Option<SocketAddr> {
+        Some(self.address)
+    }
+
+    fn seek(&self, addresses: Vec<SocketAddr>) {
+        self.sought.send_if_modified(|sought| {
+            let is_news = *sought != addresses;
+            *sought = addresses;
+            is_news
+        });
+    }
 }
 
 /// The address that is bound, and the one that is told.
@@ -204,6 +214,8 @@ struct Life {
     pace: Pace,
     place: Place,
     me: watch::Receiver<Member>,
+    /// Where brokers may be beside the addresses of the settings.
+    sought: watch::Receiver<Vec<SocketAddr>>,
     roster: Arc<Roster>,
     ordered: mpsc::Receiver<oneshot::Sender<()>>,
 }
@@ -215,10 +227,12 @@ struct Running {
 }
 
 impl Life {
-    /// Holds the ports until somebody calls.
+    /// Holds the ports until somebody calls, or is looked for.
     async fn sleep(mut self, socket: std::net::UdpSocket, listener: tokio::net::TcpListener) {
+        let mut sought = self.sought.clone();
         tokio::select! {
             _ = listener.accept() => {}
+            Ok(_) = sought.wait_for(|sought| !sought.is_empty()) => {}
             order = self.ordered.recv() => {
                 if let Some(done) = order {
                     let _ = done.send(());
@@ -281,6 +295,7 @@ impl Life {
             let joining = join::Joining {
                 gossip: &gossip,
                 join: &self.settings.join,
+                sought: self.sought.clone(),
                 own: self.place,
                 has_secret: self.settings.secret.is_some(),
                 list: self.roster.changed(),

@@ -4,6 +4,7 @@ use crate::tags::MemberTooLong;
 use jocko_types::{BrokerId, Timestamp, Uuid};
 use std::fmt::Debug;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -58,6 +59,18 @@ pub trait Discovery: Debug + Send + Sync {
 
     /// What happened lately, the oldest first.
     fn events(&self) -> Vec<Event>;
+
+    /// Where this broker itself is to be looked for by [`Discovery::seek`]; `None` where nobody
+    /// can be told such an address.
+    fn address(&self) -> Option<SocketAddr> {
+        None
+    }
+
+    /// Looks for brokers at these addresses, too, from now on; they take the place of those that
+    /// were given before. Addresses are such as [`Discovery::address`] tells.
+    fn seek(&self, addresses: Vec<SocketAddr>) {
+        let _ = addresses;
+    }
 }
 
 /// What happened to a member.

@@ -197,10 +197,31 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
             biased;
             () = changed => {}
             words = ask_members(cluster, id) => {
-                tracing::debug!("no leader is heard of: {words}");
+                still_waits(cluster, &words);
                 asks_at = Instant::now() + LONELY;
             }
         }
+    }
+}
+
+/// Says what a node waits for whose log knows voters, none of which it hears of.
+fn still_waits(cluster: &Cluster, words: &str) {
+    let status = cluster.raft.status();
+    if status.voters.is_empty() {
+        tracing::debug!("no leader is heard of: {words}");
+        return;
+    }
+    let peers: Vec<&str> = status.voters.values().map(|peer| peer.address.as_str()).collect();
+    let voters = peers.join(", ");
+    let is_anybody_seen = cluster.discovery().is_some_and(|it| !it.changed().borrow().is_empty());
+    let cure = if is_anybody_seen {
+        ""
+    } else {
+        " (no other broker is found; if they have moved, name one with --join)"
+    };
+    let words = format!("waiting for {voters} to elect a leader; {words}{cure}");
+    if cluster.waiting.is_for(&words) {
+        tracing::info!("{words}");
     }
 }
 

@@ -1,20 +1,16 @@
 //! Opens the ways to others: the cluster port, discovery, and the forming over both.
 
 use super::former::Former;
-use super::{Cluster, ClusterService, addresses, kinds};
+use super::{Cluster, ClusterService, addresses, seeking, who};
 use crate::start::StartError;
-use bytes::Bytes;
 use jocko_config::{HostPort, Settings};
 use jocko_consensus::{NodeId, Raft};
-use jocko_discovery::{
-    Discovery, GossipSettings, Member, Probe, SeedSettings, SerfDiscovery, StaticSeeds,
-};
+use jocko_discovery::{Discovery, GossipSettings, SeedSettings, SerfDiscovery, StaticSeeds};
 use jocko_disk::{DiskRef, Slots};
 use jocko_forming::{Action, Bound, Envelope, Forming, Seat};
-use jocko_net::peers::{Chance, Lane, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
+use jocko_net::peers::{Chance, OwnIdentity, PeerServer, PeerSettings, Peers, Secret};
 use jocko_net::ports::{Net, NetRef, Reserved, SpawnRef};
-use jocko_types::{BrokerId, Uuid};
-use serde::{Deserialize, Serialize};
+use jocko_types::Uuid;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -25,8 +21,9 @@ use tokio::time::timeout;
 
 /// The record of the forming, in the data directory.
 pub(crate) const FORMING_FILE: &str = "forming";
-/// How long an address that is asked who it is may take.
-const PROBE_MAX: Duration = Duration::from_secs(2);
+/// How long the addresses of the settings may take to lead to others, before those are asked that the
+/// log knows.
+const JOIN_FIRST: Duration = Duration::from_secs(5);
 /// How long a look for the original of a copied directory may take.
 const COPY_MAX: Duration = Duration::from_secs(1);
 
@@ -100,8 +97,10 @@ pub(crate) async fn see_others(
             Arc::new(started.map_err(|error| StartError::Gossip(error.to_string()))?)
         }
         (None, None) => {
-            let seeds = SeedSettings::new(settings.join_addresses());
-            Arc::new(StaticSeeds::start(seeds, cluster.node, probe(cluster.peers.clone())))
+            let known = seeking::seeds(cluster);
+            let seeds = settings.join_addresses().into_iter().chain(known).collect();
+            let seeds = SeedSettings::new(seeds);
+            Arc::new(StaticSeeds::start(seeds, cluster.node, who::probe(cluster.peers.clone())))
         }
     };
     let (book, mut seen) = (cluster.book.clone(), discovery.changed());
@@ -114,8 +113,13 @@ pub(crate) async fn see_others(
             }
         }
     });
+    let patience = if settings.cluster.join.is_empty() { Duration::ZERO } else { JOIN_FIRST };
+    let is_sought = discovery.address().is_some();
     // Set once, at the start.
     let _ = cluster.discovery.set(discovery);
+    if is_sought {
+        jocko_net::ports::spawn(seeking::seek(Arc::downgrade(cluster), patience));
+    }
     Ok(())
 }
 
@@ -196,58 +200,6 @@ fn start(
     decided
 }
 
-/// A member as it describes itself on the cluster port.
-#[derive(Debug, Serialize, Deserialize)]
-struct Described {
-    node: Uuid,
-    broker_id: Option<BrokerId>,
-    cluster_address: String,
-    kafka_address: String,
-    rack: Option<String>,
-    release: String,
-    cluster_id: Option<Uuid>,
-    expect: u32,
-}
-
-pub(super) fn describe(me: &Member) -> Bytes {
-    let me = me.clone();
-    let described = Described {
-        node: me.node,
-        broker_id: me.broker_id,
-        cluster_address: me.cluster_address,
-        kafka_address: me.kafka_address,
-        rack: me.rack,
-        release: me.release,
-        cluster_id: me.cluster_id,
-        expect: me.expect,
-    };
-    serde_json::to_vec(&described).expect("ids, numbers and text become JSON").into()
-}
-
-/// Asks an address who it is.
-fn probe(peers: Peers) -> Probe {
-    Arc::new(move |address: String| {
-        let peers = peers.clone();
-        Box::pin(async move {
-            let none = Bytes::new();
-            let call = peers.call(&address, Lane::Control, kinds::WHO, none, PROBE_MAX).await;
-            let answer = call.map_err(|error| error.to_string())?;
-            let told: Described =
-                serde_json::from_slice(&answer).map_err(|error| error.to_string())?;
-            Ok(Member {
-                node: told.node,
-                broker_id: told.broker_id,
-                cluster_address: told.cluster_address,
-                kafka_address: told.kafka_address,
-                rack: told.rack,
-                release: told.release,
-                cluster_id: told.cluster_id,
-                expect: told.expect,
-            })
-        })
-    })
-}
-
 /// A copy of a data directory takes itself for the node that it was copied from. Where that one
 /// still answers at the address the log has for it, this one may not begin: the two would speak
 /// to the others, and be spoken to, as one.
@@ -268,7 +220,7 @@ pub(crate) async fn refuse_copy(
     if known.address == told || status.voters.len() + status.learners.len() <= 1 {
         return Ok(());
     }
-    let who = probe(peers.clone())(known.address.clone());
+    let who = who::probe(peers.clone())(known.address.clone());
     match timeout(COPY_MAX, who).await {
         Ok(Ok(member)) if member.node == node => {
             Err(StartError::Copy { address: known.address.clone(), directory_id: node })

@@ -1,7 +1,7 @@
 //! What this broker answers on the cluster port, and to whom. Brokers of this cluster may say all;
 //! a blank one may ask who is there, form a cluster, or ask to be let in.
 
-use super::{Cluster, entering, forwarding, heartbeats, kinds, opening};
+use super::{Cluster, entering, forwarding, heartbeats, kinds, who};
 use crate::quorum;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -57,7 +57,7 @@ pub(super) fn not_ready(words: impl Into<String>) -> PeerRefusal {
 
 async fn answer(cluster: Arc<Cluster>, from: PeerIdentity, kind: u16, body: Bytes) -> Answer {
     match kind {
-        kinds::WHO => return Ok(vec![opening::describe(&cluster.me())]),
+        kinds::WHO => return Ok(vec![who::describe(&cluster)]),
         kinds::ADMIT => return entering::admit(&cluster, &from, &body).await,
         _ if !cluster.is_ours(&from) => {
             let words = format!("{from} is no broker of this cluster");

@@ -36,6 +36,8 @@ const ADDRESSES_MAX: usize = 256;
 pub(super) struct Joining<'a> {
     pub(super) gossip: &'a Gossip,
     pub(super) join: &'a [HostPort],
+    /// Addresses that were found otherwise.
+    pub(super) sought: watch::Receiver<Vec<SocketAddr>>,
     pub(super) own: Place,
     pub(super) has_secret: bool,
     pub(super) list: watch::Receiver<Members>,
@@ -43,7 +45,8 @@ pub(super) struct Joining<'a> {
 
 impl Joining<'_> {
     pub(super) async fn run(mut self) {
-        if self.join.is_empty() {
+        if self.join.is_empty() && self.sought.wait_for(|sought| !sought.is_empty()).await.is_err()
+        {
             std::future::pending::<()>().await;
         }
         let mut pause = PAUSE_MIN;
@@ -55,7 +58,8 @@ impl Joining<'_> {
             if !is_alone {
                 said = None;
             } else if said.is_none_or(|said| said.elapsed() >= REMINDER) {
-                let addresses: Vec<_> = self.join.iter().map(ToString::to_string).collect();
+                let mut addresses: Vec<_> = self.join.iter().map(ToString::to_string).collect();
+                addresses.extend(self.sought.borrow().iter().map(ToString::to_string));
                 let why = trouble.unwrap_or_default();
                 tracing::info!(join = addresses.join(","), why, "no other broker found yet");
                 said = Some(Instant::now());
@@ -68,6 +72,7 @@ impl Joining<'_> {
                 () = sleep(jittered) => {}
                 // The sender lives as long as this does.
                 _ = self.list.changed() => pause = PAUSE_MIN,
+                Ok(()) = self.sought.changed() => pause = PAUSE_MIN,
             }
         }
     }
@@ -99,6 +104,7 @@ impl Joining<'_> {
                 Err(_) => trouble = Some(format!("{name}: its address is not found")),
             }
         }
+        all.extend(self.sought.borrow().iter());
         let is_found = !all.is_empty();
         all.retain(|address| !self.is_own(*address));
         if is_found && all.is_empty() {

@@ -31,6 +31,10 @@ fn settings(port: u16, join: &[u16]) -> GossipSettings {
     }
 }
 
+fn port_of(discovery: &SerfDiscovery) -> u16 {
+    discovery.address().expect("gossip has an address").port()
+}
+
 async fn start(settings: GossipSettings, number: u8) -> SerfDiscovery {
     SerfDiscovery::start_at(settings, member(number), Pace::QUICK).await.expect("starts")
 }
@@ -155,7 +159,7 @@ async fn a_sleeping_broker_wakes_when_it_is_called() {
     let alone = start(settings(0, &[]), 1).await;
     let expect = Member { expect: 5, ..member(1) };
     alone.announce(expect.clone()).expect("fits");
-    let two = start(settings(0, &[alone.address().port()]), 2).await;
+    let two = start(settings(0, &[port_of(&alone)]), 2).await;
     knows(&alone, &[2]).await;
     wait_for(&two, "what was said in sleep", |members| members.contains(&expect)).await;
     // One that sleeps says farewell to nobody.
@@ -163,10 +167,25 @@ async fn a_sleeping_broker_wakes_when_it_is_called() {
 }
 
 #[tokio::test]
+async fn a_sleeping_broker_wakes_when_others_are_looked_for() {
+    let asleep = start(settings(0, &[]), 1).await;
+    let other = start(settings(0, &[]), 2).await;
+    // Nobody is to be found at the first address.
+    let there = other.address().expect("gossip has an address");
+    asleep.seek(vec![SocketAddr::from(([127, 0, 0, 1], free_port())), there]);
+    knows(&asleep, &[2]).await;
+    knows(&other, &[1]).await;
+    // Where others are is learnt later, too, and beside what the settings say.
+    let third = start(settings(0, &[free_port()]), 3).await;
+    third.seek(vec![there]);
+    knows(&third, &[1, 2]).await;
+}
+
+#[tokio::test]
 async fn names_have_several_addresses_and_some_lead_nowhere() {
     let one = start(settings(0, &[]), 1).await;
     let mut settings = settings(0, &[free_port()]);
-    let there = one.address().port();
+    let there = port_of(&one);
     settings.join.push(HostPort { host: "no-such-host.invalid".to_owned(), port: there });
     settings.join.push(HostPort { host: "localhost".to_owned(), port: there });
     let two = start(settings, 2).await;
@@ -189,7 +208,7 @@ async fn brokers_on_one_port_of_several_addresses_are_told_apart() {
 #[tokio::test]
 async fn a_port_that_is_taken_is_told() {
     let one = start(settings(0, &[]), 1).await;
-    let taken = settings(one.address().port(), &[]);
+    let taken = settings(port_of(&one), &[]);
     let error = SerfDiscovery::start(taken, member(2)).await.expect_err("taken");
     let StartError::Listen { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.kind(), io::ErrorKind::AddrInUse);
@@ -204,6 +223,7 @@ async fn begun(settings: GossipSettings, number: u8) -> (Running, Arc<Roster>) {
         pace: Pace::QUICK,
         place: Place { bind, told: bind },
         me: watch::channel(member(number)).1,
+        sought: watch::channel(Vec::new()).1,
         roster: Arc::clone(&roster),
         ordered: mpsc::channel(1).1,
     };
@@ -216,6 +236,7 @@ async fn join_once(one: &Running, settings: &GossipSettings, list: &Roster) -> O
     let joining = join::Joining {
         gossip: &one.gossip,
         join: &settings.join,
+        sought: watch::channel(Vec::new()).1,
         own: Place { bind: own, told: own },
         has_secret: settings.secret.is_some(),
         list: list.changed(),
@@ -262,7 +283,7 @@ async fn secrets_are_exchanged_in_three_rounds() {
     ];
     for ((one_speaks, one_accepts), (two_speaks, two_accepts)) in rounds {
         let one = start(with(one_speaks, one_accepts, &[]), 1).await;
-        let join = [one.address().port()];
+        let join = [port_of(&one)];
         let two = start(with(two_speaks, two_accepts, &join), 2).await;
         knows(&one, &[2]).await;
         knows(&two, &[1]).await;

@@ -3,6 +3,7 @@
 
 mod cut_off;
 mod disks;
+mod finding;
 mod in_sync;
 mod leaving;
 mod moving;
