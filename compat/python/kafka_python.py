@@ -21,7 +21,9 @@ class Client:
 
     def __init__(self, bootstrap):
         self.bootstrap = bootstrap
-        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        # It asks no broker that its list lacks, and keeps the list of the middle of a rolling restart
+        # for as long as this; the default is five minutes.
+        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap, metadata_max_age_ms=200)
 
     def create_topic(self, topic, partitions):
         self.admin.create_topics([NewTopic(topic, partitions, -1)], timeout_ms=10_000)

@@ -27,6 +27,9 @@ func settings() *sarama.Config {
 	config := sarama.NewConfig()
 	config.Version = sarama.MaxVersion
 	config.Metadata.AllowAutoTopicCreation = false
+	// Groups are asked for at the brokers of a list that is kept for as long as this, the one of the
+	// middle of a rolling restart as well; the default is ten minutes.
+	config.Metadata.RefreshFrequency = 200 * time.Millisecond
 	config.Producer.Return.Successes = true
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Producer.MaxMessageBytes = 1 << 20
