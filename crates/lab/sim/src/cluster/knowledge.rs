@@ -28,7 +28,8 @@ struct Acknowledged {
 pub(super) struct Knowledge {
     /// Since when somebody else leads, or nobody, where a broker has led.
     replaced: BTreeMap<Place, Instant>,
-    leaders: BTreeMap<u32, Option<u32>>,
+    /// Who leads, and in which epoch.
+    leaders: BTreeMap<u32, (Option<u32>, i32)>,
     /// The epoch a broker itself knows.
     epochs: BTreeMap<Place, i32>,
     /// What is to be judged, the oldest first.
@@ -36,14 +37,21 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    /// The newest image shows this leader.
-    pub(super) fn led_by(&mut self, partition: u32, leader: Option<u32>) {
-        let before = self.leaders.insert(partition, leader).flatten();
+    /// The newest image shows this leader, in this epoch.
+    pub(super) fn led_by(&mut self, partition: u32, leader: Option<u32>, epoch: i32) {
+        let now = Instant::now();
+        let (before, epoch_before) =
+            self.leaders.insert(partition, (leader, epoch)).unwrap_or((None, epoch));
+        if epoch > epoch_before + 1 {
+            // Whoever has led before may have led again meanwhile, without being seen to.
+            let of_it = self.replaced.iter_mut().filter(|((_, of), _)| *of == partition);
+            of_it.for_each(|(_, since)| *since = now);
+        }
         if before == leader {
             return;
         }
         if let Some(before) = before {
-            self.replaced.insert((before, partition), Instant::now());
+            self.replaced.insert((before, partition), now);
         }
         if let Some(leader) = leader {
             self.replaced.remove(&(leader, partition));
@@ -90,5 +98,42 @@ impl Knowledge {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_acknowledges_long_after_it_was_replaced_is_found_out() {
+        let mut known = Knowledge::default();
+        known.led_by(0, Some(3), 0);
+        known.led_by(0, Some(1), 1);
+        advance(SESSION).await;
+        known.acknowledged(3, 0, Instant::now());
+        advance(SETTLED).await;
+        assert_eq!(known.judge(), Ok(()), "it may not have known");
+        known.acknowledged(3, 0, Instant::now());
+        advance(SETTLED).await;
+        assert!(known.judge().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_may_have_led_again_between_two_looks_is_not_blamed() {
+        let mut known = Knowledge::default();
+        known.led_by(0, Some(3), 0);
+        known.led_by(0, Some(1), 1);
+        advance(SESSION * 2).await;
+        // In epoch 2 it was 3 again; nobody looked.
+        known.led_by(0, None, 3);
+        known.acknowledged(3, 0, Instant::now());
+        advance(SETTLED).await;
+        assert_eq!(known.judge(), Ok(()));
+        advance(SESSION).await;
+        known.acknowledged(3, 0, Instant::now());
+        advance(SETTLED).await;
+        assert!(known.judge().is_err(), "it was replaced again, at the latest then");
     }
 }

@@ -142,7 +142,8 @@ fn tell_leaders(image: &ClusterImage, known: &mut Knowledge) {
     let Some(topic) = image.topic(TOPIC) else { return };
     for (partition, state) in &topic.partitions {
         let Ok(partition) = u32::try_from(partition.get()) else { continue };
-        known.led_by(partition, state.leader.and_then(|id| u32::try_from(id.get()).ok()));
+        let leader = state.leader.and_then(|id| u32::try_from(id.get()).ok());
+        known.led_by(partition, leader, state.leader_epoch.get());
     }
 }
 
