@@ -53,6 +53,12 @@ impl LogFault {
     pub fn is_want_of_descriptors(&self) -> bool {
         matches!(self, Self::Disk(fault) if fault.is_want_of_descriptors())
     }
+
+    /// Whether the disk was full, or a quota used up: it passes.
+    #[must_use]
+    pub fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Disk(fault) if fault.kind() == jocko_disk::FaultKind::NoSpace)
+    }
 }
 
 impl From<DiskFault> for LogFault {

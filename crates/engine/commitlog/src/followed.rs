@@ -68,8 +68,9 @@ impl Log {
         if self.followed_to <= end {
             return Ok(());
         }
-        self.followed_to = end;
+        // On a full disk what was noted before stays in force.
         write_atomically(self.disk.as_ref(), &self.dir.join(NAME), &encode(end))?;
+        self.followed_to = end;
         // A flush that is under way may still write an older one over it.
         self.note_followed();
         Ok(())

@@ -118,6 +118,9 @@ pub enum Misfit {
     TooLarge,
 }
 
+/// What a cut notes first takes a block of the disk or two, in bytes.
+const CUT_BYTES: u64 = 8 << 10;
+
 impl Partition {
     /// What to ask the leader next; `None` if there is none, or if it is this broker. Opens the log:
     /// the first time, for workers.
@@ -205,7 +208,7 @@ impl Open {
                 let effects = self.step(Input::Truncated { ends: ends_of(&self.log) });
                 (Followed::Cut { end }, effects)
             }
-            Err(fault) => self.follow_failed(&fault),
+            Err(fault) => self.cut_failed(&fault),
         }
     }
 
@@ -215,7 +218,7 @@ impl Open {
                 let effects = self.step(Input::Truncated { ends: ends_of(&self.log) });
                 (Followed::Restarted { at }, effects)
             }
-            Err(fault) => self.follow_failed(&fault),
+            Err(fault) => self.cut_failed(&fault),
         }
     }
 
@@ -282,6 +285,15 @@ impl Open {
             return Effects::default();
         }
         self.step(Input::Trimmed { start: self.log.log_start() })
+    }
+
+    /// A disk that is too full to begin a cut passes, as one does that takes no records.
+    fn cut_failed(&mut self, fault: &LogFault) -> (Followed, Effects) {
+        if !fault.is_want_of_room() || self.log.latched().is_some() {
+            return self.follow_failed(fault);
+        }
+        let effects = Effects { no_room_for: Some(CUT_BYTES), ..Effects::default() };
+        (Followed::NoRoom { end: self.log.log_end() }, effects)
     }
 
     fn follow_failed(&mut self, fault: &LogFault) -> (Followed, Effects) {

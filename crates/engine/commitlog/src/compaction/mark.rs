@@ -93,14 +93,14 @@ pub(super) fn discard(disk: &dyn Disk, dir: &Path) -> Result<()> {
 impl Log {
     /// Before records from `end` on are cut: none of what comes in their place is clean.
     pub(crate) fn limit_mark(&mut self, end: Offset) -> Result<()> {
-        match &mut self.cleaning.mark {
-            Some(mark) if mark.gaps_to > end => {
-                mark.cleaned_to = mark.cleaned_to.min(end);
-                mark.gaps_to = end;
-                mark.store(self.disk.as_ref(), &self.dir)
-            }
-            _ => Ok(()),
-        }
+        let Some(mark) = self.cleaning.mark.filter(|mark| mark.gaps_to > end) else {
+            return Ok(());
+        };
+        let limited = Mark { cleaned_to: mark.cleaned_to.min(end), gaps_to: end };
+        // On a full disk the one before stays in force.
+        limited.store(self.disk.as_ref(), &self.dir)?;
+        self.cleaning.mark = Some(limited);
+        Ok(())
     }
 
     /// The log begins anew, without a gap.

@@ -2,7 +2,7 @@
 
 use super::Log;
 use crate::config::millis;
-use crate::fault::Result;
+use crate::fault::{LogFault, Result};
 use crate::names;
 use crate::read::{Miss, Patience};
 use crate::recovery;
@@ -32,7 +32,8 @@ impl Log {
     /// file lost and a later write to the next one kept, old and new records would mix.
     ///
     /// # Errors
-    /// The latch; a disk fault, which latches.
+    /// The latch; a disk fault, which latches, unless the disk was too full for what has to be noted
+    /// before the cut: then nothing was cut, and it can be asked for again.
     pub fn truncate_to(&mut self, offset: Offset, now: Timestamp) -> Result<Offset> {
         self.check_latch()?;
         if offset >= self.next {
@@ -42,8 +43,17 @@ impl Log {
             }
             return Ok(self.next);
         }
+        let shape = self.shape;
         let truncated = self.cut_from(offset, now);
-        self.or_latch(truncated)
+        self.or_latch_once_begun(shape, truncated)
+    }
+
+    /// As [`Log::or_latch`], but for a disk that was too full to begin: the log has the `shape` it had.
+    fn or_latch_once_begun<T>(&mut self, shape: u64, result: Result<T>) -> Result<T> {
+        if self.shape == shape && result.as_ref().is_err_and(LogFault::is_want_of_room) {
+            return result;
+        }
+        self.or_latch(result)
     }
 
     fn cut_from(&mut self, offset: Offset, now: Timestamp) -> Result<Offset> {
@@ -62,11 +72,12 @@ impl Log {
         self.limit_mark(end)?;
         self.limit_followed(end)?;
         let had_producers = !self.producers.is_empty();
-        self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
         if end < self.flushing.checkpointed {
             self.write_recovery_bound(end)?;
         }
+        // All that needs room is written.
+        self.shape += 1;
         self.positions.clear();
         if let Some(after) = self.segments.get(place + 1).map(|segment| segment.base) {
             self.drop_segments_from(after)?;
@@ -95,16 +106,16 @@ impl Log {
     /// before it, and for a log whose past a snapshot replaced. Durable when this returns.
     ///
     /// # Errors
-    /// The latch; a disk fault, which latches.
+    /// As [`Log::truncate_to`].
     pub fn truncate_fully_and_start_at(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.check_latch()?;
+        let shape = self.shape;
         let done = self.start_over_at(offset, now);
-        self.or_latch(done)
+        self.or_latch_once_begun(shape, done)
     }
 
     fn start_over_at(&mut self, offset: Offset, now: Timestamp) -> Result<()> {
         self.settle_swap()?;
-        self.shape += 1;
         self.flushing.expect_checkpoint(self.log_start);
         if self.folder_exists {
             // Were this lost half-way, what is left of the old segments would not join the new
@@ -115,6 +126,7 @@ impl Log {
                 &recovery::encode_bound(&recovery::Bound::StartOver(offset)),
             )?;
         }
+        self.shape += 1;
         self.drop_segments_from(Offset::ZERO)?;
         self.drop_snapshots_after(Offset::new(-1))?;
         self.positions.clear();

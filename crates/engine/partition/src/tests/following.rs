@@ -12,7 +12,7 @@ use jocko_records::prepare;
 use jocko_types::{
     BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicName, TopicPartition,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) const OTHER: BrokerId = BrokerId::new(2);
 
@@ -237,4 +237,29 @@ fn a_cut_and_what_comes_after_it_survive_power_cuts() {
         assert!(partition.follow().expect("is open").is_some());
     });
     assert!(covered.points > 15, "{covered:?}");
+}
+
+#[test]
+fn a_follower_whose_disk_is_too_full_to_cut_cuts_when_there_is_room() {
+    let mem = MemDisk::with_dir(super::DATA);
+    let partition = follower_on(mem.shared());
+    let _ = partition.assign(following(0));
+    let older = led(&[], 0, &[&["a"], &["b"], &["c"]]);
+    assert!(matches!(take(&partition, &records(&older, 0)), Followed::Appended { .. }));
+    flush(&partition).expect("syncs");
+    let (point, start) = partition.checkpoint().expect("is open");
+    partition.checkpointed(point, start);
+    let _ = partition.assign(following(1));
+    let parts = ReplicaEpochEnd { epoch: LeaderEpoch::new(0), end: offset(1) };
+    let space = mem.shared().space(Path::new(super::DATA)).expect("tells");
+    mem.set_capacity(Some(space.total - space.free));
+    for _ in 0..2 {
+        let follow = partition.follow().expect("takes writes").expect("there is a leader");
+        let (followed, effects) =
+            partition.take_answer(follow.following, &Answered::Diverging(parts), now());
+        assert_eq!(followed, Followed::NoRoom { end: offset(3) });
+        assert!(effects.no_room_for.is_some(), "whoever minds the disk is told");
+    }
+    mem.set_capacity(None);
+    assert_eq!(take(&partition, &Answered::Diverging(parts)), Followed::Cut { end: offset(1) });
 }

@@ -117,6 +117,37 @@ fn a_failed_truncation_latches() {
 }
 
 #[test]
+fn a_disk_too_full_to_begin_a_cut_cuts_nothing_and_cuts_later() {
+    type Cut = fn(&mut Log) -> crate::Result<()>;
+    let cuts: [Cut; 2] = [
+        |log| log.truncate_to(offset(9), ts(0)).map(drop),
+        |log| log.truncate_fully_and_start_at(offset(9), ts(0)),
+    ];
+    for cut in cuts {
+        let (mem, _disk, mut log) = fresh(&small());
+        fill(&mut log, 20);
+        flush(&mut log);
+        // What a checkpoint has promised is lowered by a note first.
+        let point = log.recovery_point();
+        log.checkpointed(point, offset(0));
+        let (end, before) = (log.log_end(), count(&mut log));
+        let space = mem.shared().space(log.dir()).unwrap();
+        mem.set_capacity(Some(space.total - space.free));
+        for _ in 0..2 {
+            let fault = cut(&mut log).unwrap_err();
+            assert!(fault.is_want_of_room(), "{fault}");
+            assert_eq!((log.log_end(), count(&mut log)), (end, before), "nothing was cut");
+            assert!(log.latched().is_none());
+        }
+        mem.set_capacity(None);
+        cut(&mut log).unwrap();
+        assert!(log.log_end() <= offset(9));
+        assert!(matches!(append(&mut log, &batch(&[1], 9)), AppendOutcome::Appended(_)));
+        flush(&mut log);
+    }
+}
+
+#[test]
 fn a_failed_read_does_not_latch() {
     let (mem, _disk, mut log) = fresh(&small());
     fill(&mut log, 20);
