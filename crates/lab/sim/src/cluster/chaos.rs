@@ -33,6 +33,8 @@ pub(super) enum Trouble {
     Hang,
     /// A sync fails.
     DiskError,
+    /// A disk takes hardly any more, until there is room again.
+    FullDisk,
     /// A disk is replaced by a blank one.
     Wipe,
     /// The same, while what its process has said last is still under way.
@@ -41,7 +43,7 @@ pub(super) enum Trouble {
     WrongClock,
 }
 
-pub(super) const TROUBLES: [Trouble; 14] = [
+pub(super) const TROUBLES: [Trouble; 15] = [
     Trouble::Kill,
     Trouble::CutPower,
     Trouble::CutAllPower,
@@ -53,6 +55,7 @@ pub(super) const TROUBLES: [Trouble; 14] = [
     Trouble::Storm,
     Trouble::Hang,
     Trouble::DiskError,
+    Trouble::FullDisk,
     Trouble::Wipe,
     Trouble::WipeInStorm,
     Trouble::WrongClock,
@@ -60,6 +63,9 @@ pub(super) const TROUBLES: [Trouble; 14] = [
 
 /// How long a stop in order may take before it becomes a kill.
 const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// How much room a disk that fills up has left, at most: more than brokers call full.
+const LEFT_BYTES_MAX: u64 = 6 << 20;
 
 /// How long words have been late before the disk of who said them goes.
 const LATE_BEFORE_WIPE: Duration = Duration::from_millis(150);
@@ -92,6 +98,7 @@ impl World {
                 true
             }
             Trouble::DiskError => self.damage_disk(at, Instant::now() + lasts),
+            Trouble::FullDisk => self.fill_disk(at, Instant::now() + lasts),
             Trouble::Wipe => self.wipe(at).await,
             Trouble::WipeInStorm => self.let_words_be_late(at, Instant::now() + lasts),
             Trouble::WrongClock => {
@@ -177,6 +184,17 @@ impl World {
         self.machines[at].disk.inject(inject.after(skip).times(1));
         self.is_damaged[at] = true;
         self.patience[at] = Some(ends);
+        true
+    }
+
+    /// Leaves a disk little room, or none, until it `ends`.
+    fn fill_disk(&mut self, at: usize, ends: Instant) -> bool {
+        let left = match self.dice.per_mille(500) {
+            true => 0,
+            false => self.dice.below(LEFT_BYTES_MAX),
+        };
+        self.machines[at].leave_room(left);
+        self.full_until[at] = Some(ends);
         true
     }
 
@@ -274,6 +292,10 @@ impl World {
 
     async fn go_on_with(&mut self, at: usize, now: Instant) {
         let number = self.machines[at].number;
+        if self.full_until[at].take_if(|until| *until <= now).is_some() {
+            self.machines[at].disk.set_capacity(None);
+            self.tell(format!("{number} has room again"));
+        }
         match self.machines[at].look().await {
             News::None => {}
             News::Up => self.tell(format!("{number} is up")),
@@ -319,6 +341,8 @@ impl World {
         for at in 0..self.machines.len() {
             let Machine { disk, slowness, clock, .. } = &self.machines[at];
             disk.heal();
+            disk.set_capacity(None);
+            self.full_until[at] = None;
             slowness.heal();
             clock.be_off_by(0);
             if self.is_damaged[at] {

@@ -3,11 +3,13 @@
 //! `jocko-testkit` judges.
 
 mod careless;
+mod fleeting;
 mod grouped;
 mod moving;
 mod reading;
 
 pub(super) use careless::produce_carelessly;
+pub(super) use fleeting::{FLEETING, come_and_go};
 pub(super) use grouped::commit;
 pub(super) use moving::move_replicas;
 pub(super) use reading::{consume, read_finally};
@@ -40,6 +42,8 @@ pub(super) const PARTITIONS: u32 = 2;
 
 const METADATA: i16 = 12;
 const PRODUCE: i16 = 11;
+/// The first that names topics by their ids.
+const PRODUCE_BY_ID: i16 = 13;
 const INIT_PRODUCER_ID: i16 = 4;
 
 /// All replicas in sync have it.
@@ -63,6 +67,8 @@ pub(super) struct Shared {
     pub(super) commits: Cell<u64>,
     /// Replicas that were to be moved.
     pub(super) moves: Cell<u64>,
+    /// Lives of a topic that are over: it was deleted, and that was acknowledged.
+    pub(super) gone: RefCell<Vec<TopicId>>,
     /// Reads of an epoch that is over, which were refused.
     pub(super) fenced: Cell<u64>,
     /// What only the inside of brokers shows.
@@ -85,6 +91,7 @@ impl Shared {
             read: Cell::new(0),
             commits: Cell::new(0),
             moves: Cell::new(0),
+            gone: RefCell::default(),
             fenced: Cell::new(0),
             known: RefCell::default(),
             wrong: RefCell::default(),
@@ -119,7 +126,10 @@ pub(super) struct Client {
     wire: Wire,
     dice: Dice,
     shared: Rc<Shared>,
-    topic_id: TopicId,
+    topic: &'static str,
+    /// The one life of the topic that the client is after, and its number; none for whatever topic has
+    /// the name.
+    life: Option<(TopicId, u32)>,
     /// By partition.
     leaders: Vec<Option<u32>>,
     /// The epochs that leaders were named with, by partition, the newest last.
@@ -131,7 +141,15 @@ impl Client {
         let leaders = vec![None; PARTITIONS as usize];
         let epochs = vec![Vec::new(); PARTITIONS as usize];
         let (dice, shared) = (Dice::new(seed), Rc::clone(shared));
-        Self { wire, dice, shared, topic_id: TopicId::ZERO, leaders, epochs }
+        Self { wire, dice, shared, topic: TOPIC, life: None, leaders, epochs }
+    }
+
+    /// What the topic is called in histories: each life of one is another.
+    fn called(&self) -> String {
+        match self.life {
+            None => self.topic.to_owned(),
+            Some((_, number)) => format!("{}, life {number}", self.topic),
+        }
     }
 
     fn anyone(&mut self) -> u32 {
@@ -154,9 +172,10 @@ impl Client {
     async fn refresh(&mut self) -> io::Result<()> {
         let request = MetadataRequest {
             topics: Some(vec![MetadataRequestTopic {
-                name: Some(TOPIC.to_owned()),
+                name: Some(self.topic.to_owned()),
                 ..Default::default()
             }]),
+            allow_auto_topic_creation: false,
             ..Default::default()
         };
         let to = kafka_at(self.anyone());
@@ -173,7 +192,9 @@ impl Client {
             Some((topic.topic_id, leaders))
         });
         let Some((topic_id, leaders)) = found.await? else { return Ok(()) };
-        self.topic_id = topic_id;
+        if self.life.is_some_and(|(life, _)| life != topic_id) {
+            return Ok(());
+        }
         for (index, leader, epoch) in leaders {
             if let (Some(known), Some(epochs)) =
                 (self.leaders.get_mut(index), self.epochs.get_mut(index))
@@ -185,6 +206,18 @@ impl Client {
             }
         }
         Ok(())
+    }
+
+    /// The id that a broker knows the topic by; none where it gives no answer.
+    async fn id_at(&mut self, broker: u32) -> Option<TopicId> {
+        let name = Some(self.topic.to_owned());
+        let topics = Some(vec![MetadataRequestTopic { name, ..Default::default() }]);
+        let request =
+            MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+        let asked = self.wire.ask(kafka_at(broker), METADATA, &request, |response| {
+            response.topics.first().map(|topic| topic.topic_id)
+        });
+        asked.await.ok().flatten()
     }
 
     /// The leader of a partition, as far as somebody knows one.
@@ -234,10 +267,9 @@ pub(super) async fn produce(mut client: Client) {
                 Ok(offset) => (Some(offset), Outcome::Acknowledged),
                 Err(()) => (None, Outcome::Unknown),
             };
-            let topic = TOPIC.to_owned();
             client.shared.note(Event::Send {
                 process,
-                topic,
+                topic: client.called(),
                 partition,
                 value,
                 count,
@@ -339,7 +371,8 @@ async fn send_once(
         acks,
         timeout_ms: ACKS_MS,
         topic_data: vec![TopicProduceData {
-            name: TOPIC,
+            name: client.topic,
+            topic_id: client.life.map_or(TopicId::ZERO, |(id, _)| id),
             partition_data: vec![PartitionProduceData {
                 index: i32::try_from(batch.partition).expect("a handful"),
                 records: Some(RecordBytes::Inline(&batch.bytes)),
@@ -349,7 +382,8 @@ async fn send_once(
         }],
         ..Default::default()
     };
-    let answered = client.wire.ask(kafka_at(to), PRODUCE, &request, |response| {
+    let version = if client.life.is_some() { PRODUCE_BY_ID } else { PRODUCE };
+    let answered = client.wire.ask(kafka_at(to), version, &request, |response| {
         let topic = response.responses.first()?;
         let partition = topic.partition_responses.first()?;
         Some((error_code(partition.error_code), partition.base_offset))

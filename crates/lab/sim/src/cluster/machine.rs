@@ -5,10 +5,11 @@ use super::slow::{SlowSpawn, Slowness, WrongClock};
 use jocko_broker::simulation::{Inside, World, live};
 use jocko_config::{Layers, LoadedSettings, load};
 use jocko_discovery::MemoryNetwork;
-use jocko_disk::{Crash, MemDisk, Residency, Survivors, Tear};
+use jocko_disk::{Crash, Disk, MemDisk, Residency, Survivors, Tear};
 use jocko_net::ports::{MemoryNet, Ports, Process};
 use jocko_types::{Timestamp, Uuid};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -200,6 +201,15 @@ impl Machine {
     pub(super) async fn wipe(&mut self, seed: u64) {
         self.end(Crash::Process).await;
         self.disk = blank_disk(seed);
+    }
+
+    /// Lets the disk take so many bytes more, and then none.
+    pub(super) fn leave_room(&self, bytes: u64) {
+        // A disk without a limit tells what is used of it, too.
+        self.disk.set_capacity(None);
+        if let Ok(space) = self.disk.space(Path::new("/")) {
+            self.disk.set_capacity(Some(space.total - space.free + bytes));
+        }
     }
 
     async fn end(&mut self, how: Crash) {

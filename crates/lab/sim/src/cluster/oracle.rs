@@ -1,7 +1,7 @@
 //! What must hold in a cluster at any moment, looked at from inside its brokers, and when it is
 //! whole again. The ids are those of docs/internals/simulation.md.
 
-use super::clients::{PARTITIONS, TOPIC};
+use super::clients::{FLEETING, PARTITIONS, TOPIC};
 use super::knowledge::Knowledge;
 use super::machine::Machine;
 use jocko_broker::simulation::Inside;
@@ -9,6 +9,7 @@ use jocko_metadata::ClusterImage;
 use jocko_records::whole_batches;
 use jocko_types::{BrokerId, LeaderEpoch, TopicId, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// A partition in one epoch of its leaders.
 type Reign = (TopicId, i32, LeaderEpoch);
@@ -228,14 +229,14 @@ fn missing_in(image: &ClusterImage, brokers: usize) -> Result<(), String> {
     if live != brokers || image.brokers().count() != brokers {
         return Err(format!("{live} of {brokers} brokers are live"));
     }
-    let Some(topic) = image.topic(TOPIC) else { return Ok(()) };
-    for (partition, state) in &topic.partitions {
+    let all = image.topics().flat_map(|topic| topic.partitions.iter().map(move |it| (topic, it)));
+    for (topic, (partition, state)) in all {
         let is_whole = state.leader.is_some()
             && state.isr.len() == state.replicas.len()
             && state.adding.is_empty()
             && state.removing.is_empty();
         if !is_whole {
-            return Err(format!("partition {partition}: {state:?}"));
+            return Err(format!("{}-{partition}: {state:?}", topic.name));
         }
     }
     Ok(())
@@ -243,31 +244,55 @@ fn missing_in(image: &ClusterImage, brokers: usize) -> Result<(), String> {
 
 /// Whether the logs of all machines are equal; where each partition ends.
 pub(super) fn compare_logs(machines: &[Machine]) -> Result<Vec<i64>, String> {
-    let mut ends = Vec::new();
-    for partition in 0..PARTITIONS {
-        let mut first: Option<(u32, Vec<u8>, i64)> = None;
-        for machine in machines {
-            let (bytes, end) = log_of(machine, partition)?;
-            match &first {
-                None => first = Some((machine.number, bytes, end)),
-                Some((_, other, _)) if *other == bytes => {}
-                Some((number, _, other_end)) => {
-                    return Err(format!(
-                        "P-5: the logs of partition {partition} differ: broker {number} ends at \
-                         {other_end}, broker {} at {end}",
-                        machine.number
-                    ));
-                }
+    compare_logs_of(machines, FLEETING, 0)?;
+    (0..PARTITIONS).map(|partition| compare_logs_of(machines, TOPIC, partition)).collect()
+}
+
+fn compare_logs_of(machines: &[Machine], topic: &str, partition: u32) -> Result<i64, String> {
+    let mut first: Option<(u32, Vec<u8>, i64)> = None;
+    for machine in machines {
+        let (bytes, end) = log_of(machine, topic, partition)?;
+        match &first {
+            None => first = Some((machine.number, bytes, end)),
+            Some((_, other, _)) if *other == bytes => {}
+            Some((number, _, other_end)) => {
+                return Err(format!(
+                    "P-5: the logs of {topic}-{partition} differ: broker {number} ends at \
+                     {other_end}, broker {} at {end}",
+                    machine.number
+                ));
             }
         }
-        ends.push(first.map_or(0, |(_, _, end)| end));
     }
-    Ok(ends)
+    Ok(first.map_or(0, |(_, _, end)| end))
+}
+
+/// Looks whether anything is left of topics that were deleted.
+pub(super) fn look_for_remains(machines: &[Machine], gone: &[TopicId]) -> Result<(), String> {
+    for machine in machines {
+        let number = machine.number;
+        let Some(inside) = machine.inside() else { continue };
+        let life = inside.image().1.topic(FLEETING).map(|topic| topic.id);
+        if life.is_some_and(|life| gone.contains(&life)) {
+            return Err(format!("broker {number} shows a topic that was deleted"));
+        }
+        let hosted = inside.partitions();
+        if let Some(left) = hosted.iter().find(|it| gone.contains(&it.key().topic_id)) {
+            return Err(format!("broker {number} hosts {}, which was deleted", left.name()));
+        }
+        let folder = format!("{FLEETING}-0");
+        let files = machine.disk.files();
+        let of_it = |path: &Path| path.parent().is_some_and(|dir| dir.ends_with(&folder));
+        if let Some((path, _)) = files.iter().find(|(path, _)| life.is_none() && of_it(path)) {
+            return Err(format!("broker {number} keeps {} of a deleted topic", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// All batches of a machine's log of a partition, one after the other, and where they end.
-fn log_of(machine: &Machine, partition: u32) -> Result<(Vec<u8>, i64), String> {
-    let folder = format!("{TOPIC}-{partition}");
+fn log_of(machine: &Machine, topic: &str, partition: u32) -> Result<(Vec<u8>, i64), String> {
+    let folder = format!("{topic}-{partition}");
     let (mut bytes, mut end) = (Vec::new(), 0);
     for (path, contents) in machine.disk.files() {
         let is_there = path.parent().is_some_and(|dir| dir.ends_with(&folder));
@@ -280,7 +305,7 @@ fn log_of(machine: &Machine, partition: u32) -> Result<(Vec<u8>, i64), String> {
             let header = batch.header();
             if header.base_offset.get() != end {
                 return Err(format!(
-                    "the log of partition {partition} of broker {} goes from {end} to {}",
+                    "the log of {folder} of broker {} goes from {end} to {}",
                     machine.number, header.base_offset
                 ));
             }

@@ -29,6 +29,8 @@ const PRODUCERS: usize = 4;
 const CARELESS: usize = 2;
 /// In how many runs replicas are moved.
 const MOVES_PER_MILLE: u64 = 400;
+/// In how many runs a topic comes and goes.
+const FLEETING_PER_MILLE: u64 = 400;
 /// How often brokers are looked at from inside.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long brokers may take to form a cluster.
@@ -69,6 +71,8 @@ pub struct Coverage {
     pub commits: u64,
     /// Moves of replicas that the controller took on.
     pub moves: u64,
+    /// Topics that were deleted.
+    pub deletes: u64,
     /// Reads that named an epoch that was over, and were refused.
     pub fenced: u64,
     /// Records that consumers were handed.
@@ -89,6 +93,7 @@ impl Coverage {
         self.careless += other.careless;
         self.commits += other.commits;
         self.moves += other.moves;
+        self.deletes += other.deletes;
         self.fenced += other.fenced;
         self.read += other.read;
         self.elections += other.elections;
@@ -107,6 +112,7 @@ impl Coverage {
             ("careless".to_owned(), self.careless),
             ("commits".to_owned(), self.commits),
             ("moves".to_owned(), self.moves),
+            ("deletes".to_owned(), self.deletes),
             ("fenced".to_owned(), self.fenced),
             ("read".to_owned(), self.read),
             ("elections".to_owned(), self.elections),
@@ -156,6 +162,8 @@ pub(super) struct World {
     pub(super) patience: Vec<Option<Instant>>,
     /// Whose disk a fault is planted in.
     pub(super) is_damaged: Vec<bool>,
+    /// Until when each machine's disk is full.
+    pub(super) full_until: Vec<Option<Instant>>,
     /// Cuts: until when, from whom, to whom (from and to all, if nobody).
     pub(super) cuts: Vec<(Instant, IpAddr, Option<IpAddr>)>,
     pub(super) storm_ends: Option<Instant>,
@@ -196,6 +204,7 @@ impl World {
             restarts: restarts.collect(),
             patience: vec![None; machines.len()],
             is_damaged: vec![false; machines.len()],
+            full_until: vec![None; machines.len()],
             dice,
             wish,
             surroundings,
@@ -246,6 +255,7 @@ impl World {
         }
         self.until_whole(DRAIN_MAX, "it did not drain").await?;
         let ends = oracle::compare_logs(&self.machines)?;
+        oracle::look_for_remains(&self.machines, &self.shared.gone.borrow())?;
         for (partition, end) in (0..PARTITIONS).zip(ends) {
             let reader = self.client();
             let reading = tokio::task::spawn_local(clients::read_finally(reader, partition, end));
@@ -363,6 +373,10 @@ impl World {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::move_replicas(client)));
         }
+        if self.dice.per_mille(FLEETING_PER_MILLE) {
+            let client = self.client();
+            self.clients.push(tokio::task::spawn_local(clients::come_and_go(client)));
+        }
         for partition in 0..PARTITIONS {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::consume(client, partition)));
@@ -422,6 +436,7 @@ impl World {
         self.coverage.careless = self.shared.careless.get();
         self.coverage.commits = self.shared.commits.get();
         self.coverage.moves = self.shared.moves.get();
+        self.coverage.deletes = self.shared.gone.borrow().len() as u64;
         self.coverage.fenced = self.shared.fenced.get();
         self.coverage.read = self.shared.read.get();
         self.coverage.elections = self.oracle.elections;

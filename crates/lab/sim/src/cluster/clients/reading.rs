@@ -1,15 +1,17 @@
 //! Consumers by offset.
 
-use super::{Client, TOPIC};
+use super::Client;
 use crate::cluster::machine::kafka_at;
 use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest, FetchTopic};
 use jocko_protocol::{RecordBytes, error_code};
 use jocko_records::Records;
 use jocko_testkit::{Event, Run};
-use jocko_types::{ErrorCode, Offset};
+use jocko_types::{ErrorCode, Offset, TopicId};
 use std::io;
 
 const FETCH: i16 = 12;
+/// The first that names topics by their ids.
+const FETCH_BY_ID: i16 = 13;
 
 /// What a record may unpack to.
 const UNPACKED_MAX: u64 = 1 << 20;
@@ -27,7 +29,8 @@ struct Fetched {
 /// Reads a partition from its start until the run is over.
 pub(crate) async fn consume(mut client: Client, partition: u32) {
     let process = client.shared.process();
-    let topic = || TOPIC.to_owned();
+    let called = client.called();
+    let topic = || called.clone();
     client.shared.note(Event::Seek { process, topic: topic(), partition });
     let mut offset = 0;
     while !client.is_over() {
@@ -47,12 +50,17 @@ pub(crate) async fn consume(mut client: Client, partition: u32) {
 
 /// Reads a partition from its start to `end`, when all is well again.
 pub(crate) async fn read_finally(mut client: Client, partition: u32, end: i64) {
+    read_to_end(&mut client, partition, end).await;
+}
+
+pub(super) async fn read_to_end(client: &mut Client, partition: u32, end: i64) {
     let process = client.shared.process();
-    let topic = || TOPIC.to_owned();
+    let called = client.called();
+    let topic = || called.clone();
     client.shared.note(Event::Final { process, topic: topic(), partition, end });
     let mut offset = 0;
     while offset < end {
-        match fetch_from_leader(&mut client, partition, offset, 100).await {
+        match fetch_from_leader(client, partition, offset, 100).await {
             Some(fetched) if fetched.next > offset => {
                 offset = fetched.next;
                 let records = fetched.runs;
@@ -71,7 +79,8 @@ async fn fetch_from_leader(
 ) -> Option<Fetched> {
     let leader = client.leader(partition).await?;
     let epoch = epoch_to_name(client, partition);
-    let is_over = client.shared.known.borrow().epoch(leader, partition) > Some(epoch);
+    let is_over = client.life.is_none()
+        && client.shared.known.borrow().epoch(leader, partition) > Some(epoch);
     let fetched = fetch(client, leader, (partition, offset, epoch), wait_ms).await;
     let is_taken = matches!(&fetched, Ok(fetched) if fetched.code == ErrorCode::None);
     if is_over && epoch >= 0 && is_taken {
@@ -107,6 +116,12 @@ async fn fetch_from_leader(
     }
 }
 
+/// Whether a broker refuses to have the first partition of the client's topic read, or gives no answer.
+pub(super) async fn refused_by(client: &mut Client, broker: u32) -> bool {
+    let fetched = fetch(client, broker, (0, 0, -1), 0).await;
+    !fetched.is_ok_and(|it| it.code == ErrorCode::None)
+}
+
 /// The newest epoch a reader has heard of; now and then an older one, as one that has slept would.
 fn epoch_to_name(client: &mut Client, partition: u32) -> i32 {
     let epochs = &client.epochs[partition as usize];
@@ -128,7 +143,8 @@ async fn fetch(
         max_bytes: 1 << 20,
         session_epoch: -1,
         topics: vec![FetchTopic {
-            topic: TOPIC,
+            topic: client.topic,
+            topic_id: client.life.map_or(TopicId::ZERO, |(id, _)| id),
             partitions: vec![FetchPartition {
                 partition: i32::try_from(partition).expect("a handful"),
                 current_leader_epoch: epoch,
@@ -142,7 +158,8 @@ async fn fetch(
         }],
         ..Default::default()
     };
-    let answered = client.wire.ask(kafka_at(leader), FETCH, &request, |response| {
+    let version = if client.life.is_some() { FETCH_BY_ID } else { FETCH };
+    let answered = client.wire.ask(kafka_at(leader), version, &request, |response| {
         let partition = response.responses.first()?.partitions.first()?;
         let bytes = match &partition.records {
             Some(RecordBytes::Inline(bytes)) => bytes,
