@@ -5,6 +5,7 @@
 
 mod chaos;
 mod clients;
+mod company;
 mod knowledge;
 mod machine;
 mod oracle;

@@ -41,9 +41,13 @@ pub(super) enum Trouble {
     WipeInStorm,
     /// A wall clock jumps.
     WrongClock,
+    /// A broker joins, or one that was removed comes back.
+    Join,
+    /// A broker that has joined later is removed.
+    Remove,
 }
 
-pub(super) const TROUBLES: [Trouble; 15] = [
+pub(super) const TROUBLES: [Trouble; 17] = [
     Trouble::Kill,
     Trouble::CutPower,
     Trouble::CutAllPower,
@@ -59,6 +63,8 @@ pub(super) const TROUBLES: [Trouble; 15] = [
     Trouble::Wipe,
     Trouble::WipeInStorm,
     Trouble::WrongClock,
+    Trouble::Join,
+    Trouble::Remove,
 ];
 
 /// How long a stop in order may take before it becomes a kill.
@@ -84,6 +90,9 @@ impl World {
         let count = u64::try_from(self.machines.len()).expect("a handful");
         let at = usize::try_from(self.dice.below(count)).expect("a handful");
         let lasts = Duration::from_millis(self.dice.between(200, 8_000));
+        if !self.machines[at].is_member {
+            return;
+        }
         let happened = match trouble {
             Trouble::Kill | Trouble::CutPower | Trouble::CutAllPower | Trouble::Stop => {
                 self.end_process(trouble, at).await
@@ -106,6 +115,8 @@ impl World {
                 self.machines[at].clock.be_off_by(off);
                 true
             }
+            Trouble::Join => self.join().await,
+            Trouble::Remove => self.begin_removal(),
         };
         if happened {
             self.tell(format!("{trouble:?} {} for {lasts:?}", self.machines[at].number));
@@ -238,7 +249,7 @@ impl World {
         self.is_damaged.iter().any(|is| *is)
     }
 
-    fn pause(&mut self) -> Duration {
+    pub(super) fn pause(&mut self) -> Duration {
         Duration::from_millis(match self.dice.per_mille(500) {
             true => self.dice.between(0, 300),
             false => self.dice.between(300, 4_000),
@@ -257,9 +268,9 @@ impl World {
     }
 
     /// A machine's process is gone, and comes back after a pause.
-    fn went_down(&mut self, at: usize, pause: Duration) {
+    pub(super) fn went_down(&mut self, at: usize, pause: Duration) {
         self.patience[at] = None;
-        self.restarts[at] = Some(Instant::now() + pause);
+        self.restarts[at] = self.machines[at].is_member.then(|| Instant::now() + pause);
         self.oracle.forget(self.machines[at].number);
         self.shared.known.borrow_mut().forget(self.machines[at].number);
     }
@@ -285,6 +296,7 @@ impl World {
             // Not if something else has happened meanwhile.
             self.wipe(at).await;
         }
+        self.end_removal().await;
         for at in 0..self.machines.len() {
             self.go_on_with(at, now).await;
         }

@@ -7,12 +7,14 @@ mod fleeting;
 mod grouped;
 mod moving;
 mod reading;
+mod removing;
 
 pub(super) use careless::produce_carelessly;
 pub(super) use fleeting::{FLEETING, come_and_go};
 pub(super) use grouped::commit;
 pub(super) use moving::move_replicas;
 pub(super) use reading::{consume, read_finally};
+pub(super) use removing::remove;
 
 use super::knowledge::Knowledge;
 use super::machine::kafka_at;
@@ -77,7 +79,12 @@ pub(super) struct Shared {
     pub(super) wrong: RefCell<Option<String>>,
     /// What clients met, and how often.
     pub(super) met: RefCell<BTreeMap<String, u64>>,
-    brokers: u32,
+    /// The brokers that are part of the cluster, and are to stay.
+    pub(super) members: RefCell<Vec<u32>>,
+    /// The broker that is being removed.
+    pub(super) leaving: Cell<Option<u32>>,
+    /// It keeps no copies any more, and may be switched off.
+    pub(super) may_end: Cell<bool>,
     next_process: Cell<u32>,
 }
 
@@ -96,7 +103,9 @@ impl Shared {
             known: RefCell::default(),
             wrong: RefCell::default(),
             met: RefCell::default(),
-            brokers,
+            members: RefCell::new((1..=brokers).collect()),
+            leaving: Cell::new(None),
+            may_end: Cell::new(false),
             next_process: Cell::new(1),
         })
     }
@@ -153,13 +162,13 @@ impl Client {
     }
 
     fn anyone(&mut self) -> u32 {
-        u32::try_from(self.dice.between(1, u64::from(self.shared.brokers))).unwrap_or(1)
+        self.dice.pick(&self.shared.members.borrow()).unwrap_or(1)
     }
 
     /// All brokers, in any order.
     fn shuffled(&mut self) -> Vec<i32> {
         let mut left: Vec<i32> =
-            (1..=self.shared.brokers).filter_map(|number| i32::try_from(number).ok()).collect();
+            self.shared.members.borrow().iter().filter_map(|it| i32::try_from(*it).ok()).collect();
         let mut shuffled = Vec::new();
         while let Some(one) = self.dice.pick(&left) {
             left.retain(|it| *it != one);

@@ -36,6 +36,8 @@ pub(super) struct Surroundings {
 pub(super) struct Machine {
     /// The number of the broker that runs here, from 1.
     pub(super) number: u32,
+    /// Whether it is part of the cluster, or is to be; one that was removed is not.
+    pub(super) is_member: bool,
     surroundings: Surroundings,
     pub(super) disk: MemDisk,
     pub(super) slowness: Arc<Slowness>,
@@ -73,6 +75,7 @@ impl Machine {
     pub(super) fn new(number: u32, surroundings: Surroundings, seed: u64) -> Self {
         Self {
             number,
+            is_member: true,
             surroundings,
             disk: blank_disk(seed),
             slowness: Arc::new(Slowness::seeded(seed)),
@@ -131,7 +134,8 @@ impl Machine {
             ("node.id", self.number.to_string()),
             ("node.threads", "1".to_owned()),
             ("node.shutdown_grace", "5s".to_owned()),
-            ("cluster.expect", expect.to_string()),
+            // Whoever comes later asks to be let in.
+            ("cluster.expect", if self.number > *expect { 1 } else { *expect }.to_string()),
             ("cluster.join", if *expect > 1 { all.join(",") } else { String::new() }),
             ("cluster.secret", "of the simulation".to_owned()),
             ("listen.kafka", at(KAFKA_PORT)),

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How many brokers found the cluster.
-const BROKERS: u32 = 3;
+pub(super) const BROKERS: u32 = 3;
 /// How many clients write.
 const PRODUCERS: usize = 4;
 /// How many write and wait for the leader alone.
@@ -171,7 +171,7 @@ pub(super) struct World {
     pub(super) wipe_due: Option<(Instant, usize)>,
     pub(super) oracle: Oracle,
     pub(super) shared: Rc<Shared>,
-    clients: Vec<JoinHandle<()>>,
+    pub(super) clients: Vec<JoinHandle<()>>,
     clients_made: u8,
     trace: Trace,
     began: Instant,
@@ -351,7 +351,7 @@ impl World {
         client.await.map_err(|error| format!("a client failed: {error}"))
     }
 
-    fn client(&mut self) -> Client {
+    pub(super) fn client(&mut self) -> Client {
         self.clients_made += 1;
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 1, self.clients_made));
         let wire = Wire::new(self.surroundings.net.node(address));

@@ -1,5 +1,5 @@
 //! Somebody who moves replicas about, to two brokers or three in any order, and has partitions led by
-//! the first of them; in the end all brokers keep all of it again.
+//! the first of them; in the end three brokers keep all of it again.
 
 use super::{Client, PARTITIONS, TOPIC};
 use crate::cluster::machine::kafka_at;
@@ -12,6 +12,9 @@ use jocko_types::ErrorCode;
 
 const ALTER_PARTITION_REASSIGNMENTS: i16 = 0;
 const ELECT_LEADERS: i16 = 2;
+
+/// How many brokers keep a partition in the end.
+const COPIES: usize = 3;
 
 /// How long the controller may take.
 const TIMEOUT_MS: i32 = 4_000;
@@ -26,17 +29,17 @@ pub(crate) async fn move_replicas(mut client: Client) {
         }
         let partition = client.dice.below(u64::from(PARTITIONS)) as u32;
         let mut replicas = client.shuffled();
-        if client.dice.per_mille(500) {
-            replicas.truncate(2);
-        }
-        if assign(&mut client, partition, replicas).await == Some(ErrorCode::None) {
+        let most = if client.dice.per_mille(500) { 2 } else { COPIES };
+        replicas.truncate(most);
+        if assign(&mut client, (TOPIC, partition), replicas).await == Some(ErrorCode::None) {
             client.shared.moves.set(client.shared.moves.get() + 1);
         }
     }
     for partition in 0..PARTITIONS {
         loop {
-            let all = client.shuffled();
-            if assign(&mut client, partition, all).await == Some(ErrorCode::None) {
+            let mut replicas = client.shuffled();
+            replicas.truncate(COPIES);
+            if assign(&mut client, (TOPIC, partition), replicas).await == Some(ErrorCode::None) {
                 break;
             }
             client.rest(200).await;
@@ -44,11 +47,15 @@ pub(crate) async fn move_replicas(mut client: Client) {
     }
 }
 
-async fn assign(client: &mut Client, partition: u32, replicas: Vec<i32>) -> Option<ErrorCode> {
+pub(super) async fn assign(
+    client: &mut Client,
+    (topic, partition): (&str, u32),
+    replicas: Vec<i32>,
+) -> Option<ErrorCode> {
     let request = AlterPartitionReassignmentsRequest {
         timeout_ms: TIMEOUT_MS,
         topics: vec![ReassignableTopic {
-            name: TOPIC.to_owned(),
+            name: topic.to_owned(),
             partitions: vec![ReassignablePartition {
                 partition_index: i32::try_from(partition).expect("a handful"),
                 replicas: Some(replicas),
