@@ -78,6 +78,7 @@ pub(crate) async fn bring_up(
     }
     let identity = *data_dir.identity();
     let data_dir = SharedDataDir::new(data_dir);
+    let untouched = Untouched(Some(data_dir.clone()));
     let guard = Arc::new(DiskGuard::new(Arc::clone(&disk), &root, &settings));
     let pace = Arc::new(FlushPace::default());
     let health = Arc::new(DiskHealth::new(Arc::clone(&guard), disk_errors, Arc::clone(&pace)));
@@ -137,6 +138,7 @@ pub(crate) async fn bring_up(
         plan = recover(&published, &ports, &data_dir, plan).await?;
     }
     data_dir.with(|data_dir| data_dir.note_boot()).transpose()?;
+    untouched.end();
     outbox.registered(broker_epoch);
     let shards = reactors.count();
     let context = Arc::new(Context {
@@ -232,6 +234,25 @@ fn open_data_dir(
         });
     }
     Ok(DataDir::open(Arc::clone(disk), root, random_uuid(), world.boot_id)?)
+}
+
+/// A start that may be given up, or fail, before it has touched a partition: dropped then, it leaves
+/// the directory as the last stop did, so that the next start has nothing to recover.
+struct Untouched(Option<SharedDataDir>);
+
+impl Untouched {
+    fn end(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        let Some(data_dir) = self.0.take() else { return };
+        if let Some(Err(fault)) = data_dir.with(DataDir::give_up) {
+            tracing::warn!(%fault, "the next start recovers what the last stop left in order");
+        }
+    }
 }
 
 impl Running {

@@ -22,7 +22,7 @@ mod who;
 
 pub(crate) use book::AddressBook;
 pub(crate) use contact::{Contact, GivenUp};
-pub(crate) use entering::{ask_members, enter, hold_election, refuse_foreigners_soon};
+pub(crate) use entering::{ask_members, enter, hold_election, refuse_foreigners_soon, still_waits};
 pub(crate) use forwarding::Forwarding;
 pub(crate) use heartbeats::Beating;
 pub(crate) use keeper::{heir, keep};

@@ -23,6 +23,12 @@ impl SharedDataDir {
         self.data_dir.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(work)
     }
 
+    /// Whether partitions may be touched, as they will be from now on: not where the start was given
+    /// up meanwhile.
+    pub(crate) fn begin(&self) -> bool {
+        self.with(DataDir::begin).unwrap_or(false)
+    }
+
     /// Held by whoever collects checkpoints and stores them: one collected earlier must not be
     /// stored later, or a log would begin again where it no longer does.
     pub(crate) fn checkpointing(&self) -> MutexGuard<'_, ()> {

@@ -72,6 +72,9 @@ impl StateMachine for Publisher {
     }
 
     fn publish(&mut self, index: u64) {
+        if !self.hosting.data_dir.begin() {
+            return;
+        }
         let before = self.published.load_full();
         let is_first = self.hosting.broker.is_none() && self.hosting.find_itself(&self.image);
         // What was there before this broker had a number concerns it now.

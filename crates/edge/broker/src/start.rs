@@ -221,6 +221,16 @@ impl Starting {
         let ended = || StartError::NotReady("its start has ended already".to_owned());
         self.threads.take().ok_or_else(ended)?.into_broker(started)
     }
+
+    /// Gives the start up, and waits until nothing of it runs on. One that has touched nothing leaves
+    /// all as it was; one that is through is stopped in order.
+    pub fn give_up(mut self) {
+        if let Some(Threads { stop, control }) = self.threads.take() {
+            drop(stop);
+            // How it ended makes no difference.
+            let _ = control.join();
+        }
+    }
 }
 
 impl Threads {

@@ -143,6 +143,17 @@ pub struct PartitionFolder {
     pub topic_id: Option<TopicId>,
 }
 
+/// What became of the mark of the last clean stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It is taken away, if there was one, and no partition was touched yet.
+    NotYet(Option<BrokerEpoch>),
+    /// Partitions are opened and written.
+    Begun,
+    /// It is back, and partitions are not to be touched.
+    GivenUp,
+}
+
 /// A data directory, locked while this value lives.
 #[derive(Debug)]
 pub struct DataDir {
@@ -153,6 +164,7 @@ pub struct DataDir {
     /// Of this run of the machine.
     boot_id: Uuid,
     generation: u64,
+    stage: Stage,
     _lock: Box<dyn Lock>,
 }
 
@@ -191,8 +203,33 @@ impl DataDir {
             created,
         };
         let root = root.to_owned();
-        let dir = Self { disk, root, meta, identity, boot_id, generation: 0, _lock: lock };
+        let stage = Stage::NotYet(last_stop.clean);
+        let dir = Self { disk, root, meta, identity, boot_id, generation: 0, stage, _lock: lock };
         Ok((dir, last_stop))
+    }
+
+    /// To be called before a partition is touched. `false` if that must not happen any more.
+    #[must_use]
+    pub fn begin(&mut self) -> bool {
+        if matches!(self.stage, Stage::NotYet(_)) {
+            self.stage = Stage::Begun;
+        }
+        self.stage == Stage::Begun
+    }
+
+    /// Puts the mark of the last clean stop back where this start ends before it has touched a
+    /// partition: all of them are as that stop left them. Does nothing otherwise.
+    ///
+    /// # Errors
+    /// A disk fault; the next start recovers then.
+    pub fn give_up(&mut self) -> Result<()> {
+        if let Stage::NotYet(clean) = self.stage {
+            self.stage = Stage::GivenUp;
+            if let Some(broker_epoch) = clean {
+                self.store_mark(broker_epoch)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes that the broker was let in on this run of the machine. Until then a start that lost what
@@ -254,6 +291,10 @@ impl DataDir {
     /// # Errors
     /// A disk fault; the stop then counts as a crash.
     pub fn mark_clean(self, broker_epoch: BrokerEpoch) -> Result<()> {
+        self.store_mark(broker_epoch)
+    }
+
+    fn store_mark(&self, broker_epoch: BrokerEpoch) -> Result<()> {
         let mut bytes = CLEAN_MAGIC.to_vec();
         let epoch = broker_epoch.get().to_be_bytes();
         bytes.extend(crc32c(&epoch).to_be_bytes());

@@ -417,6 +417,7 @@ impl Way<'_> {
             let Some(cluster_id) = self.cluster.identity.get().cluster_id else {
                 return Err(StartError::NotReady("its directory knows no cluster".to_owned()));
             };
+            self.cluster.waiting.is_for("waiting for the controller to register this broker");
             match self.register(wanted, cluster_id).await {
                 Ok(Ok(registered)) => return Ok(registered),
                 Ok(Err(refusal))
@@ -431,11 +432,9 @@ impl Way<'_> {
                 Ok(Err(refusal)) => return Err(StartError::Refused(refusal.message)),
                 Err(Undecided(code)) => {
                     tracing::info!(%code, "waiting for the controller to register this broker");
-                    let words = format!("waiting for the controller to register it: {code}");
-                    self.cluster.waiting.is_for(&words);
                     // The leader that its log knows may lead no more, and the next not know it.
                     let words = cluster::ask_members(self.cluster, cluster_id).await;
-                    tracing::debug!("{words}");
+                    cluster::still_waits(self.cluster, &words);
                 }
             }
             sleep(PAUSE).await;

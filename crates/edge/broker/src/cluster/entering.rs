@@ -205,7 +205,7 @@ pub(crate) async fn hold_election(cluster: &Cluster) -> Result<(), StartError> {
 }
 
 /// Says what a node waits for whose log knows voters, none of which it hears of.
-fn still_waits(cluster: &Cluster, words: &str) {
+pub(crate) fn still_waits(cluster: &Cluster, words: &str) {
     let status = cluster.raft.status();
     if status.voters.is_empty() {
         tracing::debug!("no leader is heard of: {words}");

@@ -41,6 +41,11 @@ pub(super) async fn seek(cluster: Weak<Cluster>, patience: Duration) {
     let Some(mut seen) = cluster.upgrade().and_then(|it| Some(it.discovery()?.changed())) else {
         return;
     };
+    let Some(mut status) = cluster.upgrade().map(|it| it.raft.watch()) else { return };
+    // Nobody knows members yet: a blank node, or one whose Raft has only just started.
+    if status.wait_for(|status| !status.voters.is_empty()).await.is_none() {
+        return;
+    }
     sleep(patience).await;
     let mut pause = PAUSE_MIN;
     loop {

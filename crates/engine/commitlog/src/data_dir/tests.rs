@@ -126,6 +126,30 @@ fn a_clean_stop_is_remembered_once() {
     assert_eq!(open(&disk).unwrap().1.clean, None, "a damaged mark is none");
 }
 
+#[test]
+fn a_start_that_is_given_up_before_it_touches_anything_keeps_the_mark() {
+    let disk = MemDisk::new().shared();
+    let (mut dir, _) = open(&disk).unwrap();
+    dir.give_up().unwrap();
+    assert!(!dir.begin(), "it is given up");
+    drop(dir);
+    let (dir, last) = open(&disk).unwrap();
+    assert_eq!(last.clean, None, "there was none");
+    dir.mark_clean(BrokerEpoch::new(42)).unwrap();
+    for _ in 0..2 {
+        let (mut dir, last) = open(&disk).unwrap();
+        assert_eq!(last.clean, Some(BrokerEpoch::new(42)));
+        dir.give_up().unwrap();
+        dir.give_up().unwrap();
+        assert!(!dir.begin(), "partitions would change behind the mark");
+    }
+    let (mut dir, _) = open(&disk).unwrap();
+    assert!(dir.begin() && dir.begin());
+    dir.give_up().unwrap();
+    drop(dir);
+    assert_eq!(open(&disk).unwrap().1.clean, None, "partitions may have changed");
+}
+
 fn sample(recovery_point: i64) -> Checkpoints {
     let checkpoint = Checkpoint {
         topic_id: id(4),

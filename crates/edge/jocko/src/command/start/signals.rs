@@ -13,6 +13,8 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// How long a start that was told to stop may go on: one that is nearly through leaves nothing to
 /// recover. Longer ones wait for something, or recover, and neither is lost by ending them.
 const START_GRACE: Duration = Duration::from_secs(1);
+/// How long it then has to end in order, which keeps the mark of the last clean stop.
+const GIVE_UP_MAX: Duration = Duration::from_secs(2);
 
 /// The signals that ask for a stop.
 pub(super) struct Signals {
@@ -64,11 +66,28 @@ impl Signals {
                 code = asked.next() => code,
             };
             *is_told = true;
+            let ended = async {
+                if let Ok(started) = timeout(START_GRACE, starting.ready()).await {
+                    return started;
+                }
+                eprintln!("stopped before it was ready, as it was told; nothing is lost by that");
+                let (sender, given_up) = oneshot::channel::<()>();
+                let giving_up = move || {
+                    starting.give_up();
+                    drop(sender);
+                };
+                // Where no thread is to be had the process ends as well.
+                if std::thread::Builder::new()
+                    .name("jocko-stop".to_owned())
+                    .spawn(giving_up)
+                    .is_ok()
+                {
+                    let _ = timeout(GIVE_UP_MAX, given_up).await;
+                }
+                end(code)
+            };
             tokio::select! {
-                started = timeout(START_GRACE, starting.ready()) => started.unwrap_or_else(|_| {
-                    eprintln!("stopped before it was ready, as it was told; nothing is lost by that");
-                    end(code)
-                }),
+                started = ended => started,
                 code = asked.next() => end_now(code, "told twice to stop before it was ready"),
             }
         })

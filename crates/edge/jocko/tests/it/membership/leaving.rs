@@ -1,6 +1,7 @@
 //! Brokers that are taken away for good, and what comes back of them.
 
 use super::*;
+use rustix::process::Signal;
 
 fn numbered(meeting: &Meeting, at: usize, id: i32) -> BrokerProcess {
     let id = format!("--node-id={id}");
@@ -104,5 +105,30 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &to),
             false => drop(std::fs::copy(entry.path(), to).unwrap()),
         }
+    }
+}
+
+#[test]
+fn a_start_that_waits_for_others_and_is_ended_leaves_nothing_to_recover() {
+    let meeting = Meeting::new();
+    let mut running = meeting.three([0, 1, 2]);
+    ask(&running[0], &["topic", "create", "t", "--replication", "3"]);
+    for process in &running {
+        process.signal(Signal::TERM).unwrap();
+    }
+    let stopped: Vec<Options> = running.drain(..).map(|it| it.finish().unwrap()).collect();
+    let mut first =
+        BrokerProcess::spawn(stopped[0].clone().logging_to(meeting.path().join("log"))).unwrap();
+    says(&first, "waiting for");
+    first.signal(Signal::TERM).unwrap();
+    until("it ends", || !first.is_running().unwrap());
+    says(&first, "stopped before it was ready");
+    drop(first);
+    let mut again: Vec<BrokerProcess> =
+        stopped.into_iter().map(|options| BrokerProcess::spawn(options).unwrap()).collect();
+    for process in &mut again {
+        process.wait_ready().unwrap();
+        let log = process.log().unwrap();
+        assert!(!log.contains("unclean"), "{log}");
     }
 }
