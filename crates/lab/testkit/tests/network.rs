@@ -159,6 +159,27 @@ fn test() -> Result<()> {
         ensure!(!three.network.is_whole(), "packets are lost");
         three.network.heal()?;
         three.check(&all)?;
+        // What is cut for one port passes on all others.
+        three.network.cut_port(0, 1, PORT)?;
+        three.check(&[(0, 2), (1, 2), (2, 0), (2, 1)])?;
+        three.network.cut_port(0, 1, PORT + 1)?;
+        three.check(&all)?;
+        three.network.reset(99)?;
+        ensure!(!three.network.is_whole(), "connections are torn down");
+        three.check(&all)?;
+    }
+    let router = UdpSocket::bind("0.0.0.0:0")?;
+    let told = |text: &str| router.send_to(text.as_bytes(), (three.places[0].address, PORT));
+    three.network.swallow_clients(0)?;
+    // The system may say at once that there is no way.
+    let _ = told("<swallowed>");
+    three.network.heal()?;
+    told("<heard>")?;
+    wait_until(PATIENCE, || three.has(0, "<heard>")).context("from the router")?;
+    ensure!(!three.has(0, "<swallowed>")?, "clients were not swallowed");
+    if Network::check_narrow().is_ok() && three.network.narrow(0, 1_000_000).is_ok() {
+        ensure!(!three.network.is_whole(), "a way is narrow");
+        three.check(&all)?;
     }
     println!("1 passed, 0 failed");
     Ok(())
