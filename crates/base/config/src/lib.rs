@@ -29,7 +29,7 @@ pub use settings::{
     TopicSettings,
 };
 pub use value::{
-    Advertise, Auto, ByteSize, Durability, GroupAssignor, GroupAssignors, GroupMigration, HostPort,
-    JoinAddress, JoinAddresses, ListenAddresses, ListenPeers, LogFormat, LogLevel, NodeId, OrNone,
-    Percent, ReplicationFactor, Secret, SettingValue, SizeOrPercent,
+    Advertise, Auto, ByteSize, Durability, Founders, GroupAssignor, GroupAssignors, GroupMigration,
+    HostPort, JoinAddress, JoinAddresses, ListenAddresses, ListenPeers, LogFormat, LogLevel,
+    NodeId, OrNone, Percent, ReplicationFactor, Secret, SettingValue, SizeOrPercent,
 };

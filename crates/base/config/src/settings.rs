@@ -7,7 +7,7 @@ mod peers;
 pub(crate) use peers::missing;
 
 use crate::value::{
-    Advertise, Auto, ByteSize, Durability, GroupAssignors, GroupMigration, JoinAddresses,
+    Advertise, Auto, ByteSize, Durability, Founders, GroupAssignors, GroupMigration, JoinAddresses,
     ListenAddresses, ListenPeers, LogFormat, LogLevel, NodeId, Percent, ReplicationFactor, Secret,
     SettingValue, SizeOrPercent,
 };
@@ -201,7 +201,7 @@ settings! {
         "cluster.join" join: JoinAddresses = "", Restart, Node, [];
         /// How many new brokers found the cluster together: 1, 3 or 5. It counts while there is no
         /// cluster yet; brokers that come later just join.
-        "cluster.expect" expect: NonZeroU32 = "1", Restart, Cluster, [];
+        "cluster.expect" expect: Founders = "1", Restart, Cluster, [];
         /// What only the brokers of the cluster know: gossip is encrypted with it, and the cluster
         /// port is closed to whoever cannot prove it. A flag shows in the list of processes, so a
         /// file or a variable is the better place.

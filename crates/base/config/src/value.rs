@@ -69,6 +69,31 @@ impl SettingValue for PathBuf {
     }
 }
 
+/// How many brokers found a cluster. Any number can be read; which ones there may be is a rule of the
+/// settings, so that every other one is refused in the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Founders(u32);
+
+impl Founders {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl SettingValue for Founders {
+    const EXPECTED: &'static str = "1, 3 or 5";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    fn render(&self) -> String {
+        self.0.to_string()
+    }
+}
+
 impl SettingValue for NonZeroU32 {
     const EXPECTED: &'static str = "a whole number from 1 to 2147483647";
 

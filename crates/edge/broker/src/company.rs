@@ -28,7 +28,8 @@ impl Company for Knowledge {
         let cluster = &self.0.cluster;
         let mut seen = cluster.discovery().map(|it| it.members()).unwrap_or_default();
         seen.push(cluster.me());
-        members(&self.0.published.load().image, &seen).to_string()
+        let unsure = cluster.contact.is_lost().then_some(cluster.node);
+        members(&self.0.published.load().image, &seen, unsure).to_string()
     }
 
     fn events(&self) -> String {
@@ -71,8 +72,9 @@ async fn transfer_leader(
     Ok(json!({ "leader": leader.get() }).to_string())
 }
 
-/// Everybody who is registered or seen, by number; those without one last.
-fn members(image: &ClusterImage, seen: &[Member]) -> Value {
+/// Everybody who is registered or seen, by number; those without one last. `unsure` is this broker where
+/// the controller does not answer it: it knows of nobody else then whether the cluster still counts on it.
+fn members(image: &ClusterImage, seen: &[Member], unsure: Option<Uuid>) -> Value {
     let registered: BTreeMap<Uuid, &Arc<Broker>> =
         image.brokers().map(|broker| (broker.registration.directory, broker)).collect();
     let seen: BTreeMap<Uuid, &Member> = seen.iter().map(|it| (it.node, it)).collect();
@@ -81,7 +83,11 @@ fn members(image: &ClusterImage, seen: &[Member]) -> Value {
         .map(|node| {
             let (broker, member) = (registered.get(node).copied(), seen.get(node).copied());
             let id = broker.map(|it| it.id()).or(member.and_then(|it| it.broker_id));
-            (id, describe(id, state(image, broker, member), broker, member))
+            let state = match state(image, broker, member) {
+                "live" if unsure.is_some_and(|own| own != *node) => "unsure",
+                known => known,
+            };
+            (id, describe(id, state, broker, member))
         })
         .collect();
     rows.sort_by_key(|(id, _)| (id.is_none(), *id));
@@ -192,15 +198,13 @@ mod tests {
         };
         image.apply_all(&[cluster, registered(3, true), registered(1, false), registered(2, true)]);
         let other = Uuid::from_bytes([8; 16]);
-        let told = members(
-            &image,
-            &[
-                seen(7, Some(4), Some(other)),
-                seen(1, Some(1), Some(CLUSTER)),
-                seen(2, Some(2), Some(CLUSTER)),
-                seen(5, None, None),
-            ],
-        );
+        let everybody = [
+            seen(7, Some(4), Some(other)),
+            seen(1, Some(1), Some(CLUSTER)),
+            seen(2, Some(2), Some(CLUSTER)),
+            seen(5, None, None),
+        ];
+        let told = members(&image, &everybody, None);
         let told: Vec<String> = told
             .as_array()
             .expect("a list")
@@ -220,5 +224,13 @@ mod tests {
                 "null outside new-5.example:1 null null 0.2",
             ]
         );
+        // Whom nobody counts on any more is not called live by one that the controller has left.
+        let states = |own: u8| {
+            let told = members(&image, &everybody, Some(Uuid::from_bytes([own; 16])));
+            let states = told.as_array().expect("a list").iter().map(|row| row["state"].clone());
+            states.collect::<Vec<_>>()
+        };
+        assert_eq!(states(1)[..3], ["live", "fenced", "unseen"]);
+        assert_eq!(states(2)[..3], ["unsure", "fenced", "unseen"]);
     }
 }

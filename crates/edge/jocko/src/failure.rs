@@ -169,6 +169,9 @@ fn cure_of(code: ErrorCode, message: &str) -> Option<&'static str> {
         ErrorCode::KafkaStorageError => {
             Some("look at the broker's log, and at the room on its disk")
         }
+        ErrorCode::NotController => Some(
+            "jocko cluster health says who is missing: nobody is known to lead the metadata, so nothing can be changed now",
+        ),
         _ => None,
     }
 }

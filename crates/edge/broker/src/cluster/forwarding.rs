@@ -15,6 +15,9 @@ use tokio::time::{Instant, timeout};
 
 /// How long a command may look for a leader and wait for its answer, and for its effect here.
 const SUBMIT_MAX: Duration = Duration::from_secs(15);
+/// How long a command may look for a leader in vain. Less than tools usually wait for an answer (10 s), so
+/// that they hear why there is none.
+const LEADERLESS_MAX: Duration = Duration::from_secs(8);
 /// How long a leader has for one attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 /// How long to wait for news of a leader before asking again.
@@ -53,6 +56,7 @@ impl Forwarding {
         command: Command,
     ) -> Result<Decided, Undecided> {
         let deadline = Instant::now() + SUBMIT_MAX;
+        let mut leaderless_until = Instant::now() + LEADERLESS_MAX;
         let may_repeat = is_idempotent(&command);
         // One over all turns: a fresh one takes what is long known for news, and the loop would
         // not wait at all while nobody leads.
@@ -71,9 +75,11 @@ impl Forwarding {
                 Attempt::Unknown if !may_repeat => {
                     return Err(Undecided(ErrorCode::RequestTimedOut));
                 }
-                Attempt::Nothing | Attempt::Unknown => {}
+                // It may have been proposed: the answer is worth more patience.
+                Attempt::Unknown => leaderless_until = deadline,
+                Attempt::Nothing => {}
             }
-            if Instant::now() + PAUSE >= deadline {
+            if Instant::now() + PAUSE >= leaderless_until.min(deadline) {
                 return Err(Undecided(ErrorCode::NotController));
             }
             // News, or none: then the same again. Where Raft has ended there never will be any.

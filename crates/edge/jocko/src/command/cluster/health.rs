@@ -75,7 +75,7 @@ async fn all(matches: &ArgMatches) -> Result<Verdict> {
         term.unwrap_or_default(),
         picture.leaderless(),
         picture.under_replicated(),
-        picture.below_min_isr,
+        picture.below_min_isr.len(),
         picture.moves.len(),
     );
     Ok(Verdict { line, json: picture.json(), ills })

@@ -20,7 +20,8 @@ pub(super) struct Picture {
     pub(super) controller: Option<i32>,
     pub(super) quorum: Option<Quorum>,
     pub(super) topics: Vec<MetadataResponseTopic>,
-    pub(super) below_min_isr: usize,
+    /// Partitions with fewer copies in sync than `acks=all` needs.
+    pub(super) below_min_isr: Vec<TopicPartition>,
     /// Partitions whose copies move.
     pub(super) moves: Vec<Move>,
 }
@@ -45,10 +46,10 @@ impl Picture {
             controller,
             quorum,
             topics: metadata.topics,
-            below_min_isr: 0,
+            below_min_isr: Vec::new(),
             moves: Vec::new(),
         };
-        picture.below_min_isr = picture.count_below_min_isr(client).await?;
+        picture.below_min_isr = picture.find_below_min_isr(client).await?;
         if client.serves(ApiKey::ListPartitionReassignments).await? {
             picture.moves = client.moves(None).await?;
         }
@@ -60,10 +61,10 @@ impl Picture {
     }
 
     /// Only a partition that has lost copies can have too few: the minimum is capped by their number.
-    async fn count_below_min_isr(
+    async fn find_below_min_isr(
         &self,
         client: &mut Client,
-    ) -> std::result::Result<usize, ClientError> {
+    ) -> std::result::Result<Vec<TopicPartition>, ClientError> {
         let names: Vec<String> =
             self.topics.iter().filter_map(|topic| topic.name.clone()).collect();
         let wanted = client.min_insync_replicas(&names).await?;
@@ -72,10 +73,14 @@ impl Picture {
             let copies = partition.replica_nodes.len();
             wanted.get(name).is_some_and(|wanted| partition.isr_nodes.len() < copies.min(*wanted))
         };
-        let of_topic = |topic: &MetadataResponseTopic| {
-            topic.partitions.iter().filter(|partition| is_below(topic, partition)).count()
-        };
-        Ok(self.topics.iter().map(of_topic).sum())
+        let all = self
+            .topics
+            .iter()
+            .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)));
+        let below = all
+            .filter(|(topic, partition)| is_below(topic, partition))
+            .map(|(topic, it)| (topic.name.clone().unwrap_or_default(), it.partition_index));
+        Ok(below.collect())
     }
 
     pub(super) fn leaderless(&self) -> usize {
@@ -147,6 +152,10 @@ impl Picture {
         let lacks_copies = |_: &str, partition: &MetadataResponsePartition| {
             partition.isr_nodes.len() < partition.replica_nodes.len()
         };
+        let is_below_min_isr = |topic: &str, partition: &MetadataResponsePartition| {
+            let mut below = self.below_min_isr.iter();
+            below.any(|(name, index)| name == topic && *index == partition.partition_index)
+        };
         for (count, what, named) in [
             (
                 self.leaderless(),
@@ -154,7 +163,11 @@ impl Picture {
                  jocko partition elect --unclean takes what there is",
                 self.named(is_leaderless, awaited),
             ),
-            (self.below_min_isr, "with too few copies in sync for acks=all", String::new()),
+            (
+                self.below_min_isr.len(),
+                "with too few copies in sync for acks=all",
+                self.named(is_below_min_isr, lacking),
+            ),
             (
                 self.under_replicated(),
                 "with copies that are not in sync",
@@ -186,12 +199,12 @@ impl Picture {
             .into_iter()
             .flat_map(|topic| topic.partitions.iter().map(move |partition| (topic, partition)))
             .filter(|(topic, it)| is_meant(topic.name.as_deref().unwrap_or_default(), it))
-            .take(NAMED_MAX + 1)
             .map(|(topic, partition)| one(topic, partition))
             .collect();
         if meant.len() > NAMED_MAX {
+            let more = meant.len() - NAMED_MAX;
             meant.truncate(NAMED_MAX);
-            meant.push("...".to_owned());
+            meant.push(format!("and {more} more"));
         }
         if meant.is_empty() { String::new() } else { format!(": {}", meant.join(", ")) }
     }
@@ -224,7 +237,7 @@ impl Picture {
             "partitions": self.partitions().count(),
             "leaderless": self.leaderless(),
             "underReplicated": self.under_replicated(),
-            "belowMinIsr": self.below_min_isr,
+            "belowMinIsr": self.below_min_isr.len(),
             "moving": self.moves.len(),
         })
     }
@@ -333,7 +346,7 @@ pub(super) mod tests {
             controller: Some(1),
             quorum: None,
             topics: vec![topic],
-            below_min_isr: 0,
+            below_min_isr: Vec::new(),
             moves: Vec::new(),
         }
     }
@@ -347,7 +360,7 @@ pub(super) mod tests {
         ill.brokers[0].is_fenced = true;
         ill.brokers[1].disk = Some("disk full: 0 MiB are free".to_owned());
         ill.controller = None;
-        ill.below_min_isr = 1;
+        ill.below_min_isr = vec![("orders".to_owned(), 2)];
         assert_eq!(
             ill.ills(0),
             [
@@ -358,7 +371,7 @@ pub(super) mod tests {
                  gone, or the broker that was asked is cut off from them",
                 "1 partition without a leader: nobody can read or write them until the brokers are \
                  back, or jocko partition elect --unclean takes what there is: orders/0 (copies on 1,2)",
-                "1 partition with too few copies in sync for acks=all",
+                "1 partition with too few copies in sync for acks=all: orders/2 (not on 1)",
                 "3 partitions with copies that are not in sync: orders/0 (not on 1,2), \
                  orders/1 (not on 1), orders/2 (not on 1)",
             ]
@@ -384,6 +397,17 @@ pub(super) mod tests {
         for end in ends {
             assert!(found.iter().any(|ill| ill.ends_with(end)), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_few_of_many_partitions_are_named_and_the_rest_is_counted() {
+        let many: Vec<(i32, &[i32], &[i32])> = vec![(1, &[1, 2], &[1]); 9];
+        let mut ill = picture(2, &many);
+        ill.below_min_isr = (0..7).map(|index| ("orders".to_owned(), index)).collect();
+        let found = ill.ills(2);
+        assert!(found[0].starts_with("7 partitions with too few copies"), "{found:?}");
+        assert!(found[0].ends_with("orders/4 (not on 2), and 2 more"), "{found:?}");
+        assert!(found[1].ends_with("orders/4 (not on 2), and 4 more"), "{found:?}");
     }
 
     #[test]
