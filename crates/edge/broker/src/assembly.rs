@@ -132,7 +132,9 @@ pub(crate) async fn bring_up(
     let has_others = published.load().image.brokers().nth(1).is_some();
     // While one of several was away, cleanly or not, the cluster went on.
     if !last_stop.created && (has_others || last_stop.clean.is_none()) {
-        data_dir.set_strays_aside(&published.load().image, node_id)?;
+        // A lone broker keeps what has survived: nobody else has it.
+        let kept = last_stop.kept_page_cache() || !has_others;
+        data_dir.set_strays_aside(&published.load().image, node_id, kept)?;
     }
     if last_stop.clean.is_none() && !last_stop.created {
         plan = recover(&published, &ports, &data_dir, plan).await?;

@@ -49,18 +49,32 @@ impl SharedDataDir {
     /// topic of its name shall be. Deletes copies that this broker (`own`) was to keep no longer, by
     /// a committed record that it had not seen when it ended. Only for an image that has caught up.
     ///
+    /// After a power cut (not `kept_page_cache`) a folder may have lost its name before its first flush. Nothing in it
+    /// was ever told to be durable, and it may be of a topic that is no more: it goes, too.
+    ///
     /// # Errors
     /// A disk fault.
     pub(crate) fn set_strays_aside(
         &self,
         image: &ClusterImage,
         own: BrokerId,
+        kept_page_cache: bool,
     ) -> Result<(), DataDirFault> {
         let set_aside = |data_dir: &mut DataDir| {
             for folder in data_dir.partitions()? {
-                let Some(id) = folder.topic_id.filter(|id| !id.is_zero()) else { continue };
-                let topic = image.topic_by_id(id);
                 let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
+                let Some(id) = folder.topic_id.filter(|id| !id.is_zero()) else {
+                    if !kept_page_cache && !folder.was_flushed && folder.topic_id.is_none() {
+                        let path = data_dir.set_aside(&folder.partition, unique)?;
+                        tracing::warn!(
+                            partition = %folder.partition, path = %path.display(),
+                            "a folder that lost its name in a power cut, before anything in it was \
+                             durable, was set aside; it can be deleted"
+                        );
+                    }
+                    continue;
+                };
+                let topic = image.topic_by_id(id);
                 if topic.is_some_and(|topic| topic.name == folder.partition.topic) {
                     let state = image.partition(id, folder.partition.partition);
                     if state.is_some_and(|state| !state.replicas.contains(&own)) {
@@ -117,6 +131,9 @@ mod tests {
         folder("here-2", Some(id(1)));
         folder("gone-0", Some(id(3)));
         folder("brought-0", None);
+        folder("unnamed-0", None);
+        let epochs = Path::new("/data/brought-0/leader-epoch-checkpoint");
+        jocko_disk::write_atomically(disk.as_ref(), epochs, b"0\n0\n").unwrap();
         let mut image = ClusterImage::default();
         let name = TopicName::new("here").unwrap();
         let on = |broker: i32| PartitionState {
@@ -134,10 +151,15 @@ mod tests {
         let topic = MetadataRecord::Topic { topic_id: id(1), name, replication };
         image.apply_all(&[topic, partition(0, 1), partition(1, 1), partition(2, 2)]);
         let data_dir = SharedDataDir::new(data_dir);
-        data_dir.set_strays_aside(&image, BrokerId::new(1)).unwrap();
-        let left = data_dir.with(|data_dir| data_dir.partitions()).unwrap().unwrap();
-        let mut left: Vec<String> = left.iter().map(|it| it.partition.to_string()).collect();
-        left.sort();
-        assert_eq!(left, ["brought-0", "here-0"]);
+        let left_if = |kept_page_cache| {
+            data_dir.set_strays_aside(&image, BrokerId::new(1), kept_page_cache).unwrap();
+            let left = data_dir.with(|data_dir| data_dir.partitions()).unwrap().unwrap();
+            let mut left: Vec<String> = left.iter().map(|it| it.partition.to_string()).collect();
+            left.sort();
+            left
+        };
+        assert_eq!(left_if(true), ["brought-0", "here-0", "unnamed-0"]);
+        // Of one that was never flushed nobody knows whose it is, once its name may be lost.
+        assert_eq!(left_if(false), ["brought-0", "here-0"]);
     }
 }

@@ -141,6 +141,8 @@ pub struct PartitionFolder {
     pub path: PathBuf,
     /// Which topic of that name, if it says.
     pub topic_id: Option<TopicId>,
+    /// Whether a flush of it, or Kafka, has ever noted its epochs.
+    pub was_flushed: bool,
 }
 
 /// What became of the mark of the last clean stop.
@@ -489,7 +491,8 @@ fn partitions(disk: &DiskRef, root: &Path) -> Result<Vec<PartitionFolder>> {
         let Some(partition) = parse_folder(&entry.name) else { continue };
         let path = root.join(&entry.name);
         let topic_id = read_topic_id(disk.as_ref(), &path)?;
-        found.push(PartitionFolder { partition, path, topic_id });
+        let was_flushed = disk.exists(&path.join(crate::names::EPOCHS))?;
+        found.push(PartitionFolder { partition, path, topic_id, was_flushed });
     }
     Ok(found)
 }

@@ -75,6 +75,8 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 pub(crate) const EPOCHS: &str = "leader-epoch-checkpoint";
 /// Kafka's topic id of a partition.
 pub(crate) const METADATA: &str = "partition.metadata";
+/// The same, until the first flush replaces it: what stands under the name above was flushed.
+pub(crate) const METADATA_BEFORE_FLUSH: &str = "partition.metadata.tmp";
 /// An upper bound of the recovery point while a truncation is not yet in the checkpoint.
 pub(crate) const BOUND: &str = "jocko-recovery-bound";
 

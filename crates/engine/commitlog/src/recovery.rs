@@ -91,6 +91,9 @@ struct Folder {
     has_bound: bool,
     /// It holds what only a flush writes, after the names of all segments so far were durable.
     was_flushed: bool,
+    /// It says whose it is as a folder does that was never flushed, or one whose last flush was cut
+    /// short.
+    has_name_before_flush: bool,
     /// It was compacted.
     has_mark: bool,
     /// It was copied from a log with gaps.
@@ -111,7 +114,9 @@ impl Folder {
         let mut folder = Self::default();
         for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
             let name = entry.name.as_str();
-            if name.ends_with(names::DELETED) || name.ends_with(names::TEMPORARY) {
+            if name == names::METADATA_BEFORE_FLUSH {
+                folder.has_name_before_flush = true;
+            } else if name.ends_with(names::DELETED) || name.ends_with(names::TEMPORARY) {
                 folder.leftovers.push(dir.join(name));
             } else if name == names::BOUND {
                 folder.has_bound = true;
@@ -193,6 +198,9 @@ impl Log {
             log.followed_to = followed::load(log.disk.as_ref(), dir)?;
         }
         check_topic(log.disk.as_ref(), dir, context)?;
+        if folder.has_name_before_flush {
+            log.note_metadata();
+        }
         let bound = match folder.has_bound {
             true => bound::load(log.disk.as_ref(), dir)?,
             false => None,
@@ -359,7 +367,7 @@ fn check_nothing_is_missing(dir: &Path, context: &OpenContext) -> Result<()> {
 }
 
 /// Refuses a folder that names another topic id. One that names none is Kafka's before topic ids,
-/// or one of ours that crashed before its first flush.
+/// or one of ours that lost its name in a power cut before its first flush.
 fn check_topic(disk: &dyn Disk, dir: &Path, context: &OpenContext) -> Result<()> {
     let Some(expected) = context.topic_id else { return Ok(()) };
     match read_topic_id(disk, dir)? {
@@ -370,14 +378,22 @@ fn check_topic(disk: &dyn Disk, dir: &Path, context: &OpenContext) -> Result<()>
     }
 }
 
-/// The topic id in a folder's `partition.metadata`; `None` if there is none that can be read.
+/// The topic id in a folder's `partition.metadata`, or in what is written of it before the first
+/// flush; `None` if there is none that can be read.
 ///
 /// # Errors
 /// A disk fault.
 pub fn read_topic_id(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>> {
-    let bytes = read_small(disk, &dir.join(names::METADATA), SMALL_BYTES_MAX)?;
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    Ok(text.lines().find_map(|line| line.strip_prefix("topic_id:")?.trim().parse().ok()))
+    for name in [names::METADATA, names::METADATA_BEFORE_FLUSH] {
+        let bytes = read_small(disk, &dir.join(name), SMALL_BYTES_MAX)?;
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let named =
+            text.lines().find_map(|line| line.strip_prefix("topic_id:")?.trim().parse().ok());
+        if named.is_some() {
+            return Ok(named);
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

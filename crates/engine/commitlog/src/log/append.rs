@@ -6,11 +6,12 @@ use crate::names::{self, Kind};
 use crate::producers::{self, Tail, Verdict};
 use crate::segment::{Assigned, Segment};
 use crate::tail::Placed;
-use jocko_disk::FaultKind;
+use jocko_disk::{FaultKind, Open};
 use jocko_records::{
     ASSIGNED_PREFIX_BYTES, AssignedPrefix, BatchError, BatchHeader, BatchView, PreparedBatch,
 };
 use jocko_types::{LeaderEpoch, Offset, ProducerEpoch, Sequence, Timestamp};
+use std::io::IoSlice;
 
 /// A batch that is in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,12 +355,22 @@ impl Log {
     ) -> std::result::Result<(), jocko_disk::DiskFault> {
         if !self.folder_exists {
             self.disk.create_dir_all(&self.dir)?;
+            self.name_folder()?;
             self.folder_exists = true;
             self.flushing.note_folder();
             self.note_metadata();
             self.note_epochs();
         }
         segment.create((self.disk.as_ref(), &self.dir))
+    }
+
+    /// Says whose the folder is before there is anything in it. Not durably, that is for the first
+    /// flush; but a process that is killed before that leaves no records of which nobody knows whose
+    /// they are: a topic made anew under the same name would take them for its own.
+    fn name_folder(&self) -> std::result::Result<(), jocko_disk::DiskFault> {
+        let Some(text) = self.metadata_text() else { return Ok(()) };
+        let file = self.disk.open(&self.dir.join(names::METADATA_BEFORE_FLUSH), Open::Create)?;
+        file.write_at(&[IoSlice::new(text.as_bytes())], 0)
     }
 
     /// Queues a snapshot of the producers as of the log's end.

@@ -464,9 +464,13 @@ impl Log {
 
     /// Queues Kafka's `partition.metadata` for the next job.
     pub(crate) fn note_metadata(&mut self) {
-        if let Some(topic_id) = self.topic_id {
-            let text = format!("version: 0\ntopic_id: {topic_id}");
+        if let Some(text) = self.metadata_text() {
             self.flushing.note_state(self.dir.join(names::METADATA), text.into_bytes(), false);
         }
+    }
+
+    /// What `partition.metadata` says.
+    pub(crate) fn metadata_text(&self) -> Option<String> {
+        self.topic_id.map(|topic_id| format!("version: 0\ntopic_id: {topic_id}"))
     }
 }

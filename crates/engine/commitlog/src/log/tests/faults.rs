@@ -148,6 +148,22 @@ fn a_disk_too_full_to_begin_a_cut_cuts_nothing_and_cuts_later() {
 }
 
 #[test]
+fn a_folder_that_was_never_flushed_says_whose_it_is_after_a_kill() {
+    let (mem, _disk, mut log) = fresh(&small());
+    fill(&mut log, 3);
+    let killed = mem.fork();
+    let made_anew = crate::OpenContext {
+        topic_id: Some(jocko_types::TopicId::from_bytes([8; 16])),
+        ..context(false, offset(0), offset(0))
+    };
+    let fault = open(&killed.shared(), &small(), &made_anew).map(drop).unwrap_err();
+    assert!(matches!(fault, LogFault::ForeignTopic { .. }), "{fault}");
+    let same = context(false, offset(0), offset(0));
+    let (log, _) = open(&killed.shared(), &small(), &same).unwrap();
+    assert_eq!(log.log_end(), offset(6));
+}
+
+#[test]
 fn a_failed_read_does_not_latch() {
     let (mem, _disk, mut log) = fresh(&small());
     fill(&mut log, 20);
