@@ -6,6 +6,7 @@
 mod chaos;
 mod clients;
 mod company;
+mod history;
 mod knowledge;
 mod machine;
 mod oracle;

@@ -2,7 +2,7 @@
 
 use super::machine::{Machine, News};
 use super::oracle;
-use super::world::World;
+use super::world::{Durability, World};
 use jocko_disk::{Inject, Operation};
 use jocko_net::ports::LinkQuality;
 use std::time::Duration;
@@ -126,12 +126,18 @@ impl World {
 
     async fn end_process(&mut self, trouble: Trouble, at: usize) -> bool {
         if trouble == Trouble::CutAllPower {
+            match self.durability {
+                Durability::Fsync => {}
+                Durability::Relaxed => return false,
+                Durability::Lossy => self.shared.lose(),
+            }
             for at in 0..self.machines.len() {
                 self.cut_power(at).await;
             }
             return true;
         }
-        if !self.machines[at].is_running() {
+        let is_lost = trouble == Trouble::CutPower && self.durability != Durability::Fsync;
+        if !self.machines[at].is_running() || (is_lost && !self.is_safe()) {
             return false;
         }
         match trouble {
@@ -186,7 +192,8 @@ impl World {
 
     /// A sync is to fail, some time; what the disk holds then only a power cut tells, at `ends`.
     fn damage_disk(&mut self, at: usize, ends: Instant) -> bool {
-        if self.is_fragile() {
+        // Only a power cut tells what it came to, and that would lose what others may not have.
+        if self.is_fragile() || self.durability != Durability::Fsync {
             return false;
         }
         let skip = self.dice.below(20);
@@ -210,8 +217,7 @@ impl World {
     }
 
     async fn wipe(&mut self, at: usize) -> bool {
-        // Whatever is nowhere else would be lost, and nobody's fault.
-        if oracle::missing_apart_from_ends(&self.machines).is_err() || self.is_fragile() {
+        if !self.may_wipe() {
             return false;
         }
         let seed = self.dice.seed()[0];
@@ -223,7 +229,7 @@ impl World {
 
     /// Much is late from now on; the disk goes while it is.
     fn let_words_be_late(&mut self, at: usize, ends: Instant) -> bool {
-        if self.wipe_due.is_some() || oracle::missing_apart_from_ends(&self.machines).is_err() {
+        if self.wipe_due.is_some() || !self.may_wipe() {
             return false;
         }
         self.surroundings.net.set_quality(LinkQuality {
@@ -242,6 +248,17 @@ impl World {
         self.is_damaged[at] = false;
         let pause = self.pause();
         self.went_down(at, pause);
+    }
+
+    /// Whether a machine may lose what it has: nothing is nowhere else.
+    fn is_safe(&self) -> bool {
+        oracle::missing_apart_from_ends(&self.machines).is_ok() && !self.is_fragile()
+    }
+
+    /// Whether a disk may go. Not where all other machines may lose their page caches soon after: who
+    /// leads then only an operator could say.
+    fn may_wipe(&self) -> bool {
+        self.durability != Durability::Lossy && self.is_safe()
     }
 
     /// Whether a disk is not to be relied on.

@@ -59,6 +59,8 @@ const GIVE_UP: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) events: RefCell<Vec<Event>>,
+    /// Before which event everything may have been lost, by its number.
+    pub(super) losses: RefCell<Vec<usize>>,
     /// Told to stop when the cluster has healed.
     pub(super) is_over: Cell<bool>,
     pub(super) acknowledged: Cell<u64>,
@@ -92,6 +94,7 @@ impl Shared {
     pub(super) fn new(brokers: u32) -> Rc<Self> {
         Rc::new(Self {
             events: RefCell::default(),
+            losses: RefCell::default(),
             is_over: Cell::new(false),
             acknowledged: Cell::new(0),
             careless: Cell::new(0),
@@ -118,6 +121,16 @@ impl Shared {
 
     fn note(&self, event: Event) {
         self.events.borrow_mut().push(event);
+    }
+
+    /// From now on what clients know may be lost.
+    pub(super) fn lose(&self) {
+        self.losses.borrow_mut().push(self.events.borrow().len());
+    }
+
+    /// How often everything may have been lost.
+    fn lost(&self) -> usize {
+        self.losses.borrow().len()
     }
 
     /// Something that must not happen has.
@@ -259,10 +272,12 @@ struct Batch {
 pub(super) async fn produce(mut client: Client) {
     while !client.is_over() {
         let process = client.shared.process();
+        let lost = client.shared.lost();
         let Some(producer_id) = register(&mut client).await else { return };
         let mut number = 0;
         let mut sequences = [0_i32; PARTITIONS as usize];
-        while !client.is_over() {
+        // Whoever had written what is lost begins anew.
+        while !client.is_over() && client.shared.lost() == lost {
             let partition = client.dice.below(u64::from(PARTITIONS)) as u32;
             let count = client.dice.between(1, 4) as u32;
             let sequence = &mut sequences[partition as usize];
@@ -273,8 +288,8 @@ pub(super) async fn produce(mut client: Client) {
             number += u64::from(count);
             *sequence += i32::try_from(count).expect("four at most");
             let (offset, outcome) = match outcome {
-                Ok(offset) => (Some(offset), Outcome::Acknowledged),
-                Err(()) => (None, Outcome::Unknown),
+                Ok(offset) if client.shared.lost() == lost => (Some(offset), Outcome::Acknowledged),
+                _ => (None, Outcome::Unknown),
             };
             client.shared.note(Event::Send {
                 process,
@@ -336,8 +351,12 @@ fn batch(producer: Option<(ProducerId, Sequence)>, (value, count): (u64, u32)) -
 
 /// Sends until it is acknowledged: at which offset. Given up where nobody can tell what became of it.
 async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
-    let began = Instant::now();
+    let (began, lost) = (Instant::now(), client.shared.lost());
     loop {
+        if client.shared.lost() > lost {
+            // What the producer wrote before may be gone.
+            return Err(());
+        }
         if let Some(leader) = client.leader(batch.partition).await {
             let sent = send_once(client, leader, batch, ACKS_ALL).await;
             client.shared.meet("produce", &sent.as_ref().map(|(code, _)| code));
@@ -345,6 +364,9 @@ async fn send(client: &mut Client, batch: &Batch) -> Result<i64, ()> {
                 Ok((ErrorCode::None, offset)) if offset >= 0 => return Ok(offset),
                 // It is there, from an earlier attempt; where is not known any more.
                 Ok((ErrorCode::None | ErrorCode::DuplicateSequenceNumber, _)) => return Err(()),
+                Ok((ErrorCode::OutOfOrderSequenceNumber, _)) if client.shared.lost() > lost => {
+                    return Err(());
+                }
                 Ok((ErrorCode::OutOfOrderSequenceNumber, _)) => {
                     let words = format!(
                         "broker {leader} misses what a producer of partition {} was acknowledged",

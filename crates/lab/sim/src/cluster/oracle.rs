@@ -273,16 +273,28 @@ fn compare_logs_of(machines: &[Machine], topic: &str, partition: u32) -> Result<
         match &first {
             None => first = Some((machine.number, bytes, end)),
             Some((_, other, _)) if *other == bytes => {}
-            Some((number, _, other_end)) => {
+            Some((number, other, other_end)) => {
                 return Err(format!(
                     "P-5: the logs of {topic}-{partition} differ: broker {number} ends at \
-                     {other_end}, broker {} at {end}",
-                    machine.number
+                     {other_end}, broker {} at {end}; {}",
+                    machine.number,
+                    parting(other, &bytes)
                 ));
             }
         }
     }
     Ok(first.map_or(0, |(_, _, end)| end))
+}
+
+/// Where two logs part: the headers of the first batches that differ.
+fn parting(one: &[u8], other: &[u8]) -> String {
+    let mut both = whole_batches(one).zip(whole_batches(other));
+    let parted = both.find_map(|pair| match pair {
+        (Ok(one), Ok(other)) if one.header() == other.header() => None,
+        (Ok(one), Ok(other)) => Some(format!("{:?} and {:?}", one.header(), other.header())),
+        _ => Some("a batch is damaged".to_owned()),
+    });
+    parted.unwrap_or_else(|| "one has more".to_owned())
 }
 
 /// Whether a machine keeps a copy of a partition, by its own image.

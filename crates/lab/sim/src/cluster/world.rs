@@ -3,6 +3,7 @@
 
 use super::chaos::{TROUBLES, Trouble, fair_weather};
 use super::clients::{self, Client, PARTITIONS, Shared, TOPIC};
+use super::history;
 use super::machine::{Machine, Surroundings, kafka_at};
 use super::oracle::{self, Oracle};
 use super::trace::Trace;
@@ -13,7 +14,6 @@ use jocko_net::ports::MemoryNet;
 use jocko_protocol::rpc::create_topics_request::{
     CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
 };
-use jocko_testkit::Checker;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -31,6 +31,10 @@ const CARELESS: usize = 2;
 const MOVES_PER_MILLE: u64 = 400;
 /// In how many runs a topic comes and goes.
 const FLEETING_PER_MILLE: u64 = 400;
+/// In how many runs nothing is synced, and never more is lost at once than what others still have.
+const RELAXED_PER_MILLE: u64 = 150;
+/// In how many nothing is synced, with those in which all machines may lose their page caches at once.
+const WITHOUT_FSYNC_PER_MILLE: u64 = 300;
 /// How often brokers are looked at from inside.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long brokers may take to form a cluster.
@@ -73,6 +77,8 @@ pub struct Coverage {
     pub moves: u64,
     /// Topics that were deleted.
     pub deletes: u64,
+    /// Times at which everything may have been lost.
+    pub losses: u64,
     /// Reads that named an epoch that was over, and were refused.
     pub fenced: u64,
     /// Records that consumers were handed.
@@ -94,6 +100,7 @@ impl Coverage {
         self.commits += other.commits;
         self.moves += other.moves;
         self.deletes += other.deletes;
+        self.losses += other.losses;
         self.fenced += other.fenced;
         self.read += other.read;
         self.elections += other.elections;
@@ -113,6 +120,7 @@ impl Coverage {
             ("commits".to_owned(), self.commits),
             ("moves".to_owned(), self.moves),
             ("deletes".to_owned(), self.deletes),
+            ("losses".to_owned(), self.losses),
             ("fenced".to_owned(), self.fenced),
             ("read".to_owned(), self.read),
             ("elections".to_owned(), self.elections),
@@ -150,10 +158,23 @@ pub fn run(seed: u64, wish: Wish) -> Report {
     report
 }
 
+/// What brokers do before they acknowledge, and what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// They sync: nothing acknowledged is ever lost.
+    Fsync,
+    /// They do not; one page cache at a time is lost, and only while others have all there is. So
+    /// nothing is lost either.
+    Relaxed,
+    /// They do not, and all page caches may be lost at once: what was acknowledged before may go.
+    Lossy,
+}
+
 /// The state of a run.
 pub(super) struct World {
     pub(super) dice: Dice,
     wish: Wish,
+    pub(super) durability: Durability,
     pub(super) surroundings: Surroundings,
     pub(super) machines: Vec<Machine>,
     /// When each machine's next process starts.
@@ -184,11 +205,16 @@ impl World {
     fn new(seed: u64, wish: Wish) -> Self {
         let mut dice = Dice::new(seed);
         let [net, gathering, ..] = dice.seed();
+        let durability = match dice.below(1_000) {
+            0..RELAXED_PER_MILLE => Durability::Relaxed,
+            RELAXED_PER_MILLE..WITHOUT_FSYNC_PER_MILLE => Durability::Lossy,
+            _ => Durability::Fsync,
+        };
         let surroundings = Surroundings {
             net: MemoryNet::seeded(net),
             gathering: MemoryNetwork::new(gathering),
             expect: BROKERS,
-            durability: "fsync",
+            durability: if durability == Durability::Fsync { "fsync" } else { "relaxed" },
         };
         surroundings.net.set_quality(fair_weather());
         let trace = Trace::of(&surroundings.net);
@@ -207,6 +233,7 @@ impl World {
             full_until: vec![None; machines.len()],
             dice,
             wish,
+            durability,
             surroundings,
             machines,
             cuts: Vec::new(),
@@ -273,7 +300,7 @@ impl World {
                 kinds.push(trouble);
             }
         }
-        self.tell(format!("{kinds:?}"));
+        self.tell(format!("{:?}: {kinds:?}", self.durability));
         let rate = self.dice.between(300, 3_000);
         let over = Instant::now() + Duration::from_millis(self.dice.between(4_000, 12_000));
         while Instant::now() < over {
@@ -367,13 +394,16 @@ impl World {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::produce_carelessly(client)));
         }
-        let client = self.client();
-        self.clients.push(tokio::task::spawn_local(clients::commit(client)));
+        let is_lossy = self.durability == Durability::Lossy;
+        if !is_lossy {
+            let client = self.client();
+            self.clients.push(tokio::task::spawn_local(clients::commit(client)));
+        }
         if self.dice.per_mille(MOVES_PER_MILLE) {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::move_replicas(client)));
         }
-        if self.dice.per_mille(FLEETING_PER_MILLE) {
+        if self.dice.per_mille(FLEETING_PER_MILLE) && !is_lossy {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::come_and_go(client)));
         }
@@ -411,13 +441,8 @@ impl World {
         }
     }
 
-    fn judge(&mut self) -> Result<(), String> {
-        let mut checker = Checker::default();
-        for event in self.shared.events.borrow().iter() {
-            checker.observe(event).map_err(|error| error.to_string())?;
-        }
-        let verdict = checker.judge();
-        if verdict.is_clean() { Ok(()) } else { Err(format!("{verdict}")) }
+    fn judge(&self) -> Result<(), String> {
+        history::judge(&self.shared.events.borrow(), &self.shared.losses.borrow())
     }
 
     async fn end(mut self, violation: Option<String>) -> Report {
@@ -437,6 +462,7 @@ impl World {
         self.coverage.commits = self.shared.commits.get();
         self.coverage.moves = self.shared.moves.get();
         self.coverage.deletes = self.shared.gone.borrow().len() as u64;
+        self.coverage.losses = self.shared.losses.borrow().len() as u64;
         self.coverage.fenced = self.shared.fenced.get();
         self.coverage.read = self.shared.read.get();
         self.coverage.elections = self.oracle.elections;

@@ -28,14 +28,18 @@ struct Fetched {
 
 /// Reads a partition from its start until the run is over.
 pub(crate) async fn consume(mut client: Client, partition: u32) {
-    let process = client.shared.process();
     let called = client.called();
     let topic = || called.clone();
-    client.shared.note(Event::Seek { process, topic: topic(), partition });
-    let mut offset = 0;
+    let (mut process, mut offset, mut lost) = (0, 0, None);
     while !client.is_over() {
+        if lost != Some(client.shared.lost()) {
+            // Anew, from the start: what was read may be gone.
+            (process, offset, lost) = (client.shared.process(), 0, Some(client.shared.lost()));
+            client.shared.note(Event::Seek { process, topic: topic(), partition });
+        }
         let wait_ms = client.dice.between(0, 500) as i32;
-        match fetch_from_leader(&mut client, partition, offset, wait_ms).await {
+        let fetched = fetch_from_leader(&mut client, partition, offset, wait_ms).await;
+        match fetched.filter(|_| lost == Some(client.shared.lost())) {
             Some(fetched) => {
                 offset = fetched.next;
                 let records = fetched.runs;
@@ -79,6 +83,7 @@ async fn fetch_from_leader(
 ) -> Option<Fetched> {
     let leader = client.leader(partition).await?;
     let epoch = epoch_to_name(client, partition);
+    let lost = client.shared.lost();
     let is_over = client.life.is_none()
         && client.shared.known.borrow().epoch(leader, partition) > Some(epoch);
     let fetched = fetch(client, leader, (partition, offset, epoch), wait_ms).await;
@@ -95,7 +100,9 @@ async fn fetch_from_leader(
             client.shared.read.set(client.shared.read.get() + count);
             Some(fetched)
         }
-        Ok(fetched) if fetched.code == ErrorCode::OffsetOutOfRange => {
+        Ok(fetched)
+            if fetched.code == ErrorCode::OffsetOutOfRange && client.shared.lost() == lost =>
+        {
             let words = format!(
                 "a consumer of partition {partition} that had read up to {offset} was told by \
                  broker {leader} that this is out of range (high watermark {})",
