@@ -187,6 +187,10 @@ impl Discovery for SerfDiscovery {
         self.roster.events()
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.roster.trouble()
+    }
+
     /// The address that others are told.
     fn address(&self) -> Option<SocketAddr> {
         Some(self.address)
@@ -299,6 +303,7 @@ impl Life {
                 own: self.place,
                 has_secret: self.settings.secret.is_some(),
                 list: self.roster.changed(),
+                roster: &self.roster,
             };
             let me = self.me.clone();
             tokio::select! {

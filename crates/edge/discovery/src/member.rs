@@ -60,6 +60,11 @@ pub trait Discovery: Debug + Send + Sync {
     /// What happened lately, the oldest first.
     fn events(&self) -> Vec<Event>;
 
+    /// Why nobody is found, as far as that is known; `None` once somebody is.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Where this broker itself is to be looked for by [`Discovery::seek`]; `None` where nobody
     /// can be told such an address.
     fn address(&self) -> Option<SocketAddr> {

@@ -24,6 +24,7 @@ struct State {
     members: BTreeMap<Uuid, Member>,
     ignored: BTreeSet<Uuid>,
     events: VecDeque<Event>,
+    trouble: Option<String>,
 }
 
 impl Roster {
@@ -38,6 +39,17 @@ impl Roster {
 
     pub(crate) fn events(&self) -> Vec<Event> {
         self.lock().events.iter().cloned().collect()
+    }
+
+    /// Why the last round found nobody.
+    pub(crate) fn note_trouble(&self, trouble: Option<String>) {
+        self.lock().trouble = trouble;
+    }
+
+    /// The same, as long as nobody is there.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let state = self.lock();
+        state.trouble.clone().filter(|_| state.members.is_empty())
     }
 
     /// A member says who it is.

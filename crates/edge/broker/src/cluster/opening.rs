@@ -116,6 +116,7 @@ pub(crate) async fn see_others(
     let patience = if settings.cluster.join.is_empty() { Duration::ZERO } else { JOIN_FIRST };
     let is_sought = discovery.address().is_some();
     // Set once, at the start.
+    cluster.waiting.looks_with(Arc::clone(&discovery));
     let _ = cluster.discovery.set(discovery);
     if is_sought {
         jocko_net::ports::spawn(seeking::seek(Arc::downgrade(cluster), patience));

@@ -6,6 +6,7 @@
 
 use super::{Gossip, Place, place, watch_events};
 use crate::member::Members;
+use crate::roster::Roster;
 use jocko_config::HostPort;
 use serf::types::MaybeResolvedAddress;
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ pub(super) struct Joining<'a> {
     pub(super) own: Place,
     pub(super) has_secret: bool,
     pub(super) list: watch::Receiver<Members>,
+    pub(super) roster: &'a Roster,
 }
 
 impl Joining<'_> {
@@ -53,6 +55,7 @@ impl Joining<'_> {
         let mut said: Option<Instant> = None;
         loop {
             let (is_heard, trouble) = self.round().await;
+            self.roster.note_trouble(trouble.clone());
             // Who was just heard may not be in the list yet.
             let is_alone = self.list.borrow_and_update().is_empty() && !is_heard;
             if !is_alone {
@@ -81,17 +84,25 @@ impl Joining<'_> {
     /// somebody did not.
     pub(super) async fn round(&self) -> (bool, Option<String>) {
         let (addresses, mut trouble) = self.addresses().await;
-        let mut is_heard = false;
+        let (mut is_heard, mut misunderstood) = (false, None);
         let known = watch_events::alive(self.gossip).await;
         for address in addresses.difference(&known) {
             let there = MaybeResolvedAddress::resolved(*address);
             match timeout(CALL_MAX, self.gossip.join(there, false)).await {
                 Ok(Ok(_)) => is_heard = true,
-                Ok(Err(error)) => trouble = Some(self.explained(*address, &error.to_string())),
+                Ok(Err(error)) => {
+                    let (words, is_key) = self.explained(*address, &error.to_string());
+                    if is_key {
+                        misunderstood = Some(words);
+                    } else {
+                        trouble = Some(words);
+                    }
+                }
                 Err(_) => trouble = Some(format!("{address}: no answer in {CALL_MAX:?}")),
             }
         }
-        (is_heard, trouble)
+        // Who answers and is not understood will not be understood later either.
+        (is_heard, misunderstood.or(trouble))
     }
 
     /// All addresses of all names, without this broker's own.
@@ -124,13 +135,15 @@ impl Joining<'_> {
             || (is_anywhere && place::is_of_this_machine(address.ip()))
     }
 
-    /// The library's words, and what they mean where that is known.
-    fn explained(&self, address: SocketAddr, error: &str) -> String {
+    /// The library's words, or what they mean where that is known: then somebody answers who has another
+    /// secret.
+    fn explained(&self, address: SocketAddr, error: &str) -> (String, bool) {
         let is_key = ["no installed keys", "encrypt"].iter().any(|word| error.contains(word));
-        match (is_key, self.has_secret) {
+        let words = match (is_key, self.has_secret) {
             (true, true) => format!("{address}: its cluster.secret is another one"),
             (true, false) => format!("{address}: it has a cluster.secret, and this broker none"),
             (false, _) => format!("{address}: {error}"),
-        }
+        };
+        (words, is_key)
     }
 }

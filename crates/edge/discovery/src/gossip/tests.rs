@@ -240,6 +240,7 @@ async fn join_once(one: &Running, settings: &GossipSettings, list: &Roster) -> O
         own: Place { bind: own, told: own },
         has_secret: settings.secret.is_some(),
         list: list.changed(),
+        roster: list,
     };
     joining.round().await.1
 }
@@ -266,6 +267,26 @@ async fn another_secret_never_joins() {
         assert_eq!((count(&one).await, count(&two).await), (1, 1));
         two.gossip.shutdown().await.expect("stops");
     }
+}
+
+#[tokio::test]
+async fn who_finds_nobody_knows_why() {
+    let one = start(settings(0, &[]), 1).await;
+    let (there, nobody) = (port_of(&one), free_port());
+    assert_eq!(one.trouble(), None, "it looks for nobody");
+    let secret = Some(Secret::new("another secret of tests"));
+    // Somebody who is not understood says more than an address where nobody is.
+    let stranger = GossipSettings { secret, ..settings(0, &[there, nobody]) };
+    let two = start(stranger, 2).await;
+    let told = timeout(DEADLINE, async {
+        while !two.trouble().is_some_and(|it| it.contains("its cluster.secret is another one")) {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(told.await.is_ok(), "{:?}", two.trouble());
+    let three = start(settings(0, &[there]), 3).await;
+    knows(&three, &[1]).await;
+    assert_eq!(three.trouble(), None);
 }
 
 #[tokio::test]
