@@ -5,7 +5,7 @@ use jocko_config::LoadedSettings;
 use jocko_config::kafka::ConfigMap;
 use jocko_types::{
     BrokerEpoch, BrokerId, ErrorCode, LeaderEpoch, PartitionEpoch, PartitionIndex, ProducerId,
-    Timestamp, TopicId, TopicName, Uuid,
+    Timestamp, TopicId, TopicIdPartition, TopicName, Uuid,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,16 @@ pub enum Command {
         broker_epoch: BrokerEpoch,
         /// What is wrong; `None` for nothing.
         trouble: Option<DiskTrouble>,
+    },
+    /// A broker's copies of these partitions are damaged: others are to lead them, and it fetches them
+    /// anew. Each for itself.
+    GiveUpCopies {
+        /// The broker.
+        broker_id: BrokerId,
+        /// Its registration.
+        broker_epoch: BrokerEpoch,
+        /// The partitions.
+        copies: Vec<TopicIdPartition>,
     },
     /// A broker has not been heard of.
     FenceBroker {
@@ -349,6 +359,9 @@ pub enum Reply {
     BrokerHeartbeat(Answer<HeartbeatState>),
     /// To [`Command::ReportDisk`].
     ReportDisk(Answer<()>),
+    /// To [`Command::GiveUpCopies`]: for each copy in order the leader epoch from which on nobody counts
+    /// on it; or one refusal for all.
+    GiveUpCopies(Answer<Vec<Answer<LeaderEpoch>>>),
     /// To [`Command::FenceBroker`].
     FenceBroker(Answer<()>),
     /// To [`Command::UnregisterBroker`].

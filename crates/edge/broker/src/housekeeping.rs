@@ -4,12 +4,13 @@
 use crate::context::Context;
 use crate::data_dir::SharedDataDir;
 use crate::published::Published;
+use crate::replication::mending;
 use jocko_commitlog::data_dir::DataDirFault;
 use jocko_commitlog::{Checkpoint, Checkpoints, LogFault};
-use jocko_net::ports::{SpawnRef, run_on};
+use jocko_net::ports::{SpawnRef, run_on, spawn};
 use jocko_partition::{Durability, Partition};
-use jocko_types::{Now, TopicPartition};
-use std::collections::BTreeMap;
+use jocko_types::{Now, TopicIdPartition, TopicPartition};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 const MAKE_ROOM_EVERY: Duration = Duration::from_secs(10);
 /// How long the files of a deleted topic stay, renamed.
 const TRASH_DELAY: Duration = Duration::from_secs(60);
+/// How often a damaged copy is tried to be given up.
+const MEND_EVERY: Duration = Duration::from_secs(10);
 
 /// The state between ticks.
 struct Housekeeping {
@@ -30,6 +33,8 @@ struct Housekeeping {
     spawn: SpawnRef,
     last_retention: Now,
     last_checkpoint: Now,
+    /// When damaged copies were last tried to be given up.
+    mended: BTreeMap<TopicIdPartition, Now>,
     /// When room was last made, while the disk is full.
     last_room: Option<Now>,
     /// Since when a relaxed topic's partition has had bytes that are not on disk.
@@ -46,6 +51,7 @@ pub(crate) async fn run(context: Arc<Context>, data_dir: SharedDataDir, spawn: S
         spawn,
         last_retention: now,
         last_checkpoint: now,
+        mended: BTreeMap::new(),
         last_room: None,
         dirty_since: BTreeMap::new(),
         trash_since: BTreeMap::new(),
@@ -62,6 +68,7 @@ impl Housekeeping {
         self.context.guard.check();
         self.context.limit_connections();
         if self.context.guard.refuses_produce() {
+            self.drop_damaged();
             // Whoever deletes a topic on a full disk wants the room now.
             self.empty_trash(now, Duration::ZERO).await;
             if self.last_room.is_none_or(|last| now.since(last) >= MAKE_ROOM_EVERY) {
@@ -72,6 +79,7 @@ impl Housekeeping {
             self.last_room = None;
         }
         self.flush_relaxed(now);
+        self.mend(now);
         let retention_every = self.context.settings.settings().storage.retention_check;
         if now.since(self.last_retention) >= retention_every {
             self.last_retention = now;
@@ -81,6 +89,33 @@ impl Housekeeping {
             self.last_checkpoint = now;
             self.checkpoint().await;
             self.empty_trash(now, TRASH_DELAY).await;
+        }
+    }
+
+    /// Has damaged copies given up and fetched anew, where others hold what they held.
+    fn mend(&mut self, now: Now) {
+        let damaged = mending::damaged(&self.context);
+        let keys: BTreeSet<_> = damaged.iter().map(|partition| partition.key()).collect();
+        self.mended.retain(|key, last| keys.contains(key) && now.since(*last) < MEND_EVERY);
+        let due: Vec<_> =
+            damaged.into_iter().filter(|it| !self.mended.contains_key(&it.key())).collect();
+        self.mended.extend(due.iter().map(|partition| (partition.key(), now)));
+        if !due.is_empty() {
+            spawn(mending::mend(Arc::clone(&self.context), due));
+        }
+    }
+
+    /// Damaged copies that were set aside are kept as long as there is room for them.
+    fn drop_damaged(&self) {
+        match self.data_dir.with(|data_dir| data_dir.drop_damaged()) {
+            Some(Ok(count)) if count > 0 => {
+                tracing::warn!(
+                    count,
+                    "damaged copies that were set aside go, for the disk is full"
+                );
+            }
+            Some(Err(fault)) => tracing::warn!(%fault, "damaged copies that were set aside stay"),
+            Some(Ok(_)) | None => {}
         }
     }
 

@@ -6,6 +6,7 @@ mod groups;
 
 use crate::context::Context;
 use crate::metrics::{BUCKETS_MICROS, Histogram};
+use crate::replication::mending;
 use jocko_admin::Probe;
 use jocko_consensus::{Raft, Role};
 use jocko_net::{CloseReason, Meter};
@@ -17,6 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Topics that get labels of their own; a cluster with more tells only sums.
 const TOPICS_MAX: usize = 1_000;
+
+/// Damaged copies that `/readyz` names; the metric counts all.
+const DAMAGED_TOLD_MAX: usize = 10;
+/// What becomes of them.
+const DAMAGE_CURE: &str = "it is fetched anew once another broker is there that holds all of it; \
+    where none does, restore that folder, or stop this broker and elect another copy uncleanly";
 
 /// What the HTTP port shows of a running broker.
 pub(crate) struct Page {
@@ -74,8 +81,15 @@ impl Probe for Page {
     }
 
     fn notes(&self) -> Vec<String> {
+        let broker = self.context.broker;
         let trouble = self.context.cluster.health.trouble();
-        trouble.map(|it| format!("broker {}: {it}", self.context.broker)).into_iter().collect()
+        let disk = trouble.map(|it| format!("broker {broker}: {it}"));
+        let damaged = mending::damaged(&self.context);
+        let copies = damaged.iter().take(DAMAGED_TOLD_MAX).filter_map(|partition| {
+            let (name, fault) = (partition.name(), partition.damage()?);
+            Some(format!("broker {broker}: its copy of {name} is damaged: {fault}; {DAMAGE_CURE}"))
+        });
+        disk.into_iter().chain(copies).collect()
     }
 
     fn metrics(&self) -> String {
@@ -338,6 +352,9 @@ impl Page {
         text.gauge("storage_segments", "Segments of open logs.", segments)?;
         let failed = published.partitions.values().filter(|each| each.fault().is_some()).count();
         text.gauge("storage_failed_logs", "Logs closed to writes by a fault.", failed)?;
+        let damaged = published.partitions.values().filter(|it| it.damage().is_some()).count();
+        let help = "Copies found damaged and not yet fetched anew.";
+        text.gauge("storage_damaged_logs", help, damaged)?;
         self.compaction(text)?;
         let deleted = context.metrics.retention_bytes.load(Ordering::Relaxed);
         text.counter("storage_retention_deleted_bytes", "Bytes retention dropped.", deleted)

@@ -92,6 +92,7 @@ impl StateMachine for Publisher {
         let (mut ended, mut moved) = (Vec::new(), Vec::new());
         for change in gone {
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
+            self.hosting.outbox.is_gone(&key);
             if let Some(partition) = partitions.remove(&key) {
                 effects = effects.and(partition.delete());
                 if change.after.is_some() {
@@ -110,14 +111,15 @@ impl StateMachine for Publisher {
         for change in here {
             let Some(state) = &change.after else { continue };
             let key = TopicIdPartition { topic_id: change.topic.id, partition: change.partition };
-            let partition = partitions.entry(key).or_insert_with(|| {
-                Arc::new(self.hosting.create(
-                    &self.image,
-                    &settings,
-                    &change.topic,
-                    change.partition,
-                ))
-            });
+            let create =
+                || self.hosting.create(&self.image, &settings, &change.topic, change.partition);
+            if self.hosting.is_given_up(&key, state)
+                && let Some(damaged) = partitions.remove(&key)
+            {
+                effects = effects.and(damaged.discard());
+                partitions.insert(key, Arc::new(self.hosting.begin_anew(&damaged, create())));
+            }
+            let partition = partitions.entry(key).or_insert_with(|| Arc::new(create()));
             let assignment = self.hosting.assignment(&self.image, state);
             effects = effects.and(partition.assign(assignment));
         }
@@ -228,6 +230,47 @@ impl Hosting {
                 tracing::error!(partition = %name, %fault, "the folder of a deleted partition stays");
             }
         }
+    }
+
+    /// Whether a copy of this broker's is damaged and nobody counts on it any more: the controller
+    /// has unset its disk, and all that it ever said is of older epochs.
+    fn is_given_up(&self, key: &TopicIdPartition, state: &PartitionState) -> bool {
+        let Some(own) = self.broker else { return false };
+        let is_silent = self.outbox.silent_since(key).is_some_and(|it| state.leader_epoch > it);
+        is_silent
+            && state.directory(own) == Some(Uuid::ZERO)
+            && state.leader.is_some_and(|leader| leader != own)
+            && !state.isr.contains(&own)
+            && !state.elr.contains(&own)
+    }
+
+    /// Sets the folder of a damaged copy aside, which was just ended. `fresh` takes its place, and has
+    /// all of it to fetch; where the folder cannot be moved it does not touch it.
+    fn begin_anew(&self, damaged: &Partition, fresh: Partition) -> Partition {
+        let (name, topic_id) = (damaged.name(), damaged.topic_id());
+        let unique = Uuid::from_random(fastrand::u128(..).to_be_bytes());
+        self.outbox.is_gone(&damaged.key());
+        match self.data_dir.with(|data_dir| data_dir.set_damaged_aside(name, unique)) {
+            Some(Ok(Some(path))) => tracing::warn!(
+                partition = %name, path = %path.display(),
+                "a damaged copy was set aside and is fetched anew; what was set aside can be deleted"
+            ),
+            Some(Ok(None)) => {
+                tracing::warn!(partition = %name, "a copy that was gone is fetched anew");
+            }
+            Some(Err(fault)) => {
+                tracing::error!(partition = %name, %fault, "a damaged copy cannot be set aside");
+                if let Some(damage) = damaged.damage() {
+                    fresh.spoil(damage.clone());
+                }
+                return fresh;
+            }
+            None => return fresh,
+        }
+        if let Err(fault) = self.data_dir.forget(&[(name.clone(), topic_id)]) {
+            tracing::error!(%fault, "the checkpoints still know of a copy that was set aside");
+        }
+        fresh
     }
 
     fn regovern(

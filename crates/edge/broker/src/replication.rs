@@ -8,6 +8,7 @@
 //! partition to follow or to lead for others.
 
 mod fetching;
+pub(crate) mod mending;
 mod outbox;
 mod proposing;
 mod serving;

@@ -4,6 +4,8 @@
 //! Formats: docs/internals/commitlog.md. Nothing here is deleted because something else does not
 //! mention it (DR5): folders that do not fit are renamed and kept.
 
+mod damaged;
+
 use crate::checkpoint::{self, Checkpoint, Checkpoints};
 use crate::recovery::read_topic_id;
 use crate::retention::remove;
@@ -463,14 +465,19 @@ impl DataDir {
     /// # Errors
     /// A disk fault.
     pub fn trash(&self) -> Result<Vec<PathBuf>> {
+        self.set_aside_as("delete")
+    }
+
+    /// Folders that [`DataDir::rename_folder`] has renamed for this reason.
+    fn set_aside_as(&self, why: &str) -> Result<Vec<PathBuf>> {
         let entries = self.disk.list(&self.root)?;
-        let is_trash = |name: &str| {
-            name.strip_suffix("-delete")
-                .and_then(|name| name.rsplit_once('.'))
+        let is_one = |name: &str| {
+            name.strip_suffix(why)
+                .and_then(|name| name.strip_suffix('-')?.rsplit_once('.'))
                 .is_some_and(|(_, unique)| unique.len() == 32)
         };
-        let trash = entries.into_iter().filter(|entry| entry.is_dir && is_trash(&entry.name));
-        Ok(trash.map(|entry| self.root.join(entry.name)).collect())
+        let found = entries.into_iter().filter(|entry| entry.is_dir && is_one(&entry.name));
+        Ok(found.map(|entry| self.root.join(entry.name)).collect())
     }
 
     /// Removes one folder that [`DataDir::delete`] or [`DataDir::trash`] named.

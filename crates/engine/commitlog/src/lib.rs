@@ -60,7 +60,8 @@ pub use epochs::{EpochEnd, EpochStart};
 pub use fault::{LogFault, Result};
 pub use log::{
     AppendOutcome, AppendedBatch, AssignedOutcome, FlushJob, Log, LogSlice, ProducerState,
-    ReadOutcome, ReadRequest, StartOutcome, StateFile, TimestampFound, TimestampSearch,
+    ReadOutcome, ReadRequest, SoundBatches, StartOutcome, StateFile, TimestampFound,
+    TimestampSearch,
 };
 pub use read::{Cold, Patience};
 pub use recovery::{Cut, OpenContext, Recovery, read_topic_id};

@@ -5,6 +5,7 @@
 //! survives a power cut.
 
 mod append;
+mod check;
 mod flush;
 mod lookup;
 mod producing;
@@ -13,6 +14,7 @@ mod search;
 mod truncate;
 
 pub use append::{AppendOutcome, AppendedBatch, AssignedOutcome};
+pub use check::SoundBatches;
 pub use flush::{FlushJob, StateFile};
 pub use lookup::TimestampFound;
 pub use producing::ProducerState;

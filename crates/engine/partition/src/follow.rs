@@ -126,10 +126,11 @@ impl Partition {
     /// the first time, for workers.
     ///
     /// # Errors
-    /// The log cannot be opened or takes no more writes, or the partition is gone.
+    /// The log cannot be opened, is damaged or takes no more writes, or the partition is gone.
     pub fn follow(&self) -> Result<Option<Follow>, ErrorCode> {
         self.with_open(|open| {
-            if open.log.latched().is_some() {
+            // A damaged log says nothing to leaders of epochs to come: they must not count on it.
+            if open.log.latched().is_some() || self.damage().is_some() {
                 return Err(ErrorCode::KafkaStorageError);
             }
             let Some(following) = open.replica.following() else { return Ok(None) };

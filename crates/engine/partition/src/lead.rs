@@ -103,6 +103,7 @@ impl Partition {
                 Ok(LogRead::Cold(cold)) => return (FollowerRead::Cold(cold), Effects::default()),
                 Err(fault) => {
                     tracing::error!(partition = %self.name(), %fault, "read for a follower failed");
+                    self.note_damage(&fault);
                     return (refused(ErrorCode::KafkaStorageError), Effects::default());
                 }
             };

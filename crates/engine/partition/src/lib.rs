@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod administer;
+mod check;
 mod compaction;
 mod follow;
 mod lead;

@@ -16,7 +16,7 @@ use jocko_types::{
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Everything a topic's settings decide for one of its partitions.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +100,8 @@ pub struct Partition {
     governed: ArcSwap<Governed>,
     /// Whether the flusher has it in its line.
     in_line: AtomicBool,
+    /// What is damaged of the log, once that was found.
+    damage: OnceLock<LogFault>,
     pub(crate) traffic: Traffic,
     /// What it may hold of limits that it shares with others.
     pub(crate) share: Mutex<Option<Share>>,
@@ -123,6 +125,8 @@ pub(crate) struct Gone {
     pub(crate) error: ErrorCode,
     /// The recovery point and the start of the log as it was closed, if it was open.
     pub(crate) checkpoint: Option<(Offset, Offset)>,
+    /// Whether its log means nothing to this broker any more.
+    pub(crate) is_deleted: bool,
 }
 
 #[derive(Debug)]
@@ -157,6 +161,7 @@ impl Partition {
             home,
             governed: ArcSwap::from_pointee(governed),
             in_line: AtomicBool::new(false),
+            damage: OnceLock::new(),
             traffic: Traffic::default(),
             share: Mutex::new(None),
             state: Mutex::new(State::Closed(None)),
@@ -280,6 +285,27 @@ impl Partition {
         }
     }
 
+    /// What of its log was found to be damaged, by whoever came upon it: at opening, reading or
+    /// checking. Such a copy follows nobody any more; whether it may go on leading is for others to
+    /// decide. It stays so until another [`Partition`] takes its place.
+    #[must_use]
+    pub fn damage(&self) -> Option<&LogFault> {
+        self.damage.get()
+    }
+
+    /// Notes that the log is damaged, if that is what the fault says.
+    pub fn note_damage(&self, fault: &LogFault) {
+        if matches!(fault, LogFault::Corrupt { .. }) && self.damage.set(fault.clone()).is_ok() {
+            tracing::error!(partition = %self.name, %fault, "this copy is damaged");
+        }
+    }
+
+    /// Ends it before its log was opened: the folder that it has is not to be touched.
+    pub fn spoil(&self, fault: LogFault) {
+        self.note_damage(&fault);
+        *self.lock() = State::Unusable(fault);
+    }
+
     /// Where it stands; `None` while it is closed (then nothing has happened to it).
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
@@ -333,14 +359,15 @@ impl Partition {
 
     /// Ends the partition's life on this broker: nobody is served any more, all who wait are
     /// refused. Yields the log if it was open, to be closed or thrown away.
-    pub(crate) fn retire(&self, error: ErrorCode) -> (Option<Log>, Effects) {
+    pub(crate) fn retire(&self, error: ErrorCode, is_deleted: bool) -> (Option<Log>, Effects) {
         let mut state = self.lock();
         let checkpoint = match &*state {
             State::Open(open) => Some((open.log.recovery_point(), open.log.log_start())),
             State::Gone(gone) => gone.checkpoint,
             State::Closed(_) | State::Unusable(_) => None,
         };
-        match std::mem::replace(&mut *state, State::Gone(Gone { error, checkpoint })) {
+        let gone = Gone { error, checkpoint, is_deleted };
+        match std::mem::replace(&mut *state, State::Gone(gone)) {
             State::Open(mut open) => {
                 let effects = open.step(Input::Ended { error });
                 (Some(open.log), effects)
@@ -376,6 +403,7 @@ impl Partition {
             Ok(opened) => opened,
             Err(fault) => {
                 tracing::error!(partition = %self.name, %fault, "log cannot be opened");
+                self.note_damage(&fault);
                 return State::Unusable(fault);
             }
         };

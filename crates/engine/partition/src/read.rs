@@ -109,6 +109,7 @@ impl Partition {
                 Ok(LogRead::Cold(cold)) => return Ok(Err(cold)),
                 Err(fault) => {
                     tracing::error!(partition = %self.name(), %fault, "read failed");
+                    self.note_damage(&fault);
                     return Err(Refusal(ErrorCode::KafkaStorageError));
                 }
             }

@@ -6,6 +6,7 @@ mod appending;
 mod closing;
 mod compacting;
 mod crash;
+mod damage;
 mod faults;
 mod following;
 mod readers;

@@ -194,9 +194,9 @@ impl Partition {
             .or_else(|| self.gone()?.checkpoint)
     }
 
-    /// Whether it was deleted ([`Partition::delete`]): what was durable of it means nothing any more.
+    /// Whether it was deleted ([`Partition::delete`], [`Partition::discard`]): what was durable of it means nothing any more.
     pub fn is_deleted(&self) -> bool {
-        self.gone().is_some_and(|gone| gone.error == ErrorCode::UnknownTopicOrPartition)
+        self.gone().is_some_and(|gone| gone.is_deleted)
     }
 
     /// Tells the log that a checkpoint holds these, durably.
@@ -223,7 +223,7 @@ impl Partition {
 
     /// The first half of [`Partition::close`]: yields the log, with the job that ends it, if any.
     pub(crate) fn begin_close(&self) -> (Result<Option<Closing>, LogFault>, Effects) {
-        let (log, effects) = self.retire(ErrorCode::NotLeaderOrFollower);
+        let (log, effects) = self.retire(ErrorCode::NotLeaderOrFollower, false);
         let Some(mut log) = log else { return (Ok(None), effects) };
         let closing = log.close();
         self.closed_at(&log);
@@ -232,7 +232,13 @@ impl Partition {
 
     /// Ends the partition because its topic is deleted; its files are the caller's to move away.
     pub fn delete(&self) -> Effects {
-        self.retire(ErrorCode::UnknownTopicOrPartition).1
+        self.retire(ErrorCode::UnknownTopicOrPartition, true).1
+    }
+
+    /// Ends the partition because this copy is given up for another one; its files are the caller's
+    /// to move away.
+    pub fn discard(&self) -> Effects {
+        self.retire(ErrorCode::NotLeaderOrFollower, true).1
     }
 }
 

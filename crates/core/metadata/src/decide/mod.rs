@@ -7,6 +7,7 @@ mod alter_partition;
 mod assignment;
 mod brokers;
 mod configs;
+mod copies;
 mod disks;
 mod elections;
 mod features;
@@ -136,6 +137,9 @@ impl<'a> Decider<'a> {
             }
             Command::ReportDisk { broker_id, broker_epoch, trouble } => {
                 Reply::ReportDisk(self.report_disk(broker_id, broker_epoch, trouble))
+            }
+            Command::GiveUpCopies { broker_id, broker_epoch, copies } => {
+                Reply::GiveUpCopies(self.give_up_copies(broker_id, broker_epoch, &copies))
             }
             Command::FenceBroker { broker_id, broker_epoch } => {
                 Reply::FenceBroker(self.fence(broker_id, broker_epoch))

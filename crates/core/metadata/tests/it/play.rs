@@ -7,6 +7,7 @@
 //! join DISK...                                register and unfence, without output
 //! heartbeat ID [fence] [shutdown] [epoch=N]   a broker is there
 //! disk ID good|short|full|slow|failed [epoch=N]   a broker's disk is well, or not
+//! give-up ID TOPIC-PARTITION... [epoch=N]     its copies are damaged
 //! fence ID [epoch=N] | unregister ID          a broker is gone
 //! isr LEADER TOPIC-PARTITION BROKER[@EPOCH],... [leader-epoch=N] [change=N] [epoch=N]   other in-sync sets
 //! move TOPIC-PARTITION 1,2|cancel [/ ...] [same-size]    reassign
@@ -23,6 +24,7 @@
 //! ```
 //! In names, `''` is the empty one.
 
+use crate::copies;
 use crate::stage::{CLUSTER, Stage};
 use jocko_metadata::{
     Answer, BrokerRegistration, BrokerState, ClusterDelta, Command, ConfigChange, ConfigOp,
@@ -108,6 +110,7 @@ fn perform(stage: &mut Stage, line: &str) -> String {
             want_shutdown: words.contains(&"shutdown"),
         },
         "disk" => report_disk(stage, &words),
+        "give-up" => copies::give_up(stage, &words),
         "fence" => Command::FenceBroker {
             broker_id: broker_id(words[0]),
             broker_epoch: value(&words, "epoch").map(|_| epoch(stage, &words)),
@@ -179,7 +182,7 @@ fn value<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
     words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn broker_id(word: &str) -> BrokerId {
+pub(crate) fn broker_id(word: &str) -> BrokerId {
     BrokerId::new(word.parse().expect("a broker's number"))
 }
 
@@ -187,7 +190,7 @@ fn broker_list(list: &str) -> Vec<BrokerId> {
     list.split(',').filter(|word| !word.is_empty()).map(broker_id).collect()
 }
 
-fn epoch(stage: &Stage, words: &[&str]) -> BrokerEpoch {
+pub(crate) fn epoch(stage: &Stage, words: &[&str]) -> BrokerEpoch {
     let known = stage.image.broker(broker_id(words[0])).map(|broker| broker.epoch());
     match value(words, "epoch") {
         Some(epoch) => BrokerEpoch::new(epoch.parse().expect("an epoch")),
@@ -336,7 +339,7 @@ fn new_partitions(words: &[&str]) -> NewPartitions {
     }
 }
 
-fn partition(word: &str) -> (String, PartitionIndex) {
+pub(crate) fn partition(word: &str) -> (String, PartitionIndex) {
     let (topic, partition) = word.rsplit_once('-').expect("topic-partition");
     (topic.to_owned(), PartitionIndex::new(partition.parse().expect("a number")))
 }
@@ -382,7 +385,7 @@ fn config_change(words: &[&str]) -> ConfigChange {
 }
 
 /// An answer, as one line.
-fn line<T>(what: &str, answer: &Answer<T>, ok: impl FnOnce(&T) -> String) -> String {
+pub(crate) fn line<T>(what: &str, answer: &Answer<T>, ok: impl FnOnce(&T) -> String) -> String {
     match answer {
         Ok(value) => format!("{what}: {}\n", ok(value)),
         Err(refusal) => format!("{what}: {} {}\n", refusal.code, refusal.message),
@@ -438,6 +441,7 @@ fn said(reply: &Reply) -> String {
             if state.may_shut_down { format!("{stands}, may stop") } else { stands.to_owned() }
         }),
         Reply::ReportDisk(answer) => line("disk", answer, |()| "noted".to_owned()),
+        Reply::GiveUpCopies(answer) => copies::given_up(answer),
         Reply::FenceBroker(answer) => line("fence", answer, |()| "done".to_owned()),
         Reply::UnregisterBroker(answer) => line("unregister", answer, |()| "done".to_owned()),
         Reply::AlterPartition(Ok(partitions)) => partitions

@@ -7,7 +7,7 @@ use jocko_metadata::{
     Endpoint, InSyncReplica, IsrChange, NewPartitions, NewTopic, Reassignment, ReplicaAssignment,
     TopicRef, decide_batch, decode_entry, encode_entry,
 };
-use jocko_types::{BrokerId, PartitionIndex, Timestamp, TopicId, Uuid};
+use jocko_types::{BrokerId, PartitionIndex, Timestamp, TopicId, TopicIdPartition, Uuid};
 use proptest::prelude::*;
 
 fn topic() -> impl Strategy<Value = String> {
@@ -116,6 +116,7 @@ enum Act {
     Heartbeat(BrokerId, bool, bool),
     Disk(BrokerId, Option<DiskTroubleKind>),
     Isr(String, PartitionIndex, Vec<prop::sample::Index>),
+    GiveUp(BrokerId, String, PartitionIndex),
     ProducerIds(BrokerId),
     DeleteById(String),
 }
@@ -173,6 +174,8 @@ fn act() -> impl Strategy<Value = Act> {
             Act::Ask(Command::RaiseReplication { partitions_max })
         }),
         1 => broker().prop_map(|broker_id| Act::Ask(Command::UnregisterBroker { broker_id })),
+        2 => (broker(), topic(), 0..3_i32)
+            .prop_map(|(id, name, at)| Act::GiveUp(id, name, PartitionIndex::new(at))),
         1 => broker().prop_map(Act::ProducerIds),
     ]
 }
@@ -225,6 +228,11 @@ fn command(stage: &Stage, act: Act) -> Command {
             trouble: kind.map(|kind| DiskTrouble { kind, words: String::new() }),
         },
         Act::Isr(name, partition, picks) => isr(stage, &name, partition, &picks),
+        Act::GiveUp(broker_id, name, partition) => {
+            let topic_id = stage.image.topic(&name).map(|topic| topic.id).unwrap_or_default();
+            let copies = vec![TopicIdPartition { topic_id, partition }];
+            Command::GiveUpCopies { broker_id, broker_epoch: epoch(broker_id), copies }
+        }
         Act::ProducerIds(broker_id) => {
             Command::AllocateProducerIds { broker_id, broker_epoch: epoch(broker_id) }
         }

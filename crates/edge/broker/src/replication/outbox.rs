@@ -3,7 +3,7 @@
 
 use super::throttling::Throttles;
 use jocko_partition::{Claim, Effects, Proposal};
-use jocko_types::{BrokerEpoch, TopicIdPartition};
+use jocko_types::{BrokerEpoch, LeaderEpoch, TopicIdPartition};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -28,6 +28,9 @@ pub(crate) struct Outbox {
     tickets: AtomicU64,
     /// What is held back of copies.
     pub(super) throttles: Throttles,
+    /// Damaged copies of which the controller was asked whether they may be given up, with the leader
+    /// epoch after which none has said anything.
+    damaged: Mutex<BTreeMap<TopicIdPartition, LeaderEpoch>>,
     /// How this process is registered, once it is.
     registration: OnceLock<BrokerEpoch>,
 }
@@ -62,6 +65,22 @@ impl Outbox {
     /// How this process is registered; `None` until it is.
     pub(crate) fn registration(&self) -> Option<BrokerEpoch> {
         self.registration.get().copied()
+    }
+
+    /// A copy is damaged and silent since this leader epoch: it may be given up as soon as the
+    /// image says that nobody counts on it.
+    pub(crate) fn would_give_up(&self, copy: TopicIdPartition, silent_since: LeaderEpoch) {
+        lock(&self.damaged).entry(copy).or_insert(silent_since);
+    }
+
+    /// Since which leader epoch a copy is silent that is to be given up.
+    pub(crate) fn silent_since(&self, copy: &TopicIdPartition) -> Option<LeaderEpoch> {
+        lock(&self.damaged).get(copy).copied()
+    }
+
+    /// A copy is no more.
+    pub(crate) fn is_gone(&self, copy: &TopicIdPartition) {
+        lock(&self.damaged).remove(copy);
     }
 
     /// Tells that another image is published.

@@ -11,7 +11,9 @@ use futures_util::future::BoxFuture;
 use jocko_codec::{Reader, RecordBytes};
 use jocko_net::peers::{PeerIdentity, PeerRefusal, PeerService};
 use jocko_net::ports::run_on;
-use jocko_partition::{Caller, FollowerFetch, FollowerRead, FollowerView, LogSlice, Partition};
+use jocko_partition::{
+    Caller, FollowerFetch, FollowerRead, FollowerView, LogFault, LogSlice, Partition,
+};
 use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
@@ -158,7 +160,7 @@ async fn answer(
     };
     forget(&wanted, place.ticket);
     record(&context, &wanted, &look);
-    let (look, records) = read_records(&context, look).await;
+    let (look, records) = read_records(&context, &wanted, look).await;
     Ok(wire::answer(&response(&wanted, &look), &records))
 }
 
@@ -277,25 +279,20 @@ fn forget(wanted: &[Wanted], ticket: u64) {
 
 /// Reads the records that were found: a few that are in memory at once, others on a worker. What
 /// cannot be read becomes an error of its partition.
-async fn read_records(context: &Context, mut look: Look) -> (Look, Vec<Bytes>) {
-    let slices: Vec<LogSlice> = look
-        .found
-        .iter()
-        .filter_map(|found| match found {
-            Found::View(view) => view.slice.clone(),
-            Found::Other(_) | Found::Absent(_) => None,
-        })
-        .collect();
+async fn read_records(context: &Context, wanted: &[Wanted], mut look: Look) -> (Look, Vec<Bytes>) {
+    let slice = |(one, found): (&Wanted, &Found)| match found {
+        Found::View(view) => Some((Arc::clone(one.partition.as_ref()?), view.slice.clone()?)),
+        Found::Other(_) | Found::Absent(_) => None,
+    };
+    let slices: Vec<Piece> = wanted.iter().zip(&look.found).filter_map(slice).collect();
     if slices.is_empty() {
         return (look, Vec::new());
     }
     let resident = (look.bytes <= INLINE_BYTES_MAX).then(|| resident(&slices)).flatten();
     let read = match resident {
-        Some(records) => records.into_iter().map(Some).collect(),
+        Some(records) => records,
         None => {
-            let read = move || {
-                slices.iter().map(|slice| slice.read().ok().map(Bytes::from)).collect::<Vec<_>>()
-            };
+            let read = move || slices.iter().map(read_piece).collect::<Vec<_>>();
             run_on(&*context.spawn, read).await.unwrap_or_default()
         }
     };
@@ -305,20 +302,39 @@ async fn read_records(context: &Context, mut look: Look) -> (Look, Vec<Bytes>) {
         let Found::View(FollowerView { slice: Some(_), .. }) = found else { continue };
         match read.next().flatten() {
             Some(bytes) => records.push(bytes),
-            // It was cut meanwhile, or the device failed: the follower asks again.
+            // It was cut meanwhile, is damaged, or the device failed: the follower asks again.
             None => *found = Found::Absent(ErrorCode::KafkaStorageError),
         }
     }
     (look, records)
 }
 
-fn resident(slices: &[LogSlice]) -> Option<Vec<Bytes>> {
-    let read = |slice: &LogSlice| {
+/// Records of a partition that were found.
+type Piece = (Arc<Partition>, LogSlice);
+
+/// Reads records, and checks them: what is damaged here must not become anybody's copy (DR4).
+fn read_piece((partition, slice): &Piece) -> Option<Bytes> {
+    match slice.read() {
+        Ok(bytes) => partition.is_sound(slice, &bytes).then(|| Bytes::from(bytes)),
+        Err(fault) => {
+            // A file that ends too early: unless it was cut, that is damage.
+            if matches!(fault, LogFault::Corrupt { .. }) {
+                let _ = partition.check(slice.from, slice.len);
+            }
+            None
+        }
+    }
+}
+
+/// The same, if all is in memory. What is damaged is left to workers, who look at it again.
+fn resident(pieces: &[Piece]) -> Option<Vec<Option<Bytes>>> {
+    let read = |(partition, slice): &Piece| {
         let mut bytes = vec![0; slice.len];
         let read = slice.file.read_resident_at(&mut bytes, slice.position).ok().flatten()?;
-        (read == slice.len).then(|| Bytes::from(bytes))
+        let is_whole = read == slice.len && partition.has_sound(slice, &bytes);
+        is_whole.then(|| Some(Bytes::from(bytes)))
     };
-    slices.iter().map(read).collect()
+    pieces.iter().map(read).collect()
 }
 
 fn response<'a>(wanted: &[Wanted], look: &Look) -> FetchResponse<'a> {

@@ -2,6 +2,7 @@
 //! administers all of it, and one that dies is missed and comes back.
 
 mod cut_off;
+mod damaged;
 mod disks;
 mod finding;
 mod in_sync;

@@ -292,3 +292,29 @@ fn how_far_compaction_came_is_told_as_kafka_tells_it() {
     assert_eq!(mem.contents(path), Some(b"0\n1\nt 3 42\n".to_vec()));
     assert_eq!(data_dir.load_cleaner_offsets().unwrap(), offsets);
 }
+
+#[test]
+fn a_damaged_log_is_kept_until_there_is_a_newer_one_or_no_room() {
+    let disk = MemDisk::new().shared();
+    let (dir, _) = open(&disk).unwrap();
+    let make = |name: &str| disk.create_dir_all(&Path::new(ROOT).join(name)).unwrap();
+    let kept = || {
+        let entries = disk.list(Path::new(ROOT)).unwrap().into_iter().map(|entry| entry.name);
+        entries.filter(|name| name.ends_with("-damaged")).collect::<Vec<_>>()
+    };
+    assert_eq!(dir.set_damaged_aside(&partition("t-1"), id(1)).unwrap(), None, "it is gone");
+    for (name, unique) in [("t-1", 2), ("t-11", 3), ("t-1", 4)] {
+        make(name);
+        let path = dir.set_damaged_aside(&partition(name), id(unique)).unwrap().unwrap();
+        assert!(disk.exists(&path).unwrap());
+        assert!(!disk.exists(&dir.partition_path(&partition(name))).unwrap());
+    }
+    let mut names = kept();
+    names.sort();
+    assert!(names.len() == 2 && names[0].starts_with("t-1.0404"), "{names:?}");
+    assert!(names[1].starts_with("t-11.0303"), "{names:?}");
+    assert_eq!(dir.trash().unwrap().len(), 1, "the older one of t-1");
+    assert!(dir.partitions().unwrap().is_empty());
+    assert_eq!(dir.drop_damaged().unwrap(), 2);
+    assert_eq!((kept().len(), dir.trash().unwrap().len()), (0, 3));
+}

@@ -58,38 +58,6 @@ impl Log {
     pub(super) fn first_live(&self) -> usize {
         self.segment_of(self.log_start).unwrap_or(0)
     }
-
-    /// Checks framing, order and checksums of the batches from `from` on, at most about
-    /// `bytes_max` of them, for a background scrub. Waits for the device.
-    ///
-    /// Returns the offset to go on from, or `None` at the end of what is durable.
-    ///
-    /// # Errors
-    /// A disk fault, or damage, with where it is. Neither latches the log; the caller decides.
-    pub fn verify_range(&mut self, from: Offset, bytes_max: u64) -> Result<Option<Offset>> {
-        let mut from = from.max(self.log_start);
-        let durable = self.flushing.durable;
-        let mut left = bytes_max;
-        while from < durable && left > 0 {
-            let Some(place) = self.segment_of(from) else { break };
-            let sealed_next = self.segments.get(place + 1).map(|next| next.base);
-            let Some((segment, at)) = self.segment(place) else { break };
-            let start = waited(segment.locate(at, from, Patience::Wait))?;
-            let Some(start) = start else {
-                let Some(next) = sealed_next else { break };
-                if next > self.gaps_allowed_to(durable) {
-                    return Err(self.hole(place, from, next));
-                }
-                from = next;
-                continue;
-            };
-            let verified = verify_from(segment, at, (start, durable), left)?;
-            self.touch(place);
-            left = left.saturating_sub(verified.bytes);
-            from = verified.next.max(from.next());
-        }
-        Ok(Some(from).filter(|from| *from < durable))
-    }
 }
 
 /// The segments that a search walks: those of a log, or copies of them.
@@ -180,55 +148,6 @@ pub(super) fn largest(
     let Some(met) = met else { return Ok(None) };
     let file = segment.file(at)?;
     look_into(&file, &met, reached.timestamp, log_start)
-}
-
-impl Log {
-    fn hole(&self, place: usize, from: Offset, next: Offset) -> LogFault {
-        let (base, position) =
-            self.segments.get(place).map_or((from, 0), |segment| (segment.base, segment.size));
-        LogFault::Corrupt {
-            path: crate::names::path(&self.dir, base, crate::names::Kind::Log),
-            position,
-            offset: from,
-            reason: format!("the segment ends before offset {next}, where the next one begins"),
-        }
-    }
-}
-
-/// How far a verification came.
-struct Verified {
-    next: Offset,
-    bytes: u64,
-}
-
-fn verify_from(
-    segment: &mut Segment,
-    at: At<'_>,
-    (start, durable): (Met, Offset),
-    bytes_max: u64,
-) -> Result<Verified> {
-    let file = segment.file(at)?;
-    let mut walk = segment.walk_at(at, start.position, Patience::Wait)?;
-    let mut verified = Verified { next: start.header.base_offset, bytes: 0 };
-    while let Some(met) = waited(walk.next())? {
-        if met.header.base_offset >= durable {
-            break;
-        }
-        let bytes = load(&file, &met)?;
-        let sound = BatchView::parse(&bytes).and_then(|(batch, _)| batch.check_crc());
-        if let Err(error) = sound {
-            return Err(damage(&file, &met, &error.to_string()));
-        }
-        if met.header.base_offset < verified.next {
-            return Err(damage(&file, &met, "offsets run backwards"));
-        }
-        verified.next = met.header.next_offset();
-        verified.bytes += bytes.len() as u64;
-        if verified.bytes >= bytes_max {
-            break;
-        }
-    }
-    Ok(verified)
 }
 
 /// The first record of a segment with a timestamp of at least `target`, at or after `log_start`.

@@ -363,6 +363,23 @@ fn a_scrub_walks_the_whole_log_in_portions_and_finds_a_flipped_bit() {
 }
 
 #[test]
+fn any_flipped_bit_of_a_closed_segment_is_seen() {
+    let (mem, _disk, mut log) = fresh(&small());
+    fill(&mut log, 30);
+    flush(&mut log);
+    let path = log.dir().join("00000000000000000000.log");
+    for position in 0..3 * 117 {
+        for bit in 0..8 {
+            mem.flip_bit(&path, position, bit).unwrap();
+            let found = log.verify_range(offset(0), 2_000);
+            mem.flip_bit(&path, position, bit).unwrap();
+            assert!(found.is_err(), "bit {bit} of byte {position}: {found:?}");
+        }
+    }
+    assert_eq!(log.verify_range(offset(0), u64::MAX).unwrap(), None);
+}
+
+#[test]
 fn a_log_that_numbers_its_own_entries_survives_power_cuts() {
     // As a Raft log is kept: purge the front, cut the back, append; all durable at once.
     let config = small();
