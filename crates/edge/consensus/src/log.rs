@@ -176,6 +176,15 @@ impl LogStore {
         .await?
     }
 
+    /// Makes every append so far durable.
+    ///
+    /// # Errors
+    /// Any fault of the disk.
+    pub(crate) async fn flush(&self) -> Result<(), io::Error> {
+        let shared = Arc::clone(&self.shared);
+        run_blocking(&self.shared.spawn, move || shared.flush_log()).await?
+    }
+
     /// Lets an empty log go on at `index`.
     #[cfg(test)]
     pub(crate) fn begin_if_empty(&self, index: u64) {

@@ -239,6 +239,17 @@ impl Raft {
         applied.wait_until(|applied| *applied >= Some(index)).await.is_ok()
     }
 
+    /// Waits until all that this node has heard so far is on its own disk. A follower applies what a
+    /// majority holds, which need not be this disk: whoever notes elsewhere what was applied here,
+    /// and has to find it again after a power cut, waits for this first.
+    ///
+    /// # Errors
+    /// [`StartError::Stopped`] if the disk fails, which ends Raft.
+    pub async fn flush(&self) -> Result<(), StartError> {
+        let flushed = self.inner.log.flush().await;
+        flushed.map_err(|error| StartError::Stopped(error.to_string().into()))
+    }
+
     /// Figures for `/metrics`.
     #[must_use]
     pub fn metrics(&self) -> RaftMetrics {

@@ -386,7 +386,7 @@ impl Way<'_> {
         let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
         let (registered, cluster_id) = loop {
             let registered = self.register_somewhere(wanted).await?;
-            let cluster_id = self.claim(registered)?;
+            let cluster_id = self.claim(registered).await?;
             if self.unfence_somewhere(registered).await? {
                 break (registered, cluster_id);
             }
@@ -395,11 +395,13 @@ impl Way<'_> {
         Ok((registered, cluster_id))
     }
 
-    /// Notes on the disk whose directory this is.
-    fn claim(&self, registered: RegisteredBroker) -> Result<Uuid, StartError> {
+    /// Notes on the disk whose directory this is. From then on its log has to know this node, after a
+    /// power cut as well.
+    async fn claim(&self, registered: RegisteredBroker) -> Result<Uuid, StartError> {
         let cluster_id = self.ground.published.load().image.cluster_id();
         let cluster_id =
             cluster_id.ok_or_else(|| StartError::NotReady("its log has no cluster".to_owned()))?;
+        self.raft.flush().await?;
         let claimed = self.ground.data_dir.with(|it| it.claim(cluster_id, registered.broker_id));
         claimed.transpose()?;
         self.cluster.belongs_to(cluster_id);

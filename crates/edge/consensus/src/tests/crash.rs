@@ -11,8 +11,8 @@ use crate::types::{
 use crate::{NoNetwork, Raft, seed_randomness};
 use bytes::Bytes;
 use futures_util::FutureExt;
-use jocko_disk::{CrashPoints, DiskRef};
-use jocko_net::ports::InlineSpawn;
+use jocko_disk::{Crash, CrashPoints, DiskRef, MemDisk, Survivors};
+use jocko_net::ports::{InlineSpawn, Job, Refused, Spawn};
 use openraft::RaftLogReader;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -20,6 +20,7 @@ use openraft::type_config::TypeConfigExt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A log: its first index, and the terms of its entries.
 type Log = (u64, Vec<u64>);
@@ -246,4 +247,38 @@ fn a_lone_node_survives_every_crash_point() {
         },
     );
     assert!(covered.points > 30, "{covered:?}");
+}
+
+/// A worker that is slow: what is submitted while it rests is done by nobody.
+#[derive(Debug, Default)]
+struct Resting(AtomicBool);
+
+impl Spawn for Resting {
+    fn submit(&self, job: Job) -> Result<(), Refused> {
+        if !self.0.load(Ordering::Acquire) {
+            job();
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_flushed_is_there_though_nobody_waited_for_it() {
+    let mem = MemDisk::with_dir("data");
+    let worker = Arc::new(Resting::default());
+    let counters = Arc::new(Counters::default());
+    let mut store =
+        LogStore::open(&mem.shared(), Path::new(DIR), Arc::clone(&worker) as _, counters).unwrap();
+    // Raft goes on with what others hold, too, while this disk is behind.
+    worker.0.store(true, Ordering::Release);
+    let (sender, _) = Types::oneshot();
+    now(store.append(vec![entry(0, 0), entry(1, 1)], IOFlushed::signal(sender))).unwrap();
+    let last = |mem: &MemDisk| {
+        let mut store = open(&mem.aftermath(Crash::Power(Survivors::Nothing)).shared());
+        now(store.get_log_state()).unwrap().last_log_id
+    };
+    assert_eq!(last(&mem), None);
+    worker.0.store(false, Ordering::Release);
+    now(store.flush()).unwrap();
+    assert_eq!(last(&mem), Some(log_id(1, 1)));
 }
