@@ -104,9 +104,6 @@ pub(crate) async fn bring_up(
     // A start writes to the metadata log, too.
     guard.make_room_for_metadata();
     let waiting = Waiting::default();
-    // Whoever has to wait for others says so; alone, a broker is ready before anybody asks.
-    let lobby = settings.settings().expects_peers();
-    let lobby = lobby.then(|| listen::serve_lobby(&settings, &waiting)).transpose()?;
     let ground = Ground {
         settings: &settings,
         disk: &disk,
@@ -120,10 +117,10 @@ pub(crate) async fn bring_up(
         published: &published,
         kept_page_cache: last_stop.kept_page_cache(),
     };
-    let entered = entry::enter(&ground, publisher)
+    let mut entered = entry::enter(&ground, publisher)
         .await
         .map_err(|error| say_if_full(error, &guard, &root))?;
-    if let Some(lobby) = lobby {
+    if let Some(lobby) = entered.lobby.take() {
         lobby.stop().await;
     }
     let Entered { raft, cluster, controller, cluster_id, node_id, broker_epoch, .. } = &entered;

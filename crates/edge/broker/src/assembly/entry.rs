@@ -9,7 +9,7 @@ use crate::controller::{ControllerHandle, ControllerLoop, Undecided};
 use crate::data_dir::SharedDataDir;
 use crate::disk_guard::DiskGuard;
 use crate::disk_health::DiskHealth;
-use crate::listen::KafkaDoors;
+use crate::listen::{self, Http, KafkaDoors};
 use crate::published::Published;
 use crate::publisher::Publisher;
 use crate::start::StartError;
@@ -74,6 +74,8 @@ pub(crate) struct Entered {
     pub(crate) peer_server: Option<PeerServer>,
     /// Forming messages, where nobody takes them yet.
     pub(crate) inbox: Option<mpsc::Receiver<Envelope>>,
+    /// Where it said what it waited for, if it had to wait.
+    pub(crate) lobby: Option<Http>,
 }
 
 /// The number this directory has, or gets if it founds a cluster alone; `None` where a controller
@@ -96,6 +98,9 @@ pub(crate) async fn enter(
 ) -> Result<Entered, StartError> {
     let settings = ground.settings.settings();
     let (directory, owner) = (ground.identity.directory_id, ground.identity.owner);
+    // Whoever has to wait for others says so; alone, a broker is ready before anybody asks.
+    let open_lobby = || listen::serve_lobby(ground.settings, ground.waiting);
+    let lobby = settings.expects_peers().then(open_lobby).transpose()?;
     // Before anybody hears of this broker: what it registered would stay when it is refused.
     if let (Some((cluster_id, _)), Some(wanted)) = (owner, settings.node.id.set()) {
         ground.data_dir.with(|it| it.claim(cluster_id, wanted.0)).transpose()?;
@@ -116,6 +121,9 @@ pub(crate) async fn enter(
     let network = RaftOverPeers { peers: peers.clone(), book: book.clone() };
     let raft = start_raft(ground, &told, publisher, network).await?;
     refuse_anothers_log(ground, &raft, cluster_id)?;
+    let is_alone = is_alone(ground, &raft)?;
+    // Its settings may name nobody where its log does.
+    let lobby = if is_alone || lobby.is_some() { lobby } else { Some(open_lobby()?) };
     cluster::refuse_copy(&raft, &peers, directory, &told).await?;
     let mut endpoints: Vec<Endpoint> =
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
@@ -134,7 +142,6 @@ pub(crate) async fn enter(
         health: Arc::clone(ground.health),
     });
     let controller = start_controller(ground, &cluster);
-    let is_alone = is_alone(ground, &raft)?;
     let peer_server = open(ground, &cluster, peer_settings, (doors.as_ref(), is_alone))?;
     let port = peer_server.as_ref().map(|server| server.address().port());
     endpoints.extend(port.map(|port| addresses::peers(&host, port)));
@@ -158,6 +165,7 @@ pub(crate) async fn enter(
         kafka,
         peer_server,
         inbox,
+        lobby,
     })
 }
 

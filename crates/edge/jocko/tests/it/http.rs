@@ -2,11 +2,15 @@
 
 use crate::harness::{Broker, DEADLINE};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+
+fn get(broker: &Broker, path: &str) -> (u16, String) {
+    get_at(broker.process.http_address(), path)
+}
 
 /// Status and body of a GET.
-fn get(broker: &Broker, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(broker.process.http_address()).unwrap();
+pub(crate) fn get_at(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: jocko\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();

@@ -1,6 +1,7 @@
 //! Brokers that start again find each other by what they know, wherever they are by then.
 
 use super::{DEADLINE, Meeting, ask, ask_http, brokers, says};
+use crate::http::get_at;
 use jocko_testkit::{BrokerProcess, Options, free_ports, wait_until};
 use serde_json::Value;
 
@@ -47,6 +48,11 @@ fn a_broker_that_finds_nobody_where_they_were_says_what_to_do() {
     options.arguments.retain(|argument| !argument.starts_with("--join"));
     let mut alone = BrokerProcess::spawn(options).unwrap();
     says(&alone, "if they have moved, name one with --join");
+    // Whoever supervises it sees that it lives, though nothing told it that it has to wait.
+    assert_eq!(get_at(alone.http_address(), "/livez"), (200, "ok\n".to_owned()));
+    let (status, words) = get_at(alone.http_address(), "/readyz");
+    assert_eq!(status, 503);
+    assert!(words.contains("if they have moved, name one with --join"), "{words}");
     let mut second = BrokerProcess::spawn(stopped.remove(0)).unwrap();
     for process in [&mut alone, &mut second] {
         process.wait_ready().unwrap();
