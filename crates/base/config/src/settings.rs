@@ -280,6 +280,9 @@ settings! {
         /// The most bytes compaction reads and writes in a second. `none` is no limit.
         "storage.compaction_rate" compaction_rate: Option<ByteSize> = "none", Restart, Node,
             ["log.cleaner.io.max.bytes.per.second" BytesPerSecond];
+        /// How often all copies that others have too are read through for damage, at 4 MiB in a
+        /// second; what is damaged is fetched anew. `none` is never.
+        "storage.scrub" scrub: Option<Duration> = "7d", Restart, Node, [];
         /// How long a partition remembers an idle producer, to refuse its duplicates.
         "storage.producer_expiry" producer_expiry: Duration = "1d", Live, Cluster,
             ["producer.id.expiration.ms" Millis];
@@ -432,6 +435,9 @@ pub(crate) fn check(settings: &Settings, key: &str) -> Option<&'static str> {
         }
         "storage.retention_check" if settings.storage.retention_check.is_zero() => {
             Some("retention cannot run without a pause")
+        }
+        "storage.scrub" if settings.storage.scrub.is_some_and(|it| it.is_zero()) => {
+            Some("copies cannot be read through without a pause; `none` is never")
         }
         _ if key.starts_with("groups.") => check_groups(&settings.groups, key),
         _ => None,

@@ -8,11 +8,11 @@ use crate::replication::mending;
 use jocko_commitlog::data_dir::DataDirFault;
 use jocko_commitlog::{Checkpoint, Checkpoints, LogFault};
 use jocko_net::ports::{SpawnRef, run_on, spawn};
-use jocko_partition::{Durability, Partition};
+use jocko_partition::{Durability, Partition, Scrub};
 use jocko_types::{Now, TopicIdPartition, TopicPartition};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the disk is looked at and relaxed topics' `flush.ms` is minded.
@@ -25,6 +25,10 @@ const MAKE_ROOM_EVERY: Duration = Duration::from_secs(10);
 const TRASH_DELAY: Duration = Duration::from_secs(60);
 /// How often a damaged copy is tried to be given up.
 const MEND_EVERY: Duration = Duration::from_secs(10);
+/// How long a start has the disk for itself before copies are read through for damage.
+const FIRST_SCRUB_AFTER: Duration = Duration::from_mins(10);
+/// How much of the copies a tick reads through.
+const SCRUB_BYTES: usize = 4 << 20;
 
 /// The state between ticks.
 struct Housekeeping {
@@ -35,6 +39,10 @@ struct Housekeeping {
     last_checkpoint: Now,
     /// When damaged copies were last tried to be given up.
     mended: BTreeMap<TopicIdPartition, Now>,
+    /// When copies were last begun to be read through, or the start; and whether it is the start.
+    last_scrub: (Now, bool),
+    /// The pass over them, with a worker at times.
+    scrub: Arc<Mutex<Scrub>>,
     /// When room was last made, while the disk is full.
     last_room: Option<Now>,
     /// Since when a relaxed topic's partition has had bytes that are not on disk.
@@ -52,6 +60,8 @@ pub(crate) async fn run(context: Arc<Context>, data_dir: SharedDataDir, spawn: S
         last_retention: now,
         last_checkpoint: now,
         mended: BTreeMap::new(),
+        last_scrub: (now, true),
+        scrub: Arc::default(),
         last_room: None,
         dirty_since: BTreeMap::new(),
         trash_since: BTreeMap::new(),
@@ -80,6 +90,7 @@ impl Housekeeping {
         }
         self.flush_relaxed(now);
         self.mend(now);
+        self.scrub(now).await;
         let retention_every = self.context.settings.settings().storage.retention_check;
         if now.since(self.last_retention) >= retention_every {
             self.last_retention = now;
@@ -103,6 +114,39 @@ impl Housekeeping {
         if !due.is_empty() {
             spawn(mending::mend(Arc::clone(&self.context), due));
         }
+    }
+
+    /// Reads a little more of the copies that others have too, on a worker, when that is due. What is
+    /// found to be damaged is noted by whoever finds it, and given up by a later tick.
+    async fn scrub(&mut self, now: Now) {
+        let Some(every) = self.context.settings.settings().storage.scrub else { return };
+        if self.scrub.lock().unwrap_or_else(PoisonError::into_inner).is_over() {
+            let (last, is_first) = self.last_scrub;
+            let wait = if is_first { every.min(FIRST_SCRUB_AFTER) } else { every };
+            if now.since(last) < wait {
+                return;
+            }
+            self.last_scrub = (now, false);
+            let pass = self.new_scrub();
+            if pass.is_over() {
+                return;
+            }
+            self.scrub = Arc::new(Mutex::new(pass));
+        }
+        let scrub = Arc::clone(&self.scrub);
+        let work = move || scrub.lock().unwrap_or_else(PoisonError::into_inner).step(SCRUB_BYTES);
+        let _ = run_on(&*self.spawn, work).await;
+    }
+
+    /// Over all that could be fetched anew: a broker without others has nothing of that.
+    fn new_scrub(&self) -> Scrub {
+        let published = self.context.published.load();
+        let has_others = |key: &TopicIdPartition| {
+            let state = published.image.partition(key.topic_id, key.partition);
+            state.is_some_and(|state| state.replicas.len() > 1)
+        };
+        let copies = published.partitions.iter().filter(|(key, _)| has_others(key));
+        Scrub::new(copies.map(|(_, partition)| partition))
     }
 
     /// Damaged copies that were set aside are kept as long as there is room for them.

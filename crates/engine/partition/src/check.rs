@@ -47,6 +47,11 @@ impl Partition {
         }
     }
 
+    /// The offset after the last that is on disk; `None` while the log is not open.
+    pub(crate) fn durable_end(&self) -> Option<Offset> {
+        self.if_open(|open| open.log.durable_end())
+    }
+
     /// Whether `bytes`, which were read from `slice`, are what was written there.
     #[must_use]
     pub fn has_sound(&self, slice: &LogSlice, bytes: &[u8]) -> bool {

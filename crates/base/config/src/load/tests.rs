@@ -96,6 +96,11 @@ fn mistakes_in_a_file_are_told_with_their_line() {
          protocol can carry is 2147483647 bytes",
     );
     check(
+        "storage.scrub = 0",
+        "jocko.toml:1: storage.scrub = \"0\" is not allowed: copies cannot be read through without \
+         a pause; `none` is never",
+    );
+    check(
         "log.segment.bytes = 100",
         "jocko.toml:1: log.segment.bytes = \"100\" is not allowed: Invalid value 100 for \
          configuration log.segment.bytes: Value must be at least 1048576",

@@ -2,11 +2,13 @@
 
 use super::following::{follower_on, led, records, take};
 use super::{
-    Bench, DIR, Durability, ErrorCode, Offset, governed, offset, opening, read_code, reading,
+    Acks, Bench, DIR, Durability, ErrorCode, Offset, batch, governed, now, offset, opening,
+    prepare, read_code, reading,
 };
-use crate::{Followed, LogFault};
+use crate::{Followed, LogFault, Partition, Scrub};
 use jocko_disk::MemDisk;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 fn first_segment() -> PathBuf {
     PathBuf::from(DIR).join("00000000000000000000.log")
@@ -72,4 +74,67 @@ fn a_damaged_copy_says_nothing_to_leaders() {
     let path = first_segment();
     partition.note_damage(&LogFault::Corrupt { path, position: 0, offset: Offset::ZERO, reason });
     assert_eq!(partition.follow(), Err(ErrorCode::KafkaStorageError));
+}
+
+/// A partition of 20 batches, closed in order and not opened again.
+fn closed_log() -> (MemDisk, Arc<Partition>) {
+    let bench = Bench::new(Durability::Fsync);
+    for _ in 0..20 {
+        bench.appended(&["a value of some length", "another"]);
+    }
+    let _ = bench.flush();
+    let (closed, _) = bench.partition.close();
+    closed.unwrap();
+    let Bench { mem, partition } = bench.restarted(governed(Durability::Fsync));
+    (mem, Arc::new(partition))
+}
+
+#[test]
+fn a_scrub_finds_what_nobody_reads_and_goes_on_with_the_others() {
+    let ((_, well), (spoiled_disk, spoiled)) = (closed_log(), closed_log());
+    spoiled_disk.flip_bit(first_segment(), 200, 3).unwrap();
+    let mut scrub = Scrub::new([&spoiled, &well]);
+    assert!(!scrub.is_over());
+    scrub.step(usize::MAX);
+    assert!(scrub.is_over());
+    assert!(matches!(spoiled.damage(), Some(LogFault::Corrupt { .. })));
+    assert!(well.damage().is_none() && well.is_open());
+    // The next pass leaves it alone.
+    let mut again = Scrub::new([&spoiled]);
+    again.step(1);
+    assert!(again.is_over());
+}
+
+#[test]
+fn a_scrub_goes_piece_by_piece_and_ends_where_the_log_ended() {
+    let (_, partition) = closed_log();
+    partition.open().unwrap();
+    let mut scrub = Scrub::new([&partition]);
+    let mut steps = 0;
+    while !scrub.is_over() {
+        scrub.step(300);
+        steps += 1;
+        assert!(steps < 40, "it runs after what is appended");
+        // More than it reads at once.
+        for _ in 0..8 {
+            let bytes = batch(&["a value of some length", "another"]);
+            let prepared = prepare(&bytes, &partition.governed().rules).unwrap();
+            partition.append(&prepared, Acks::Leader, now(), None).0.unwrap();
+        }
+        let (job, _) = partition.take_flush();
+        let mut job = job.unwrap();
+        job.run(partition.home().disk.as_ref()).unwrap();
+        let _ = partition.flushed(&job);
+    }
+    assert!(steps > 4);
+    assert!(partition.damage().is_none());
+}
+
+#[test]
+fn a_scrub_keeps_no_partition() {
+    let (_, gone) = closed_log();
+    let mut scrub = Scrub::new([&gone]);
+    drop(gone);
+    scrub.step(usize::MAX);
+    assert!(scrub.is_over());
 }

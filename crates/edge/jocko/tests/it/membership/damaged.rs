@@ -5,6 +5,7 @@ use crate::harness::{DEADLINE, command, run};
 use jocko_testkit::{BrokerProcess, wait_until};
 use serde_json::Value;
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 const TOPIC: &str = "kept";
@@ -56,6 +57,36 @@ fn a_damaged_copy_is_set_aside_and_fetched_anew() {
     let again = fs::read(segment(&folder)).unwrap();
     assert!(again.starts_with(&whole), "what was there is there again");
     assert_eq!(set_aside(&folder).len(), 1, "and what was damaged is kept");
+    produce(&three[0], "after it");
+}
+
+#[test]
+fn what_rots_where_nobody_reads_is_found_and_fetched_anew() {
+    let meeting = Meeting::new();
+    let scrub = ["--expect=3", "--storage-scrub=1s"];
+    let mut three: Vec<BrokerProcess> =
+        (0..3).map(|at| BrokerProcess::spawn(meeting.options(at, &scrub)).unwrap()).collect();
+    three.iter_mut().for_each(|process| process.wait_ready().unwrap());
+    ask(&three[0], &["topic", "create", TOPIC, "-p", "1", "-r", "3"]);
+    for round in 0..5 {
+        produce(&three[0], &format!("value {round}"));
+    }
+    wait_until(DEADLINE, || Ok(in_sync(&three[0]) == 3)).unwrap();
+    // One after the other, the leader's too, which everybody counts on; the brokers run on.
+    let whole = fs::read(segment(three[0].data_dir())).unwrap();
+    for spoiled in &three {
+        let mut file = fs::File::options().write(true).open(segment(spoiled.data_dir())).unwrap();
+        file.seek(SeekFrom::Start(100)).unwrap();
+        file.write_all(&[!whole[100]]).unwrap();
+        says(spoiled, "a damaged copy was set aside and is fetched anew");
+        wait_until(DEADLINE, || {
+            let is_whole = |it: &BrokerProcess| {
+                fs::read(segment(it.data_dir())).is_ok_and(|copy| copy == whole)
+            };
+            Ok(in_sync(&three[0]) == 3 && three.iter().all(is_whole))
+        })
+        .unwrap();
+    }
     produce(&three[0], "after it");
 }
 
