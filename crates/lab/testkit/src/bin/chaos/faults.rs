@@ -7,6 +7,7 @@ mod disks;
 mod loops;
 mod moves;
 mod replays;
+mod rot;
 mod scarcity;
 mod wires;
 
@@ -100,6 +101,7 @@ impl Scene<'_> {
             Fault::SlowDisk => self.slow_down(),
             Fault::FsyncError => self.report_errors(),
             Fault::Clock => self.set_clock(),
+            Fault::Rot => self.rot(),
             Fault::DeadDisk
             | Fault::ReadOnlyDisk
             | Fault::OldDisk

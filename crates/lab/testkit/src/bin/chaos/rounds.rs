@@ -37,6 +37,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(60);
 const CALM_MAX_MS: u64 = 2_000;
 /// Small, so that a run rolls many.
 const SETTINGS: [(&str, &str); 1] = [("segment.bytes", "1048576")];
+/// Where closed segments are to rot there must be some soon.
+const ROTTING: [(&str, &str); 1] = [("internal.segment.bytes", "65536")];
 
 pub(crate) fn run(arguments: &Arguments, folder: &Path, around: Surroundings) -> Result<String> {
     let mut given = vec![format!("--storage-durability={}", arguments.durability)];
@@ -44,6 +46,10 @@ pub(crate) fn run(arguments: &Arguments, folder: &Path, around: Surroundings) ->
         // Halves of connections that nobody needs are to be found out within a cycle.
         given.push("--limits-idle=20s".to_owned());
         given.push("--limits-frame-timeout=10s".to_owned());
+    }
+    if arguments.faults.contains(&Fault::Rot) {
+        // What nobody reads is to be found out within a cycle, too.
+        given.push("--storage-scrub=1s".to_owned());
     }
     given.extend(arguments.broker.iter().cloned());
     let made = ClusterOptions {
@@ -125,7 +131,9 @@ impl Round<'_> {
         let Arguments { partitions, replicas, .. } = *self.arguments;
         let place = (topic.as_str(), partitions, replicas);
         let begun = Instant::now();
-        while !seen::create(cluster, place, &SETTINGS)? {
+        let rots = self.arguments.faults.contains(&Fault::Rot);
+        let settings = if rots { &ROTTING } else { &SETTINGS };
+        while !seen::create(cluster, place, settings)? {
             cluster.check_running()?;
             ensure!(begun.elapsed() < RECOVERY_MAX, "the topic of the round cannot be created");
             pause(Duration::from_millis(50));

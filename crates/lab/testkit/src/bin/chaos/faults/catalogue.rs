@@ -44,6 +44,7 @@ pub(crate) enum Fault {
     DeadDisk,
     ReadOnlyDisk,
     OldDisk,
+    Rot,
     NoFiles,
     NoMemory,
 }
@@ -71,7 +72,7 @@ pub(crate) enum Need {
     Other,
 }
 
-const NAMES: [(Fault, &str); 42] = [
+const NAMES: [(Fault, &str); 43] = [
     (Fault::Kill, "kill"),
     (Fault::KillAll, "kill-all"),
     (Fault::KillLeader, "kill-leader"),
@@ -112,12 +113,13 @@ const NAMES: [(Fault, &str); 42] = [
     (Fault::DeadDisk, "dead-disk"),
     (Fault::ReadOnlyDisk, "read-only"),
     (Fault::OldDisk, "old-disk"),
+    (Fault::Rot, "rot"),
     (Fault::NoFiles, "no-files"),
     (Fault::NoMemory, "no-memory"),
 ];
 
 /// The rows of the catalogue, by what befalls the cluster in them.
-const ROWS: [(&str, &[Fault]); 34] = [
+const ROWS: [(&str, &[Fault]); 35] = [
     ("R1", &[Fault::Kill]),
     ("R2", &[Fault::KillAll]),
     ("R3", &[Fault::KillLeader]),
@@ -145,6 +147,7 @@ const ROWS: [(&str, &[Fault]); 34] = [
     ("D1", &[Fault::Dark, Fault::DarkLeader]),
     ("D2", &[Fault::DarkAll]),
     ("D3", &[Fault::Dark, Fault::Pause]),
+    ("D5", &[Fault::Rot]),
     ("D7", &[Fault::OldDisk]),
     ("D8", &[Fault::FsyncError]),
     ("D9", &[Fault::FullDisk, Fault::FullLeader]),
@@ -234,6 +237,7 @@ impl Fault {
             self,
             Self::Wipe
                 | Self::OldDisk
+                | Self::Rot
                 | Self::DeadDisk
                 | Self::ReadOnlyDisk
                 | Self::DoubleFailOver
