@@ -269,6 +269,10 @@ pub struct BrokerRegistration {
     /// are not synced before they are acknowledged.
     #[serde(default)]
     pub kept_page_cache: bool,
+    /// Whether its directory says that it is the one of `broker_id`: it was registered so before. A
+    /// blank one may take the number of a broker that is gone; one with a past may not.
+    #[serde(default)]
+    pub is_claimed: bool,
 }
 
 /// An in-sync set that a leader wants.

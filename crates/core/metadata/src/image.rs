@@ -20,6 +20,7 @@ pub struct ClusterImage {
     cluster_id: Uuid,
     created: Timestamp,
     last_broker_epoch: BrokerEpoch,
+    last_removed_id: Option<BrokerId>,
     features: OrdMap<String, i16>,
     brokers: OrdMap<BrokerId, Arc<Broker>>,
     topics: OrdMap<TopicId, Arc<Topic>>,
@@ -53,6 +54,7 @@ impl Default for ClusterImage {
             cluster_id: Uuid::ZERO,
             created: Timestamp::NONE,
             last_broker_epoch: BrokerEpoch::new(0),
+            last_removed_id: None,
             features: OrdMap::new(),
             brokers: OrdMap::new(),
             topics: OrdMap::new(),
@@ -83,6 +85,13 @@ impl ClusterImage {
     #[must_use]
     pub fn last_broker_epoch(&self) -> BrokerEpoch {
         self.last_broker_epoch
+    }
+
+    /// The largest number of a broker that was removed, as far as the log tells: it is nobody
+    /// else's, unless somebody names it.
+    #[must_use]
+    pub fn last_removed_id(&self) -> Option<BrokerId> {
+        self.last_removed_id
     }
 
     /// The first producer id that nobody has been given.
@@ -291,6 +300,9 @@ impl ClusterImage {
             MetadataRecord::Config { resource, name, value } => {
                 self.put_config(resource, name, value.as_deref());
             }
+            MetadataRecord::BrokerIds { last } => {
+                self.last_removed_id = self.last_removed_id.max(Some(*last));
+            }
             MetadataRecord::ProducerIds { next } => {
                 self.next_producer_id = self.next_producer_id.max(*next);
             }
@@ -403,6 +415,9 @@ impl ClusterImage {
         });
         for (name, level) in &self.features {
             take(MetadataRecord::FeatureLevel { name: name.clone(), level: *level });
+        }
+        if let Some(last) = self.last_removed_id {
+            take(MetadataRecord::BrokerIds { last });
         }
         for broker in self.brokers.values() {
             take(MetadataRecord::RegisterBroker(broker.registration.clone()));

@@ -97,6 +97,11 @@ pub enum MetadataRecord {
         /// Its value; `None` removes it.
         value: Option<String>,
     },
+    /// Brokers were removed. Whoever asks for any number gets a larger one than they had.
+    BrokerIds {
+        /// The largest number of one.
+        last: BrokerId,
+    },
     /// Producer ids below this one have been given out.
     ProducerIds {
         /// The first that has not.

@@ -12,8 +12,8 @@ use jocko_codec::{Decode, DecodeError, Reader, Writer};
 use jocko_protocol::RecordSchema;
 use jocko_protocol::messages::metadata::register_broker_record::BrokerListener;
 use jocko_protocol::messages::metadata::{
-    BrokerDiskRecord, ClusterRecord, ConfigRecord, FeatureLevelRecord, FenceBrokerRecord,
-    PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
+    BrokerDiskRecord, BrokerIdsRecord, ClusterRecord, ConfigRecord, FeatureLevelRecord,
+    FenceBrokerRecord, PartitionRecord, ProducerIdsRecord, RegisterBrokerRecord, RemoveTopicRecord,
     RetireBrokerRecord, TopicRecord, UnfenceBrokerRecord, UnregisterBrokerRecord,
 };
 use jocko_types::{
@@ -180,6 +180,10 @@ fn write(record: &MetadataRecord, w: &mut Writer) {
         MetadataRecord::Config { resource, name, value } => {
             frame(w, &config_record(resource, name, value.as_deref()));
         }
+        MetadataRecord::BrokerIds { last } => {
+            let last_broker_id = last.get();
+            frame(w, &BrokerIdsRecord { last_broker_id, ..BrokerIdsRecord::default() });
+        }
         MetadataRecord::ProducerIds { next } => {
             let next_producer_id = next.get();
             frame(w, &ProducerIdsRecord { next_producer_id, ..ProducerIdsRecord::default() });
@@ -306,6 +310,10 @@ fn decode_frame(frame: &[u8]) -> Result<MetadataRecord, EntryError> {
             MetadataRecord::RemoveTopic { topic_id: record.topic_id }
         }
         ConfigRecord::KEY => config(read(r, version)?)?,
+        BrokerIdsRecord::KEY => {
+            let record: BrokerIdsRecord = read(r, version)?;
+            MetadataRecord::BrokerIds { last: BrokerId::new(record.last_broker_id) }
+        }
         ProducerIdsRecord::KEY => {
             let record: ProducerIdsRecord = read(r, version)?;
             MetadataRecord::ProducerIds { next: ProducerId::new(record.next_producer_id) }

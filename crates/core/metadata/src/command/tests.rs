@@ -88,6 +88,7 @@ fn broker_commands() -> Vec<Command> {
             rack: Some("east".to_owned()),
             release: "0.1.0".to_owned(),
             kept_page_cache: true,
+            is_claimed: true,
         }),
         Command::BrokerHeartbeat { broker_id, broker_epoch, want_fence: true, want_shutdown: true },
         Command::FenceBroker { broker_id, broker_epoch: Some(broker_epoch) },

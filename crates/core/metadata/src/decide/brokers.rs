@@ -35,6 +35,30 @@ fn check_lengths(asked: &BrokerRegistration) -> Answer<()> {
     Ok(())
 }
 
+/// Whether a disk may have the number that is registered with another.
+fn check_takeover(known: &Broker, asked: &BrokerRegistration) -> Answer<()> {
+    let id = known.id();
+    let message = if asked.is_claimed {
+        // It may be silent only for now, and it is the rightful one.
+        format!(
+            "This disk was broker {id} until it was removed or replaced, and another disk \
+             ({}) is broker {id} now: start this one with an empty data directory and without \
+             node.id, as a new broker. Or remove broker {id} first, if that other disk will not \
+             come back.",
+            known.registration.directory
+        )
+    } else if known.state() == BrokerState::Live {
+        format!(
+            "Another broker is registered as {id}, with another disk ({}): give this one another \
+             node.id, or stop that one first.",
+            known.registration.directory
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message))
+}
+
 impl Decider<'_> {
     /// The broker, if `epoch` is its registration.
     pub(super) fn current_broker(&self, id: BrokerId, epoch: BrokerEpoch) -> Answer<Arc<Broker>> {
@@ -62,7 +86,7 @@ impl Decider<'_> {
         check_lengths(&asked)?;
         let broker_id = match asked.broker_id {
             Some(id) => id,
-            None => self.free_id(&asked),
+            None => self.free_id(&asked)?,
         };
         if broker_id.get() < 0 {
             let message = format!("Broker id {broker_id} is negative.");
@@ -74,12 +98,8 @@ impl Decider<'_> {
                 let broker_epoch = known.epoch();
                 return Ok(RegisteredBroker { broker_id, broker_epoch });
             }
-            if !same_disk && known.state() == BrokerState::Live {
-                let message = format!(
-                    "Another broker is registered as {broker_id}, with another disk: give this \
-                     one another node.id, or stop that one first."
-                );
-                return Err(Refusal::new(ErrorCode::DuplicateBrokerRegistration, message));
+            if !same_disk {
+                check_takeover(known, &asked)?;
             }
         }
         self.check_disk(broker_id, &asked)?;
@@ -129,17 +149,26 @@ impl Decider<'_> {
         }
     }
 
-    /// The number the disk had, or one that nobody has and no partition knows: the replicas of a
-    /// broker that was unregistered are not a newcomer's.
-    fn free_id(&self, asked: &BrokerRegistration) -> BrokerId {
+    /// The number the disk has, or one that nobody ever had: the disk of a broker that was removed
+    /// still says that it is that one, and its replicas are not a newcomer's. Partitions are asked,
+    /// too, as older logs do not tell who was removed.
+    fn free_id(&self, asked: &BrokerRegistration) -> Answer<BrokerId> {
         if let Some(known) = self.on_disk(asked.directory).next() {
-            return known.id();
+            return Ok(known.id());
         }
         let registered = self.image.brokers().map(|broker| broker.id());
         let partitions = self.image.topics().flat_map(|topic| topic.partitions.values());
         let replicas = partitions.flat_map(|state| state.replicas.iter().copied());
-        let largest = registered.chain(replicas).map(BrokerId::get).max().unwrap_or(0);
-        BrokerId::new(largest.saturating_add(1).max(FIRST_ID))
+        let known = registered.chain(replicas).chain(self.image.last_removed_id());
+        let Some(largest) = known.map(BrokerId::get).max() else {
+            return Ok(BrokerId::new(FIRST_ID));
+        };
+        let next = largest.checked_add(1).ok_or_else(|| {
+            let message =
+                format!("There is no number above {largest}: give this broker one with node.id.");
+            Refusal::new(ErrorCode::InvalidRegistration, message)
+        })?;
+        Ok(BrokerId::new(next.max(FIRST_ID)))
     }
 
     pub(super) fn heartbeat(
@@ -210,6 +239,9 @@ impl Decider<'_> {
     pub(super) fn unregister(&mut self, broker_id: BrokerId) -> Answer<()> {
         let broker = self.registered(broker_id)?;
         let broker_epoch = broker.epoch();
+        if self.image.last_removed_id() < Some(broker_id) {
+            self.records.push(MetadataRecord::BrokerIds { last: broker_id });
+        }
         self.records.push(MetadataRecord::UnregisterBroker { broker_id, broker_epoch });
         self.move_away(broker_id);
         Ok(())

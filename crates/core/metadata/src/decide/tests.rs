@@ -28,6 +28,7 @@ fn a_command_of_a_batch_sees_those_before_it() {
         rack: None,
         release: String::new(),
         kept_page_cache: true,
+        is_claimed: false,
     });
     let heartbeat = Command::BrokerHeartbeat {
         broker_id: jocko_types::BrokerId::new(1),
@@ -81,6 +82,7 @@ fn what_no_record_could_hold_is_refused() {
         rack: Some(rack),
         release: String::new(),
         kept_page_cache: true,
+        is_claimed: false,
     };
     let long = decide(&image, &cx, Command::RegisterBroker(registration("x".repeat(2_000))));
     let Reply::RegisterBroker(Err(refusal)) = long.reply else { panic!("{:?}", long.reply) };
@@ -191,6 +193,7 @@ fn one_disk_is_one_broker() {
             rack: None,
             release: String::new(),
             kept_page_cache: true,
+            is_claimed: false,
         });
         let decision = decide(&image, &cx, command);
         image.apply_all(&decision.records);

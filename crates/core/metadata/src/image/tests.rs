@@ -70,6 +70,21 @@ fn records_about_what_is_not_there_change_nothing() {
 }
 
 #[test]
+fn a_snapshot_remembers_which_numbers_are_used_up() {
+    let removed = |id: i32| MetadataRecord::BrokerIds { last: BrokerId::new(id) };
+    // A log of before this was counted knows of nobody.
+    let older = image(&bootstrap(Uuid::from_bytes([9; 16]), Timestamp::from_millis(1), 1));
+    assert_eq!(older.last_removed_id(), None);
+    let mut before = older.clone();
+    before.apply_all(&[removed(7), removed(4)]);
+    assert_eq!(before.last_removed_id(), Some(BrokerId::new(7)));
+    assert_ne!(before.hash(), older.hash());
+    let after = image(&before.records());
+    assert_eq!(after, before);
+    assert_eq!(after.last_removed_id(), Some(BrokerId::new(7)));
+}
+
+#[test]
 fn topics_are_listed_by_name_from_anywhere() {
     let image = image(&[topic(3, "a"), topic(2, "b"), topic(1, "c")]);
     let from = |start: &str| -> Vec<String> {

@@ -26,6 +26,14 @@ fn the_bytes_are_as_documented() {
 }
 
 #[test]
+fn used_up_numbers_are_written_as_documented() {
+    let record = MetadataRecord::BrokerIds { last: BrokerId::new(0x0102) };
+    let bytes = [1, 7, 14, 0, 0, 0, 1, 2, 0];
+    assert_eq!(encode_entry(std::slice::from_ref(&record)), bytes);
+    assert_eq!(decode_entry(&bytes), Ok(vec![record]));
+}
+
+#[test]
 fn what_a_newer_jocko_wrote_is_told_apart_from_damage() {
     assert_eq!(
         newer(&[2]),

@@ -2,8 +2,8 @@
 //! cargo test -p jocko-metadata` writes what came of it into the file.
 //!
 //! ```text
-//! register disk=A [id=N] [rack=R] [start=N] [dirty]  let a broker in (start: the n-th start of it;
-//!                                             dirty: what it had not synced may be gone)
+//! register disk=A [id=N] [rack=R] [start=N] [dirty] [claimed]  let a broker in (start: the n-th
+//!     start of it; dirty: what it had not synced may be gone; claimed: the disk says it is broker N)
 //! join DISK...                                register and unfence, without output
 //! heartbeat ID [fence] [shutdown] [epoch=N]   a broker is there
 //! disk ID good|short|full|slow|failed [epoch=N]   a broker's disk is well, or not
@@ -241,6 +241,7 @@ fn registration(words: &[&str]) -> BrokerRegistration {
         rack: value(words, "rack").map(str::to_owned),
         release: "0.1.0".to_owned(),
         kept_page_cache: !words.contains(&"dirty"),
+        is_claimed: words.contains(&"claimed"),
     }
 }
 
@@ -519,6 +520,7 @@ fn fact(stage: &Stage, record: &MetadataRecord) -> String {
             Some(value) => format!("config of {resource}: {name} = {value}"),
             None => format!("config of {resource}: {name} removed"),
         },
+        MetadataRecord::BrokerIds { last } => format!("no number up to {last} is given out"),
         MetadataRecord::ProducerIds { next } => format!("next producer id {next}"),
     }
 }

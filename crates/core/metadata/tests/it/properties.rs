@@ -58,8 +58,8 @@ fn new_topic() -> impl Strategy<Value = NewTopic> {
 
 fn registration() -> impl Strategy<Value = BrokerRegistration> {
     let rack = prop::option::of("[ew]");
-    (prop::option::of(broker()), 1..6_u8, 0..3_u8, rack, any::<bool>()).prop_map(
-        |(broker_id, disk, start, rack, kept_page_cache)| BrokerRegistration {
+    (prop::option::of(broker()), 1..6_u8, 0..3_u8, rack, any::<(bool, bool)>()).prop_map(
+        |(broker_id, disk, start, rack, (kept_page_cache, is_claimed))| BrokerRegistration {
             broker_id,
             cluster_id: Some(CLUSTER),
             incarnation: Uuid::from_bytes([start; 16]),
@@ -72,6 +72,7 @@ fn registration() -> impl Strategy<Value = BrokerRegistration> {
             rack,
             release: "0.1.0".to_owned(),
             kept_page_cache,
+            is_claimed,
         },
     )
 }
@@ -291,6 +292,7 @@ proptest! {
             rack: Some("east".to_owned()),
             release: "0.1.0".to_owned(),
             kept_page_cache: true,
+            is_claimed: false,
         };
         stage.run(Command::RegisterBroker(registration));
         let mut bytes = encode_entry(&stage.image.records());

@@ -391,10 +391,12 @@ impl Way<'_> {
             }
         }
         let wanted = settings.settings().node.id.set().map(|id| id.0);
-        let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
+        let mut wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
         let (registered, cluster_id) = loop {
             let registered = self.register_somewhere(wanted).await?;
             let cluster_id = self.claim(registered).await?;
+            // Its directory says so from now on, whatever becomes of this registration.
+            wanted = Some(registered.broker_id);
             if self.unfence_somewhere(registered).await? {
                 break (registered, cluster_id);
             }
@@ -457,6 +459,7 @@ impl Way<'_> {
         cluster_id: Uuid,
     ) -> Result<Answer<RegisteredBroker>, Undecided> {
         let me = self.cluster.me();
+        let owner = self.ground.data_dir.with(|it| it.identity().owner).flatten();
         let registration = BrokerRegistration {
             broker_id,
             cluster_id: Some(cluster_id),
@@ -466,6 +469,7 @@ impl Way<'_> {
             rack: me.rack,
             release: me.release,
             kept_page_cache: self.ground.kept_page_cache,
+            is_claimed: owner.is_some(),
         };
         match self.controller.submit(Command::RegisterBroker(registration)).await? {
             Reply::RegisterBroker(answer) => Ok(answer),

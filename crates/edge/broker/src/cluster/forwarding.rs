@@ -121,6 +121,10 @@ impl Forwarding {
 
     /// Waits until the own image shows it.
     async fn shown(&self, decided: Decided, deadline: Instant) -> Result<Decided, Undecided> {
+        if matches!(decided.reply, Reply::RegisterBroker(Err(_))) {
+            // It changed nothing, and whoever is refused may never be sent the log.
+            return Ok(decided);
+        }
         if matches!(decided.reply, Reply::RegisterBroker(Ok(_))) {
             // It was committed after this broker started: what it shows is caught up.
             let published = self.raft.publish_from(decided.index).await;

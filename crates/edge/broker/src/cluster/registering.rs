@@ -112,6 +112,7 @@ mod tests {
             rack: None,
             release: String::new(),
             kept_page_cache: true,
+            is_claimed: true,
         }
     }
 

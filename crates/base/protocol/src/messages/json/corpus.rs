@@ -258,6 +258,7 @@ pub const CORPUS: &[CorpusEntry] = &[
     entry!(storage, RemoteLogSegmentMetadataUpdateRecord),
     entry!(storage, RemotePartitionDeleteMetadataRecord),
     entry!(metadata, BrokerDiskRecord),
+    entry!(metadata, BrokerIdsRecord),
     entry!(metadata, ClusterRecord),
     entry!(metadata, ConfigRecord),
     entry!(metadata, FeatureLevelRecord),

@@ -80,7 +80,11 @@ fn cure_of_data_dir(fault: &DataDirFault, data_dir: &Path) -> String {
             "choose a directory of jocko's own, empty at first: --data-dir DIR".to_owned()
         }
         DataDirFault::Foreign { owner, .. } => {
-            format!("--node-id {} if it is this cluster's, or {OTHER_DIRECTORY}", owner.1)
+            format!(
+                "--node-id {} if it is this cluster's; a broker with another number begins empty: \
+                 {OTHER_DIRECTORY}",
+                owner.1
+            )
         }
         _ => OTHER_DIRECTORY.to_owned(),
     }

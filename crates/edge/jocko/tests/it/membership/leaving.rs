@@ -80,6 +80,43 @@ fn a_broker_that_was_removed_comes_back() {
     assert_eq!(live(&back), [21, 22, 23]);
 }
 
+/// A newcomer does not get the number of one that was removed, which comes back under it.
+#[test]
+fn a_number_is_given_out_once() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let mut stopped = three.remove(2).stop().unwrap();
+    ask(&three[0], &["cluster", "remove", "23", "-y"]);
+    let newcomer = BrokerProcess::start(meeting.options(3, &[])).unwrap();
+    assert_eq!(live(&newcomer), [21, 22, 24]);
+    stopped.arguments.retain(|it| !it.starts_with("--node-id"));
+    let back = BrokerProcess::start(stopped).unwrap();
+    assert_eq!(live(&back), [21, 22, 23, 24]);
+}
+
+/// Where somebody gave a removed broker's number to a blank disk, that one has it, also while it is
+/// stopped; the removed one is told what to do.
+#[test]
+fn a_removed_disk_does_not_take_its_number_back() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let removed = three.remove(2).stop().unwrap();
+    ask(&three[0], &["cluster", "remove", "23", "-y"]);
+    let newcomer = BrokerProcess::start(meeting.options(3, &["--node-id=23"])).unwrap();
+    let comes_back = |log: &str| {
+        let options = removed.clone().logging_to(meeting.path().join(log));
+        let mut refused = BrokerProcess::spawn(options).unwrap();
+        says(&refused, "start this one with an empty data directory");
+        until("it ends", || !refused.is_running().unwrap());
+    };
+    comes_back("while-it-lives");
+    let newcomer = newcomer.stop().unwrap();
+    until("it is fenced", || live(&three[0]) == [21, 22]);
+    comes_back("while-it-is-stopped");
+    let newcomer = BrokerProcess::start(newcomer).unwrap();
+    assert_eq!(live(&newcomer), [21, 22, 23]);
+}
+
 /// A copy of a data directory is no broker of its own: it is told so, and the original goes on.
 #[test]
 fn a_copy_of_a_running_brokers_directory_is_refused() {
