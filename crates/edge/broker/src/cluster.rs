@@ -17,6 +17,7 @@ mod registering;
 mod seeking;
 mod service;
 mod succession;
+mod unreached;
 mod waiting;
 mod who;
 
@@ -32,6 +33,7 @@ pub(crate) use opening::{
     see_others, settled_in, told,
 };
 pub(crate) use service::ClusterService;
+pub(crate) use unreached::look_for_voters;
 pub(crate) use waiting::Waiting;
 
 use crate::controller::ControllerHandle;

@@ -391,18 +391,30 @@ impl Way<'_> {
             }
         }
         let wanted = settings.settings().node.id.set().map(|id| id.0);
-        let mut wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
-        let (registered, cluster_id) = loop {
+        let wanted = wanted.or(identity.owner.map(|(_, node_id)| node_id));
+        let (registered, cluster_id) = tokio::select! {
+            biased;
+            entered = self.be_registered(wanted) => entered?,
+            never = cluster::look_for_voters(self.cluster) => match never {},
+        };
+        tracing::info!(%cluster_id, broker_id = %registered.broker_id, "is part of the cluster");
+        Ok((registered, cluster_id))
+    }
+
+    /// Is registered, and may lead.
+    async fn be_registered(
+        &self,
+        mut wanted: Option<BrokerId>,
+    ) -> Result<(RegisteredBroker, Uuid), StartError> {
+        loop {
             let registered = self.register_somewhere(wanted).await?;
             let cluster_id = self.claim(registered).await?;
             // Its directory says so from now on, whatever becomes of this registration.
             wanted = Some(registered.broker_id);
             if self.unfence_somewhere(registered).await? {
-                break (registered, cluster_id);
+                return Ok((registered, cluster_id));
             }
-        };
-        tracing::info!(%cluster_id, broker_id = %registered.broker_id, "is part of the cluster");
-        Ok((registered, cluster_id))
+        }
     }
 
     /// Notes on the disk whose directory this is. From then on its log has to know this node, after a

@@ -106,7 +106,9 @@ pub(super) async fn admit(
     if status.is_serving {
         return admit_here(cluster, wish).await;
     }
-    let Some((leader, peer)) = status.leader.filter(|_| !wish.is_passed_on) else {
+    // A log may still name a leader that is gone, and even the one who asks.
+    let leader = status.leader.filter(|(leader, _)| leader.directory_id() != wish.node);
+    let Some((leader, peer)) = leader.filter(|_| !wish.is_passed_on) else {
         return Err(service::not_ready("no leader is known here"));
     };
     wish.is_passed_on = true;

@@ -6,30 +6,46 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// In words, for people. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
-    words: Arc<Mutex<String>>,
+    told: Arc<Mutex<Told>>,
     /// Knows why nobody is found, once it looks for others.
     discovery: Arc<OnceLock<Arc<dyn Discovery>>>,
 }
 
+#[derive(Debug)]
+struct Told {
+    words: String,
+    /// Who does not answer that would have to.
+    missed: Option<String>,
+}
+
 impl Default for Waiting {
     fn default() -> Self {
-        Self { words: Arc::new(Mutex::new("starting".to_owned())), discovery: Arc::default() }
+        let told = Told { words: "starting".to_owned(), missed: None };
+        Self { told: Arc::new(Mutex::new(told)), discovery: Arc::default() }
     }
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, String> {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says what for from now on. Whether that is news, for the log.
     pub(crate) fn is_for(&self, words: &str) -> bool {
         let mut told = self.lock();
-        let is_news = *told != words;
+        let is_news = told.words != words;
         if is_news {
-            words.clone_into(&mut told);
+            words.clone_into(&mut told.words);
         }
         is_news
+    }
+
+    /// Who does not answer from now on that would have to. What is news of it, for the log.
+    pub(crate) fn misses(&self, missed: Option<String>) -> Option<String> {
+        let mut told = self.lock();
+        let is_news = told.missed != missed;
+        told.missed.clone_from(&missed);
+        missed.filter(|_| is_news)
     }
 
     /// Whoever looks for others knows why it finds nobody.
@@ -38,9 +54,13 @@ impl Waiting {
         let _ = self.discovery.set(discovery);
     }
 
-    /// What it waits for, and why nobody is found if that is so.
+    /// What it waits for, who does not answer, and why nobody is found if that is so.
     pub(crate) fn words(&self) -> String {
-        let words = self.lock().clone();
+        let words = {
+            let told = self.lock();
+            let missed = told.missed.iter().map(String::as_str);
+            [told.words.as_str()].into_iter().chain(missed).collect::<Vec<_>>().join("; ")
+        };
         match self.discovery.get().and_then(|it| it.trouble()) {
             Some(trouble) => format!("{words} (nobody is found: {trouble})"),
             None => words,

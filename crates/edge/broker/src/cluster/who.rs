@@ -3,7 +3,7 @@
 use super::{Cluster, kinds};
 use bytes::Bytes;
 use jocko_discovery::{Member, Probe};
-use jocko_net::peers::{Lane, Peers};
+use jocko_net::peers::{Lane, PeerError, Peers};
 use jocko_types::{BrokerId, Uuid};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -48,10 +48,13 @@ pub(super) fn describe(cluster: &Cluster) -> Bytes {
 
 /// Asks an address who is there; an error says why it did not tell.
 pub(super) async fn ask(peers: &Peers, address: &str) -> Result<Described, String> {
-    let none = Bytes::new();
-    let call = peers.call(address, Lane::Control, kinds::WHO, none, PROBE_MAX).await;
-    let answer = call.map_err(|error| error.to_string())?;
+    let answer = knock(peers, address).await.map_err(|error| error.to_string())?;
     serde_json::from_slice(&answer).map_err(|error| error.to_string())
+}
+
+/// The same, for whoever only wants to know whether somebody answers.
+pub(super) async fn knock(peers: &Peers, address: &str) -> Result<Bytes, PeerError> {
+    peers.call(address, Lane::Control, kinds::WHO, Bytes::new(), PROBE_MAX).await
 }
 
 /// The same question, for discovery without gossip.

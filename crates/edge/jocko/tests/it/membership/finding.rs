@@ -47,12 +47,17 @@ fn a_broker_that_finds_nobody_where_they_were_says_what_to_do() {
     let mut options = stopped.remove(0);
     options.arguments.retain(|argument| !argument.starts_with("--join"));
     let mut alone = BrokerProcess::spawn(options).unwrap();
+    says(&alone, "2 of 3 voters cannot be reached");
     says(&alone, "if they have moved, name one with --join");
     // Whoever supervises it sees that it lives, though nothing told it that it has to wait.
     assert_eq!(get_at(alone.http_address(), "/livez"), (200, "ok\n".to_owned()));
     let (status, words) = get_at(alone.http_address(), "/readyz");
     assert_eq!(status, 503);
-    assert!(words.contains("if they have moved, name one with --join"), "{words}");
+    for at in [1, 2] {
+        let refused = format!("127.0.0.1:{}: Connection refused", meeting.cluster[at]);
+        assert!(words.contains(&refused), "{words}");
+    }
+    assert!(!words.contains(&format!("127.0.0.1:{}: ", meeting.cluster[0])), "{words}");
     let mut second = BrokerProcess::spawn(stopped.remove(0)).unwrap();
     for process in [&mut alone, &mut second] {
         process.wait_ready().unwrap();
