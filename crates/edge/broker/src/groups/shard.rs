@@ -7,7 +7,8 @@
 use crate::context::Context;
 use crate::groups::commits::{self, Commits};
 use crate::groups::forgets::Forgets;
-use crate::groups::{replay, view};
+use crate::groups::replay::{self, ReplayError};
+use crate::groups::view;
 use jocko_group::{
     Answer, Command, Coordinator, DecideContext, Decision, GroupRecord, append_refused,
 };
@@ -29,6 +30,10 @@ pub(crate) use waiting::{Reading, Waiting};
 /// longer, up to the second.
 const RELOAD_AFTER: Duration = Duration::from_secs(1);
 const RELOAD_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// So often in a row what a log holds may not be known to be on disk before that is an error: after a
+/// start of all brokers it takes them a moment to tell each other.
+const WAITS_MAX: u32 = 4;
 
 /// How soon it is looked again whether what the last leader left is committed.
 const SETTLED_AFTER: Duration = Duration::from_millis(20);
@@ -56,8 +61,10 @@ struct State {
     commits: Commits,
     /// Topics whose offsets are still here.
     forgets: Forgets,
-    /// How often in a row it could not be loaded: the first time is logged.
+    /// How often in a row it could not be loaded.
     failures: u32,
+    /// Whether that was logged: once is enough.
+    has_told: bool,
     /// Whether the last command that nobody waits for was refused: that is logged once.
     puts_off: bool,
 }
@@ -102,6 +109,7 @@ impl Shard {
             commits: Commits::default(),
             forgets: Forgets::on_load(),
             failures: 0,
+            has_told: false,
             puts_off: false,
         };
         Self { index, partition, epoch, state: Mutex::new(state) }
@@ -134,11 +142,18 @@ impl Shard {
 
     /// It cannot be loaded now.
     pub(crate) fn fail(&self, context: &Context, reason: &dyn fmt::Display) {
+        self.put_off(context, reason, 0);
+    }
+
+    /// It cannot be loaded now, which is an error after so many failures before.
+    fn put_off(&self, context: &Context, reason: &dyn fmt::Display, patience: u32) {
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Loading) {
             return;
         }
-        if state.failures == 0 {
+        if state.failures < patience {
+            tracing::debug!(partition = self.index, %reason, "a group coordinator waits for its log");
+        } else if !std::mem::replace(&mut state.has_told, true) {
             tracing::error!(
                 partition = self.index, error = %reason,
                 "a group coordinator cannot be loaded; its groups wait until it can"
@@ -162,7 +177,7 @@ impl Shard {
         let took = context.clock.now().since(started);
         let (mut coordinator, records) = match loaded {
             Ok(loaded) => loaded,
-            Err(error) => return self.fail(context, &error),
+            Err(error) => return self.put_off(context, &error, patience_with(&error)),
         };
         let mut state = self.lock();
         if !matches!(state.phase, Phase::Loading) {
@@ -179,7 +194,7 @@ impl Shard {
         }
         let deadline = coordinator.next_deadline();
         state.phase = Phase::Active(Box::new(coordinator));
-        state.failures = 0;
+        (state.failures, state.has_told) = (0, false);
         drop(state);
         context.groups.note_deadline(deadline);
         context.groups.look_around();
@@ -510,9 +525,25 @@ fn batch(records: &[GroupRecord], now: jocko_types::Timestamp) -> Option<Vec<u8>
     builder.build().ok()
 }
 
+/// How many failures of that kind are nothing but a wait.
+fn patience_with(error: &ReplayError) -> u32 {
+    match error {
+        ReplayError::Uncommitted(_) => WAITS_MAX,
+        ReplayError::Refused(_) | ReplayError::Stuck(_) | ReplayError::Disk(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{RELOAD_AFTER_MAX, pause_after};
+    use super::{RELOAD_AFTER_MAX, ReplayError, WAITS_MAX, patience_with, pause_after};
+    use jocko_types::{ErrorCode, Offset};
+
+    #[test]
+    fn only_what_passes_by_itself_is_waited_for_without_an_error() {
+        assert_eq!(patience_with(&ReplayError::Uncommitted(Offset::ZERO)), WAITS_MAX);
+        assert_eq!(patience_with(&ReplayError::Stuck(Offset::ZERO)), 0);
+        assert_eq!(patience_with(&ReplayError::Refused(ErrorCode::KafkaStorageError)), 0);
+    }
 
     #[test]
     fn what_cannot_be_loaded_is_tried_again_ever_more_slowly() {
