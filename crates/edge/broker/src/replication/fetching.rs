@@ -30,6 +30,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_s
 const REST_FOR_IMAGE: Duration = Duration::from_millis(50);
 /// And so long where something is wrong with it.
 const REST: Duration = Duration::from_secs(2);
+/// How often it is said of a partition that what its leader sends does not fit.
+const REMINDER: Duration = Duration::from_secs(60);
 /// And so long where following would destroy committed records.
 const REST_AT_ODDS: Duration = Duration::from_secs(60);
 /// Smaller shares of an answer are not worth asking for.
@@ -55,6 +57,7 @@ pub(super) async fn run(
         turn: 0,
         pause: PAUSE.0,
         trouble: String::new(),
+        reminders: Reminders::default(),
     };
     loop {
         let partitions = Arc::clone(&wanted.borrow_and_update());
@@ -77,6 +80,23 @@ struct Fetcher {
     pause: Duration,
     /// What went wrong last, so that it is said once.
     trouble: String,
+    reminders: Reminders,
+}
+
+/// When it was last said of a partition that something is wrong, while it still is.
+#[derive(Default)]
+struct Reminders(BTreeMap<TopicIdPartition, Instant>);
+
+impl Reminders {
+    /// Whether it is to be said now.
+    fn is_due(&mut self, key: TopicIdPartition, now: Instant) -> bool {
+        self.0.retain(|_, said| now.duration_since(*said) < REMINDER);
+        let is_due = !self.0.contains_key(&key);
+        if is_due {
+            self.0.insert(key, now);
+        }
+        is_due
+    }
 }
 
 impl Fetcher {
@@ -198,8 +218,18 @@ impl Fetcher {
             }
         };
         let now = Instant::now();
-        for (key, rest) in done {
+        for (key, Pause { rest, misfit }) in done {
             self.resting.insert(key, now + rest);
+            if let Some(Unfit { partition, offset, why }) = misfit
+                && self.reminders.is_due(key, now)
+            {
+                tracing::error!(
+                    %partition,
+                    leader = %self.leader,
+                    %offset,
+                    "a leader's records do not fit, and are asked for again every {REST:?}: {why}"
+                );
+            }
         }
     }
 
@@ -221,7 +251,26 @@ fn share(partitions: usize) -> usize {
 }
 
 /// A partition that rests, and how long.
-type Rest = (TopicIdPartition, Duration);
+type Rest = (TopicIdPartition, Pause);
+
+/// How long a partition rests, and what of its leader's records did not fit if that is why.
+struct Pause {
+    rest: Duration,
+    misfit: Option<Unfit>,
+}
+
+struct Unfit {
+    partition: String,
+    /// The end of the log, from where it was asked.
+    offset: Offset,
+    why: String,
+}
+
+impl From<Duration> for Pause {
+    fn from(rest: Duration) -> Self {
+        Self { rest, misfit: None }
+    }
+}
 
 /// Takes in what an answer says of each partition. `None`, and nothing done, if a log might have to
 /// be cut, which takes as long as the device does, and `may_cut` forbids it.
@@ -235,7 +284,7 @@ fn take_in(
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "a leader's answer cannot be read");
-            return Some(asked.iter().map(|(key, ..)| (*key, REST)).collect());
+            return Some(asked.iter().map(|(key, ..)| (*key, REST.into())).collect());
         }
     };
     let told = || {
@@ -274,7 +323,7 @@ fn take_one(
     partition: &Arc<Partition>,
     follow: &Follow,
     data: &PartitionData<'_>,
-) -> Option<Duration> {
+) -> Option<Pause> {
     let records = data.records.as_ref().and_then(|records| records.inline()).unwrap_or_default();
     let answered = match ErrorCode::from_code(data.error_code) {
         Some(ErrorCode::None) if data.diverging_epoch.end_offset >= 0 => {
@@ -293,8 +342,8 @@ fn take_one(
             // Nobody reads uncommitted transactions here: the field tells the log's end.
             log_end: Offset::new(data.last_stable_offset),
         },
-        Some(ErrorCode::KafkaStorageError) => return Some(REST),
-        _ => return Some(REST_FOR_IMAGE),
+        Some(ErrorCode::KafkaStorageError) => return Some(REST.into()),
+        _ => return Some(REST_FOR_IMAGE.into()),
     };
     let wall = context.clock.wall();
     let (followed, effects) = partition.take_answer(follow.following, &answered, wall);
@@ -303,7 +352,7 @@ fn take_one(
 }
 
 /// Says what happened to a log that had ended at `had`; how long it is to rest, if at all.
-fn judge(partition: &Partition, had: Offset, followed: Followed) -> Option<Duration> {
+fn judge(partition: &Partition, had: Offset, followed: Followed) -> Option<Pause> {
     match followed {
         Followed::Appended { .. } | Followed::Stale => None,
         Followed::Cut { end } if end >= had => None,
@@ -316,14 +365,13 @@ fn judge(partition: &Partition, had: Offset, followed: Followed) -> Option<Durat
             None
         }
         Followed::Misfit(misfit) => {
-            tracing::error!(
-                partition = %partition.name(),
-                misfit = ?misfit,
-                "a leader's records do not fit; they are asked for again"
-            );
-            Some(if matches!(misfit, Misfit::Damaged(_)) { REST_FOR_IMAGE } else { REST })
+            let partition = partition.name().to_string();
+            Some(Pause {
+                rest: REST,
+                misfit: Some(Unfit { partition, offset: had, why: words(&misfit) }),
+            })
         }
-        Followed::NoRoom { .. } | Followed::Failed(_) => Some(REST),
+        Followed::NoRoom { .. } | Followed::Failed(_) => Some(REST.into()),
         Followed::LosesCommitted { to, high_watermark } => {
             // Everything that could be done here would destroy what somebody was told is safe. It
             // stays as it is, out of sync, for whoever wants to save it; other partitions go on.
@@ -334,14 +382,42 @@ fn judge(partition: &Partition, had: Offset, followed: Followed) -> Option<Durat
                 "the leader's log lacks what is committed here, as after an unclean election; this \
                  copy is kept and follows no more until this broker is started again"
             );
-            Some(REST_AT_ODDS)
+            Some(REST_AT_ODDS.into())
         }
+    }
+}
+
+fn words(misfit: &Misfit) -> String {
+    match misfit {
+        Misfit::Damaged(error) => format!("a batch is damaged: {error}"),
+        Misfit::OutOfPlace { expected, got } => {
+            format!("a batch begins at {got}, and {expected} is what follows")
+        }
+        Misfit::OldEpoch { latest, got } => {
+            format!("a batch is of leader epoch {got}, and the log has reached {latest}")
+        }
+        Misfit::TooLarge => "a batch is larger than any file may be".to_owned(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jocko_types::{PartitionIndex, Uuid};
+
+    #[test]
+    fn what_does_not_fit_is_said_once_a_minute_of_each_partition() {
+        let mut reminders = Reminders::default();
+        let start = Instant::now();
+        let topic_id = Uuid::ZERO;
+        let key = |index| TopicIdPartition { topic_id, partition: PartitionIndex::new(index) };
+        let said = (0..120_u64)
+            .filter(|seconds| reminders.is_due(key(0), start + Duration::from_secs(*seconds)));
+        assert_eq!(said.collect::<Vec<_>>(), [0, 60]);
+        assert!(reminders.is_due(key(1), start + Duration::from_secs(119)));
+        let misfit = Misfit::OutOfPlace { expected: Offset::new(7), got: Offset::new(9) };
+        assert_eq!(words(&misfit), "a batch begins at 9, and 7 is what follows");
+    }
 
     #[test]
     fn every_partition_gets_its_turn() {
