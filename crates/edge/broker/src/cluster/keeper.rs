@@ -1,7 +1,7 @@
 //! What the leader does for all: it fences brokers that are silent, and keeps the voters.
 
 use super::{Cluster, addresses, heartbeats};
-use crate::controller::Decided;
+use crate::controller::{Decided, Undecided};
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Peer, Raft, RaftStatus};
 use jocko_forming::voters::{self, Change, MemberView};
@@ -147,12 +147,12 @@ async fn lost(cluster: &Cluster, now: Now, has_just_begun: bool) -> Vec<Command>
 async fn fence_silent(cluster: &Cluster, now: Now, has_just_begun: bool) {
     let Some(controller) = cluster.controller.get() else { return };
     for command in lost(cluster, now, has_just_begun).await {
-        let what = format!("{command:?}");
+        let Command::FenceBroker { broker_id, .. } = command else { continue };
         match controller.decide_here(command).await {
-            Ok(_) => tracing::warn!(what, "a silent broker was fenced"),
+            Ok(_) => tracing::warn!(%broker_id, "a silent broker was fenced"),
             // Whoever leads by then will see to it.
-            Err(undecided) => {
-                tracing::debug!(?undecided, what, "a silent broker was not fenced");
+            Err(Undecided(code)) => {
+                tracing::debug!(%code, %broker_id, "a silent broker was not fenced");
                 return;
             }
         }
