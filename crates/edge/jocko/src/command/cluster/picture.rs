@@ -110,21 +110,7 @@ impl Picture {
     /// be at least.
     pub(super) fn ills(&self, expected: usize) -> Vec<String> {
         let mut ills = Vec::new();
-        let fenced: Vec<String> = self
-            .brokers
-            .iter()
-            .filter(|broker| broker.is_fenced)
-            .map(|broker| broker.id.to_string())
-            .collect();
-        if !fenced.is_empty() {
-            // Whoever comes back with an empty disk and no number is another broker.
-            let one = if let [one] = fenced.as_slice() { one } else { "N" };
-            ills.push(format!(
-                "not heard of: broker {} (start it again, with --node-id {one} if its disk is new; \
-                 if it does not come back: jocko cluster drain {one}, jocko cluster remove {one})",
-                fenced.join(", ")
-            ));
-        }
+        ills.extend(self.not_heard_of());
         for broker in &self.brokers {
             if let Some(disk) = &broker.disk {
                 ills.push(format!("broker {}: {disk} (others lead in its place)", broker.id));
@@ -134,11 +120,11 @@ impl Picture {
             ills.push(format!("{} of {expected} brokers", self.brokers.len()));
         }
         if self.controller.is_none() {
-            ills.push(
+            ills.push(format!(
                 "nobody is known to lead the metadata, and nothing can be changed: most voters are \
-                 gone, or the broker that was asked is cut off from them"
-                    .to_owned(),
-            );
+                 gone, or the broker that was asked is cut off from them{}",
+                self.who_shall_come_back()
+            ));
         }
         // Its disk is gone: one failure more may stop everything until another has taken its place.
         let lost = self.quorum.iter().flat_map(|quorum| &quorum.voters).filter(|it| it.id < 0);
@@ -159,8 +145,16 @@ impl Picture {
         for (count, what, named) in [
             (
                 self.leaderless(),
-                "without a leader: nobody can read or write them until the brokers are back, or \
-                 jocko partition elect --unclean takes what there is",
+                // Without a controller nobody is elected.
+                match self.controller {
+                    Some(_) => {
+                        "without a leader: nobody can read or write them until the brokers are \
+                         back, or jocko partition elect --unclean takes what there is"
+                    }
+                    None => {
+                        "without a leader: nobody can read or write them until the brokers are back"
+                    }
+                },
                 self.named(is_leaderless, awaited),
             ),
             (
@@ -180,6 +174,44 @@ impl Picture {
             }
         }
         ills
+    }
+
+    /// Who is missing, and what to do about it.
+    fn not_heard_of(&self) -> Option<String> {
+        let fenced: Vec<String> = self
+            .brokers
+            .iter()
+            .filter(|broker| broker.is_fenced)
+            .map(|broker| broker.id.to_string())
+            .collect();
+        if fenced.is_empty() {
+            return None;
+        }
+        // Whoever comes back with an empty disk and no number is another broker.
+        let one = if let [one] = fenced.as_slice() { one } else { "N" };
+        let cure = if self.controller.is_some() {
+            format!(
+                "start it again, with --node-id {one} if its disk is new; if it does not come \
+                 back: jocko cluster drain {one}, jocko cluster remove {one}"
+            )
+        } else {
+            "start it again".to_owned()
+        };
+        Some(format!("not heard of: broker {} ({cure})", fenced.join(", ")))
+    }
+
+    /// What helps where nobody leads the metadata, and nothing else does.
+    fn who_shall_come_back(&self) -> String {
+        let voters = self.quorum.iter().flat_map(|quorum| &quorum.voters);
+        let voters: Vec<String> =
+            voters.filter(|voter| voter.id >= 0).map(|voter| voter.id.to_string()).collect();
+        if voters.is_empty() {
+            return String::new();
+        }
+        format!(
+            " (start again whoever is down of brokers {}: most have to be there)",
+            voters.join(", ")
+        )
     }
 
     /// The first of the partitions that are meant, each with what is to be said of it. Those of
@@ -359,7 +391,6 @@ pub(super) mod tests {
         let mut ill = picture(3, &[(-1, &[1, 2], &[]), (2, &[1, 2], &[2]), (3, &[3, 1], &[3])]);
         ill.brokers[0].is_fenced = true;
         ill.brokers[1].disk = Some("disk full: 0 MiB are free".to_owned());
-        ill.controller = None;
         ill.below_min_isr = vec![("orders".to_owned(), 2)];
         assert_eq!(
             ill.ills(0),
@@ -367,8 +398,6 @@ pub(super) mod tests {
                 "not heard of: broker 1 (start it again, with --node-id 1 if its disk is new; if it \
                  does not come back: jocko cluster drain 1, jocko cluster remove 1)",
                 "broker 2: disk full: 0 MiB are free (others lead in its place)",
-                "nobody is known to lead the metadata, and nothing can be changed: most voters are \
-                 gone, or the broker that was asked is cut off from them",
                 "1 partition without a leader: nobody can read or write them until the brokers are \
                  back, or jocko partition elect --unclean takes what there is: orders/0 (copies on 1,2)",
                 "1 partition with too few copies in sync for acks=all: orders/2 (not on 1)",
@@ -377,6 +406,34 @@ pub(super) mod tests {
             ]
         );
         assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));
+    }
+
+    #[test]
+    fn without_a_quorum_nothing_helps_but_to_bring_brokers_back() {
+        let mut ill = picture(3, &[(-1, &[1, 2], &[1]), (2, &[1, 2], &[1, 2])]);
+        ill.brokers[0].is_fenced = true;
+        ill.controller = None;
+        let voter =
+            |id| QuorumNode { id, directory: Uuid::ZERO, log_end: None, caught_up_at: None };
+        let voters = (1..=3).map(voter).collect();
+        ill.quorum = Some(Quorum {
+            leader: None,
+            term: 1,
+            high_watermark: 1,
+            voters,
+            observers: Vec::new(),
+        });
+        assert_eq!(
+            ill.ills(0)[..3],
+            [
+                "not heard of: broker 1 (start it again)",
+                "nobody is known to lead the metadata, and nothing can be changed: most voters are \
+                 gone, or the broker that was asked is cut off from them (start again whoever is \
+                 down of brokers 1, 2, 3: most have to be there)",
+                "1 partition without a leader: nobody can read or write them until the brokers are \
+                 back: orders/0 (waits for 1)",
+            ]
+        );
     }
 
     #[test]
