@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 const BROKERS: usize = 3;
 const ROUNDS: usize = 3;
+/// One wait for the disk of a machine that others use moves the p99 of a round: so there are more.
+const PACED_ROUNDS: usize = 7;
 const KILLS: usize = 3;
 const RECORD_BYTES: f64 = 1_024.0;
 /// Records a second that both can hold on two cores which they share with the client.
@@ -67,22 +69,11 @@ pub(super) fn run(root: &Path, folder: &Path, records: u64) -> Result<()> {
     let percent = |spent: &Duration| spent.as_secs_f64() / REST.as_secs_f64() * 100.0;
     say_all("CPU of all three at rest", "%", &spent.iter().map(percent).collect::<Vec<_>>());
     say_all("memory of all three at rest", "MB", &all(&Trio::resident_megabytes));
-    let mut costs = vec![Vec::new(); trios.len()];
-    let mut paced = vec![Vec::new(); trios.len()];
-    for round in 0..=ROUNDS {
-        // The first round warms all up. Each is first once.
-        for turn in 0..trios.len() {
-            let at = (round + turn) % trios.len();
-            let (cost, told) = trios[at].one_round(root, &format!("round-{round}"), records)?;
-            if round > 0 {
-                costs[at].push(cost);
-                paced[at].push(told.p99_millis);
-            }
-        }
-    }
+    let costs = in_turn(&trios, ROUNDS, |trio, round| trio.cost(root, round, records))?;
     let figure = |figure: fn(&Cost) -> f64| -> Vec<f64> {
         costs.iter().map(|all| median(all.iter().map(figure))).collect()
     };
+    let paced = in_turn(&trios, PACED_ROUNDS, |trio, round| trio.p99_at_pace(root, round))?;
     let p99: Vec<f64> = paced.into_iter().map(median).collect();
     let memory: Vec<f64> = trios.iter().map(Trio::resident_megabytes).collect();
     let mut failovers = Vec::new();
@@ -97,6 +88,26 @@ pub(super) fn run(root: &Path, folder: &Path, records: u64) -> Result<()> {
     say_all("memory of all three after that", "MB", &memory);
     say_all("leader killed to another one shown", "ms", &failovers);
     Ok(())
+}
+
+/// What each of `trios` shows in each of `rounds`, after one more that warms it up. Each is the
+/// first of a round in its turn.
+fn in_turn<T>(
+    trios: &[Trio],
+    rounds: usize,
+    play: impl Fn(&Trio, usize) -> Result<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut shown: Vec<Vec<T>> = trios.iter().map(|_| Vec::new()).collect();
+    for round in 0..=rounds {
+        for turn in 0..trios.len() {
+            let at = (round + turn) % trios.len();
+            let one = play(&trios[at], round)?;
+            if round > 0 {
+                shown[at].push(one);
+            }
+        }
+    }
+    Ok(shown)
 }
 
 /// Prints a figure of each of [`ENTRANTS`], and jocko's as parts of Kafka's.
@@ -188,20 +199,36 @@ impl Trio {
         self.live().filter_map(|side| resident_megabytes(side.pid()).ok()).sum()
     }
 
-    fn one_round(&self, root: &Path, topic: &str, records: u64) -> Result<(Cost, Told)> {
+    /// Has the tool send `records` to a topic of its own, so many (`pace`) a second or as fast as it
+    /// can: what it told, and what the brokers spent on it.
+    fn generate(
+        &self,
+        root: &Path,
+        topic: &str,
+        records: u64,
+        pace: Option<u64>,
+    ) -> Result<(Told, Duration)> {
         self.create(topic)?;
         clean_disk()?;
         let before = self.cpu_time()?;
-        let told = generate(root, &self.name, &self.addresses(), topic, records, None)?;
+        let told = generate(root, &self.name, &self.addresses(), topic, records, pace)?;
         let cpu = self.cpu_time()? - before;
-        let cost = Cost {
+        self.client()?.delete_topic(topic)?;
+        Ok((told, cpu))
+    }
+
+    fn cost(&self, root: &Path, round: usize, records: u64) -> Result<Cost> {
+        let (told, cpu) = self.generate(root, &format!("round-{round}"), records, None)?;
+        Ok(Cost {
             records_per_second: told.records_per_second,
             cpu_seconds_per_gigabyte: cpu.as_secs_f64() / (records as f64 * RECORD_BYTES / 1e9),
-        };
-        clean_disk()?;
-        let paced = generate(root, &self.name, &self.addresses(), topic, PACE * 10, Some(PACE))?;
-        self.client()?.delete_topic(topic)?;
-        Ok((cost, paced))
+        })
+    }
+
+    /// Milliseconds, at [`PACE`], of ten seconds.
+    fn p99_at_pace(&self, root: &Path, round: usize) -> Result<f64> {
+        let (told, _) = self.generate(root, &format!("paced-{round}"), PACE * 10, Some(PACE))?;
+        Ok(told.p99_millis)
     }
 
     /// Kills whoever leads the first topic's first partition, as kill -9 does, and waits until a
