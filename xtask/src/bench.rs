@@ -10,10 +10,11 @@ mod replicated;
 mod speed;
 mod topics;
 
+use crate::process::{Broker, on_path};
 use crate::{jocko, kafka, raw};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const USAGE: &str = "usage: cargo xtask bench [--only PART,...] [--records N] [--topics N] [--binary PATH]
   footprint  size, time to the first connection, memory and CPU at rest
@@ -77,7 +78,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         bail!("the comparison {missing}");
     }
     if wants("consume") {
-        ensure!(kafka::on_path("kcat"), "reading back needs kcat (Debian: apt-get install kcat)");
+        ensure!(on_path("kcat"), "reading back needs kcat (Debian: apt-get install kcat)");
     }
     let folder = root.join("target/bench");
     // Left over from a run that was cut short.
@@ -168,27 +169,27 @@ impl Plan {
     }
 
     /// Starts it and waits for the first connection.
-    fn start(&self) -> Result<Side> {
+    fn start(&self) -> Result<Broker> {
         let mut side = self.spawn()?;
         side.wait_ready()?;
         Ok(side)
     }
 
     /// Starts it and waits for nothing. Not on a thread that ends: what it starts ends with it.
-    fn spawn(&self) -> Result<Side> {
+    fn spawn(&self) -> Result<Broker> {
         match self.kind {
             Kind::Jocko => {
                 let mut options = jocko::Options::new(&self.data_dir);
                 options.port = self.port;
                 options.arguments.clone_from(&self.arguments);
-                jocko::Jocko::spawn(&self.root, &options).map(Side::Jocko)
+                jocko::spawn(&self.root, &options)
             }
             Kind::Kafka => {
                 let mut options = kafka::Options::new(&self.data_dir);
                 options.port = self.port;
                 options.overrides.clone_from(&self.overrides);
                 options.member.clone_from(&self.member);
-                kafka::Kafka::spawn(&self.root, &options).map(Side::Kafka)
+                kafka::spawn(&self.root, &options)
             }
         }
     }
@@ -200,60 +201,6 @@ impl Kind {
             Self::Jocko => "jocko",
             Self::Kafka => "kafka",
         }
-    }
-}
-
-/// A running broker.
-enum Side {
-    Jocko(jocko::Jocko),
-    Kafka(kafka::Kafka),
-}
-
-impl Side {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Jocko(_) => Kind::Jocko.name(),
-            Self::Kafka(_) => Kind::Kafka.name(),
-        }
-    }
-
-    fn wait_ready(&mut self) -> Result<()> {
-        match self {
-            Self::Jocko(broker) => broker.wait_ready(),
-            Self::Kafka(broker) => broker.wait_ready(),
-        }
-    }
-
-    fn address(&self) -> String {
-        match self {
-            Self::Jocko(broker) => broker.bootstrap(),
-            Self::Kafka(broker) => broker.bootstrap(),
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        match self {
-            Self::Jocko(broker) => broker.pid(),
-            Self::Kafka(broker) => broker.pid(),
-        }
-    }
-
-    /// From the start of its process to the first connection that it took.
-    fn ready_in(&self) -> Duration {
-        match self {
-            Self::Jocko(broker) => broker.ready_in(),
-            Self::Kafka(broker) => broker.ready_in(),
-        }
-    }
-
-    /// Stops it cleanly; how long that took.
-    fn stop(self) -> Result<Duration> {
-        let started = Instant::now();
-        match self {
-            Self::Jocko(broker) => broker.stop()?,
-            Self::Kafka(broker) => broker.stop()?,
-        }
-        Ok(started.elapsed())
     }
 }
 

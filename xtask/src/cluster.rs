@@ -1,9 +1,9 @@
 //! Brokers of one kind that are one cluster: one alone, or several, of jocko or of a real Kafka.
 //! They keep their addresses and data over restarts.
 
-use crate::jocko::{self, Jocko};
-use crate::kafka::{self, Kafka, free_port};
+use crate::process::{Broker, free_port};
 use crate::raw::Client;
+use crate::{jocko, kafka};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -43,18 +43,12 @@ enum Plan {
     Kafka(kafka::Options),
 }
 
-#[derive(Debug)]
-enum Running {
-    Jocko(Jocko),
-    Kafka(Kafka),
-}
-
 /// A broker's place, whether it runs or not.
 #[derive(Debug)]
 struct Node {
     plan: Plan,
     address: String,
-    running: Option<Running>,
+    running: Option<Broker>,
 }
 
 /// Brokers that have found each other. Dropping it kills them.
@@ -256,32 +250,23 @@ impl Cluster {
 impl Node {
     fn spawn(&mut self, root: &Path) -> Result<()> {
         self.running = Some(match &self.plan {
-            Plan::Jocko(options) => Running::Jocko(Jocko::spawn(root, options)?),
-            Plan::Kafka(options) => Running::Kafka(Kafka::spawn(root, options)?),
+            Plan::Jocko(options) => jocko::spawn(root, options)?,
+            Plan::Kafka(options) => kafka::spawn(root, options)?,
         });
         Ok(())
     }
 
     fn wait_ready(&mut self) -> Result<()> {
-        match &mut self.running {
-            Some(Running::Jocko(broker)) => broker.wait_ready(),
-            Some(Running::Kafka(broker)) => broker.wait_ready(),
-            None => bail!("it was not started"),
-        }
+        self.running.as_mut().context("it was not started")?.wait_ready()
     }
 
     fn tell_to_stop(&self) -> Result<()> {
-        match &self.running {
-            Some(Running::Jocko(broker)) => kafka::signal(broker.pid()),
-            Some(Running::Kafka(broker)) => kafka::signal(broker.pid()),
-            None => Ok(()),
-        }
+        self.running.as_ref().map_or(Ok(()), Broker::tell_to_stop)
     }
 
     fn stop(&mut self) -> Result<()> {
         match self.running.take() {
-            Some(Running::Jocko(broker)) => broker.stop(),
-            Some(Running::Kafka(broker)) => broker.stop(),
+            Some(broker) => broker.stop().map(drop),
             None => Ok(()),
         }
     }

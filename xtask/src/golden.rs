@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::compat::compile_java;
 use crate::kafka;
+use crate::process::guarded;
 
 /// Where the codec's tests look for it.
 const CORPUS: &str = "crates/base/protocol/testdata/golden";
@@ -21,7 +22,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<()> {
         bail!("the golden corpus {missing}");
     }
     let class_path = compile_java(root, "compat/golden", "golden")?;
-    let status = kafka::guarded("java")
+    let status = guarded("java")
         .args(["-cp", &class_path, "dev.jocko.golden.Golden"])
         .arg(root.join("schema/kafka"))
         .arg(root.join(CORPUS))

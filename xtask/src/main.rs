@@ -13,6 +13,7 @@ mod diff;
 mod golden;
 mod jocko;
 mod kafka;
+mod process;
 mod raw;
 mod reference;
 mod sim;

@@ -3,7 +3,8 @@
 //! against both.
 
 use super::process::{cpu_time, resident_megabytes};
-use super::{BOTH, Kind, Plan, Side, say, tell};
+use super::{BOTH, Kind, Plan, say, tell};
+use crate::process::Broker;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ pub(super) fn run(root: &Path, folder: &Path, durability: &str) -> Result<()> {
 
 fn measure(plan: &Plan, program: &Path) -> Result<[f64; FIGURES.len()]> {
     let broker = plan.start()?;
-    let load = |broker: &Side, load: &[&str]| told_by(program, &broker.address(), load);
+    let load = |broker: &Broker, load: &[&str]| told_by(program, &broker.bootstrap(), load);
     let joins = load(&broker, &["joins", "100"])?;
     // Warm first, as both would be.
     load(&broker, &["commits", "3"])?;

@@ -5,8 +5,9 @@
 use super::process::{cpu_time, resident_megabytes};
 use super::raw::{Client, Shape};
 use super::speed::{Told, generate};
-use super::{Kind, Plan, Side, median, millis, say, significant};
-use crate::kafka::{Member, free_port};
+use super::{Kind, Plan, median, millis, say, significant};
+use crate::kafka::Member;
+use crate::process::{Broker, free_port};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +35,7 @@ struct Trio {
     name: String,
     plans: Vec<Plan>,
     /// None where one was killed.
-    sides: Vec<Option<Side>>,
+    sides: Vec<Option<Broker>>,
     /// From the first process to a topic of three copies whose partitions are led.
     ready_in: Duration,
 }
@@ -135,8 +136,8 @@ impl Trio {
         let plans = plans(kind, root, &folder.join(name.replace(' ', "-")), durability)?;
         let started = Instant::now();
         // None of them serves before there are enough of them.
-        let mut sides: Vec<Side> = plans.iter().map(Plan::spawn).collect::<Result<_>>()?;
-        sides.iter_mut().try_for_each(Side::wait_ready)?;
+        let mut sides: Vec<Broker> = plans.iter().map(Plan::spawn).collect::<Result<_>>()?;
+        sides.iter_mut().try_for_each(Broker::wait_ready)?;
         let sides = sides.into_iter().map(Some).collect();
         let mut trio = Self { name, plans, sides, ready_in: Duration::ZERO };
         trio.create("first")?;
@@ -144,17 +145,17 @@ impl Trio {
         Ok(trio)
     }
 
-    fn live(&self) -> impl Iterator<Item = &Side> {
+    fn live(&self) -> impl Iterator<Item = &Broker> {
         self.sides.iter().flatten()
     }
 
     fn addresses(&self) -> String {
-        self.live().map(Side::address).collect::<Vec<_>>().join(",")
+        self.live().map(Broker::bootstrap).collect::<Vec<_>>().join(",")
     }
 
     fn client(&self) -> Result<Client> {
         let side = self.live().next().context("all are dead")?;
-        Client::open(&side.address())
+        Client::open(&side.bootstrap())
     }
 
     /// Creates a topic; brokers that have not all met refuse it at first.
@@ -240,8 +241,8 @@ impl Trio {
         let leader = cluster.topics[TOPIC][0].leader.context("it is led")?;
         let port = cluster.ports.get(&leader).context("a leader without an address")?;
         let suffix = format!(":{port}");
-        let is_it = |side: &Option<Side>| {
-            side.as_ref().is_some_and(|side| side.address().ends_with(&suffix))
+        let is_it = |side: &Option<Broker>| {
+            side.as_ref().is_some_and(|side| side.bootstrap().ends_with(&suffix))
         };
         let at = self.sides.iter().position(is_it).context("the leader is not one of ours")?;
         let started = Instant::now();

@@ -3,8 +3,9 @@
 
 use super::process::cpu_time;
 use super::raw::Client;
-use super::{BOTH, Plan, Side, median, say};
+use super::{BOTH, Plan, median, say};
 use crate::kafka;
+use crate::process::Broker;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -81,8 +82,8 @@ pub(super) fn run(root: &Path, folder: &Path, load: &Load<'_>) -> Result<()> {
 }
 
 /// Writes a topic, reads it back if that is asked for, and makes room again.
-fn one_round(root: &Path, side: &Side, topic: &str, load: &Load<'_>) -> Result<(Cost, Cost)> {
-    let mut client = Client::open(&side.address())?;
+fn one_round(root: &Path, side: &Broker, topic: &str, load: &Load<'_>) -> Result<(Cost, Cost)> {
+    let mut client = Client::open(&side.bootstrap())?;
     client.create_topics(&[topic.to_owned()], &[("file.delete.delay.ms", "1000")])?;
     let bytes = load.records * RECORD_BYTES;
     let produced = measure(side, bytes, || produce(root, side, topic, load.records).map(Some))?;
@@ -95,7 +96,7 @@ fn one_round(root: &Path, side: &Side, topic: &str, load: &Load<'_>) -> Result<(
     Ok((produced, consumed))
 }
 
-fn measure(side: &Side, bytes: u64, work: impl FnOnce() -> Result<Option<f64>>) -> Result<Cost> {
+fn measure(side: &Broker, bytes: u64, work: impl FnOnce() -> Result<Option<f64>>) -> Result<Cost> {
     let (before, started) = (cpu_time(side.pid())?, Instant::now());
     let told_records_per_second = work().with_context(|| side.name())?;
     let wall = started.elapsed();
@@ -104,8 +105,8 @@ fn measure(side: &Side, bytes: u64, work: impl FnOnce() -> Result<Option<f64>>) 
 }
 
 /// Kafka's own load generator; what it says of its steady state, in records a second.
-fn produce(root: &Path, side: &Side, topic: &str, records: u64) -> Result<f64> {
-    let told = generate(root, side.name(), &side.address(), topic, records, None)?;
+fn produce(root: &Path, side: &Broker, topic: &str, records: u64) -> Result<f64> {
+    let told = generate(root, side.name(), &side.bootstrap(), topic, records, None)?;
     Ok(told.records_per_second)
 }
 
@@ -152,9 +153,9 @@ fn told(line: &str) -> Option<Told> {
     Some(Told { records_per_second: before(" records/sec")?, p99_millis: before(" ms 99th")? })
 }
 
-fn consume(side: &Side, topic: &str, records: u64) -> Result<()> {
+fn consume(side: &Broker, topic: &str, records: u64) -> Result<()> {
     let status = Command::new("kcat")
-        .args(["-b", &side.address(), "-C", "-q", "-t", topic, "-p", "0", "-o", "beginning"])
+        .args(["-b", &side.bootstrap(), "-C", "-q", "-t", topic, "-p", "0", "-o", "beginning"])
         .args(["-c", &records.to_string(), "-f", "%o\n"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -41,7 +41,7 @@ pub(super) fn run(root: &Path, folder: &Path, topics: usize) -> Result<()> {
 
 fn measure(plan: &Plan, topics: usize) -> Result<[f64; FIGURES.len()]> {
     let broker = plan.start()?;
-    let mut client = Client::open(&broker.address())?;
+    let mut client = Client::open(&broker.bootstrap())?;
     let names: Vec<String> = (0..topics).map(|number| format!("together-{number}")).collect();
     let created = create(&mut client, &names, BATCH)?;
     let memory = resident_megabytes(broker.pid())?;
@@ -55,7 +55,7 @@ fn measure(plan: &Plan, topics: usize) -> Result<[f64; FIGURES.len()]> {
     let (broker, recovery) = start_with(plan, topics)?;
     let memory_recovered = resident_megabytes(broker.pid())?;
     let names: Vec<String> = (0..topics).map(|number| format!("alone-{number}")).collect();
-    let one_by_one = create(&mut Client::open(&broker.address())?, &names, 1)?;
+    let one_by_one = create(&mut Client::open(&broker.bootstrap())?, &names, 1)?;
     broker.stop()?;
     Ok([
         millis(created),
@@ -78,10 +78,10 @@ fn create(client: &mut Client, names: &[String], batch: usize) -> Result<Duratio
 }
 
 /// Starts a broker; from the start of its process until it knows a leader for every topic.
-fn start_with(plan: &Plan, topics: usize) -> Result<(super::Side, Duration)> {
+fn start_with(plan: &Plan, topics: usize) -> Result<(crate::process::Broker, Duration)> {
     let broker = plan.start()?;
     let connected = Instant::now();
-    let mut client = Client::open(&broker.address())?;
+    let mut client = Client::open(&broker.bootstrap())?;
     loop {
         let led = client.topics_with_leader()?;
         if led >= topics {

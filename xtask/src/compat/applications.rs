@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use super::Request;
 use super::clients::{Client, compile_java};
 use super::runner::{self, Asked};
-use crate::kafka::guarded;
+use crate::process::guarded;
 
 const CONNECT: Client = Client {
     name: "kafka-connect",

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::kafka::{guarded, jars, on_path};
+use crate::kafka::jars;
+use crate::process::{guarded, on_path};
 
 /// One client library or tool.
 #[derive(Debug)]

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Request;
 use super::clients::{self, GO, JAVA, NODE, Need, PYTHON, compile_java, home, once, step};
-use crate::jocko::{self, Jocko};
-use crate::kafka::{guarded, on_path, tail};
+use crate::jocko;
+use crate::process::{Broker, guarded, on_path, tail};
 
 /// How long one example may run, built.
 const RUN_MAX: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub(super) fn run(root: &Path, scratch: &Path, request: &Request) -> Result<()> 
     let is_wanted = |name: &str| {
         request.clients.is_empty() || request.clients.iter().any(|wanted| wanted == name)
     };
-    let broker = Jocko::start(root, &jocko::Options::new(scratch.join("data")))?;
+    let broker = jocko::start(root, &jocko::Options::new(scratch.join("data")))?;
     let mut failures = 0;
     for example in ALL.iter().filter(|example| is_wanted(example.name)) {
         let missing = clients::missing(example.needs);
@@ -83,7 +83,7 @@ fn told(name: &str, outcome: Result<()>, log: &Path) -> usize {
 }
 
 /// The same command for a broker.
-fn command_again(command: &Command, broker: &Jocko) -> Command {
+fn command_again(command: &Command, broker: &Broker) -> Command {
     let mut again = Command::new(command.get_program());
     again.args(command.get_args()).arg(broker.bootstrap());
     for (name, value) in command.get_envs() {

@@ -18,7 +18,8 @@ use super::Request;
 use super::clients::compile_java;
 use super::runner::line_channel;
 use crate::cluster::{Cluster, Kind};
-use crate::kafka::{self, guarded, jars};
+use crate::kafka::{self, jars};
+use crate::process::guarded;
 
 /// One side's script may take so long.
 const SCRIPT_MAX: Duration = Duration::from_secs(900);
