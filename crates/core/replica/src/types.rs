@@ -109,7 +109,8 @@ pub struct Peer {
     pub broker: BrokerId,
     /// The number of its registration.
     pub broker_epoch: BrokerEpoch,
-    /// Whether it may join an ISR: neither fenced nor about to stop (KIP-841).
+    /// Whether it may join an ISR: neither fenced nor about to stop (KIP-841), with a disk that takes
+    /// writes.
     pub may_join: bool,
 }
 
