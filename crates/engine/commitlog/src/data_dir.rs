@@ -411,7 +411,7 @@ impl DataDir {
         partitions(&self.disk, &self.root)
     }
 
-    /// Takes a folder that does not fit (another topic's, or a damaged log) out of the way and
+    /// Takes a folder that does not fit (a topic's that is no more, say) out of the way and
     /// keeps it: renamed to `<topic>-<partition>.<unique>-stray`. Durable when this returns.
     ///
     /// # Errors

@@ -3,8 +3,8 @@
 //! `jocko-compacted`; two files, because two threads write them.
 //!
 //! It is stored by the flush that makes the batches after a gap durable, and they do not count as
-//! durable before it is: otherwise a crash would leave what recovery takes for a torn tail. Byte
-//! table in docs/internals/commitlog.md.
+//! durable before it is: otherwise a crash would leave what recovery takes for a torn tail. Bytes
+//! in docs/internals/replication.md.
 
 use crate::fault::Result;
 use crate::log::Log;
