@@ -72,6 +72,8 @@ pub struct Client {
     /// The newest leader epoch that was heard of: who says less has not heard it yet (KIP-320).
     /// It stays when a leader is forgotten.
     epochs: BTreeMap<(String, i32), (TopicId, i32)>,
+    /// Whoever was asked last named a leader that is none, or is not there.
+    is_misled: bool,
     /// Who coordinates a group, and where it listens.
     coordinators: BTreeMap<String, (i32, String)>,
 }
@@ -87,6 +89,7 @@ impl Client {
             brokers: BTreeMap::new(),
             leaders: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            is_misled: false,
             coordinators: BTreeMap::new(),
         }
     }
@@ -113,6 +116,9 @@ impl Client {
             allow_auto_topic_creation: auto_create,
             ..Default::default()
         };
+        if std::mem::take(&mut self.is_misled) {
+            self.ask_elsewhere();
+        }
         let answer = self.ask(&request).await?;
         let response: MetadataResponse = answer.get()?;
         ClientError::check(response.error_code, None)?;
@@ -308,6 +314,7 @@ impl Client {
         if error.is_retriable() || matches!(error, ClientError::Refused { .. }) {
             self.leaders.remove(&(topic.to_owned(), partition));
         }
+        self.is_misled |= error.denies_leadership();
     }
 }
 

@@ -143,6 +143,17 @@ impl ClientError {
         }
     }
 
+    /// Whether a partition's leader is not who was taken for it, or is not there: whoever named it
+    /// may be cut off from the others, and would name it again.
+    pub(crate) fn denies_leadership(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => {
+                matches!(code, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch)
+            }
+            error => error.is_retriable(),
+        }
+    }
+
     /// Whether the connection is of no more use after it.
     pub(crate) fn spoils_connection(&self) -> bool {
         matches!(self, Self::Broken { .. } | Self::TimedOut { .. } | Self::Malformed(_))

@@ -255,17 +255,28 @@ async fn who_is_behind_is_not_believed() {
     };
     sees([(1, (2, 5)), (2, (2, 5))]);
     client.offset("t", 0, Position::End).await.unwrap();
-    // Broker 1 led before, is cut off, and still calls itself the leader.
-    sees([(1, (1, 4)), (2, (2, 6))]);
+    // Broker 2 has not heard of the newest leader.
+    sees([(1, (2, 6)), (2, (1, 4))]);
     script.lock().unwrap().refusals = vec![ErrorCode::NotLeaderOrFollower];
     client.offset("t", 0, Position::End).await.unwrap();
     assert_eq!(asked(&script, ApiKey::ListOffsets), [2, 2, 2]);
-    assert_eq!(asked(&script, ApiKey::Metadata), [1, 1, 2], "another one is asked then");
+    assert_eq!(asked(&script, ApiKey::Metadata), [1, 2, 1], "another one is asked then");
     // Nor one that knows that it does not know.
     sees([(1, (2, 6)), (2, (-1, 6))]);
     script.lock().unwrap().refusals = vec![ErrorCode::NotLeaderOrFollower];
     client.offset("t", 0, Position::End).await.unwrap();
-    assert_eq!(asked(&script, ApiKey::Metadata), [1, 1, 2, 2, 1]);
+    assert_eq!(asked(&script, ApiKey::Metadata), [1, 2, 1, 2, 1]);
+}
+
+#[tokio::test]
+async fn who_names_a_leader_that_denies_it_is_not_asked_again() {
+    let (script, mut client) = cluster().await;
+    // Broker 1 is cut off, and names the leader it knew last.
+    script.lock().unwrap().views = BTreeMap::from([(1, (2, 5)), (2, (1, 6))]);
+    script.lock().unwrap().refusals = vec![ErrorCode::NotLeaderOrFollower];
+    client.offset("t", 0, Position::End).await.unwrap();
+    assert_eq!(asked(&script, ApiKey::ListOffsets), [2, 1]);
+    assert_eq!(asked(&script, ApiKey::Metadata), [1, 2]);
 }
 
 #[tokio::test]
