@@ -4,8 +4,9 @@
 //! `api/`, one file per Kafka API; they see a small context and translate between messages and
 //! decisions. What is decided lives in the core crates; what touches bytes at rest, in the engine.
 //!
-//! Threads: reactors serve connections (`jocko-net`), one thread flushes, workers do what may
-//! block, and a control thread runs Raft, the controller, HTTP and housekeeping.
+//! Threads: reactors serve connections (`jocko-net`), one thread flushes, one compacts, one keeps
+//! limits, workers do what may block, and a control thread runs Raft, the controller, replication,
+//! HTTP and housekeeping.
 
 mod advertise;
 mod api;

@@ -4,8 +4,9 @@
 //! the broker a small handle in return. It knows nothing of what is replicated: payloads are
 //! bytes, the state is behind [`StateMachine`]. No type of openraft leaves the crate.
 //!
-//! Entry points: [`Raft::start`], then [`Raft::bootstrap_single`] on a blank directory; then
-//! [`Raft::propose`] and [`Raft::watch`].
+//! Entry points: [`Raft::start`], then, on a blank directory, [`Raft::bootstrap_single`] for a node
+//! alone, [`Raft::bootstrap`] for one that founds a group with others, or nothing for one that a
+//! leader lets in; then [`Raft::propose`] and [`Raft::watch`].
 //!
 //! The caller's duties:
 //! - bring a worker ([`SpawnRef`](jocko_net::ports::SpawnRef)): everything that waits for the disk

@@ -1,5 +1,6 @@
 //! Brokers tell the controller that they are there; those that do not are fenced. Times are kept in
-//! memory only, by whoever leads: a new leader gives everybody a whole session first.
+//! memory only, by whoever leads: a new leader gives everybody a whole session first, but for the
+//! broker that led before it and was silent (`keeper`).
 
 use super::{Cluster, addresses, kinds, service, succession};
 use crate::controller::{ControllerHandle, Decided, Undecided};

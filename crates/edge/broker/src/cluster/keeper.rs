@@ -1,4 +1,6 @@
-//! What the leader does for all: it fences brokers that are silent, and keeps the voters.
+//! What the leader does for all: it fences brokers that are silent, keeps the voters, gives topics
+//! more copies where brokers have come, brings leaders back to where they belong, and hands over
+//! where its own disk is in trouble.
 
 use super::{Cluster, addresses, heartbeats};
 use crate::controller::{Decided, Undecided};
