@@ -1,5 +1,6 @@
 //! What a broker does without being asked: retention, checkpoints, flushes of relaxed topics,
-//! removal of deleted topics' files, a look at the disk; damaged copies are looked for and given up.
+//! removal of deleted topics' files, a look at the disk, and the search for damaged copies, which
+//! are given up.
 
 use crate::context::Context;
 use crate::data_dir::SharedDataDir;
