@@ -9,6 +9,7 @@
 
 mod join;
 mod place;
+mod strangers;
 mod stream;
 mod transport;
 mod watch_events;
@@ -273,7 +274,8 @@ impl Life {
         let name = name_of(me.node)?;
         let options =
             serf_options(&self.settings, self.pace).with_tags(tags::encode(&me)?.into_iter());
-        let mut transport = NetTransportOptions::new(name)
+        let strangers = Arc::new(strangers::Strangers::new(&self.settings));
+        let mut transport = NetTransportOptions::with_stream_layer_options(name, strangers)
             .with_advertise_address(self.place.told)
             .with_max_packet_size(1_400)
             .with_packet_buffer_size(PACKETS_MAX)

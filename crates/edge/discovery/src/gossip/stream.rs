@@ -5,6 +5,7 @@
 //! claim beyond [`MESSAGE_BYTES_MAX`] ends the connection before any room is made, and only so
 //! many strangers are listened to at a time.
 
+use super::strangers::Strangers;
 use memberlist_core::proto::{ProtoReader, ProtoWriter};
 use serf::net::stream_layer::{Listener, PromisedStream, StreamLayer};
 use serf::tokio::TokioRuntime;
@@ -37,17 +38,18 @@ pub(super) fn is_sealed_as_ours(packet: &[u8]) -> bool {
 
 /// Makes bounded streams.
 pub(crate) struct BoundedTcp {
-    strangers: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl StreamLayer for BoundedTcp {
     type Runtime = TokioRuntime;
     type Listener = BoundedListener;
     type Stream = BoundedStream;
-    type Options = ();
+    type Options = Arc<Strangers>;
 
-    async fn new((): ()) -> io::Result<Self> {
-        Ok(Self { strangers: Arc::new(Semaphore::new(STRANGERS_MAX)) })
+    async fn new(strangers: Arc<Strangers>) -> io::Result<Self> {
+        Ok(Self { room: Arc::new(Semaphore::new(STRANGERS_MAX)), strangers })
     }
 
     async fn connect(&self, address: SocketAddr) -> io::Result<BoundedStream> {
@@ -57,7 +59,8 @@ impl StreamLayer for BoundedTcp {
     async fn bind(&self, address: SocketAddr) -> io::Result<BoundedListener> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(BoundedListener { listener, address, strangers: Arc::clone(&self.strangers) })
+        let (room, strangers) = (Arc::clone(&self.room), Arc::clone(&self.strangers));
+        Ok(BoundedListener { listener, address, room, strangers })
     }
 
     fn is_secure() -> bool {
@@ -68,7 +71,8 @@ impl StreamLayer for BoundedTcp {
 pub(crate) struct BoundedListener {
     listener: TcpListener,
     address: SocketAddr,
-    strangers: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    strangers: Arc<Strangers>,
 }
 
 impl Listener for BoundedListener {
@@ -78,9 +82,10 @@ impl Listener for BoundedListener {
         loop {
             let (stream, from) = self.listener.accept().await?;
             // One too many is let go at once: waiting would keep brokers out behind strangers.
-            if let Ok(permit) = Arc::clone(&self.strangers).try_acquire_owned()
-                && let Ok(stream) = BoundedStream::new(stream, Some(permit))
-            {
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else { continue };
+            let strangers = Arc::clone(&self.strangers);
+            let caller = Caller { from, strangers, _permit: permit };
+            if let Ok(stream) = BoundedStream::new(stream, Some(caller)) {
                 return Ok((stream, from));
             }
         }
@@ -95,6 +100,13 @@ impl Listener for BoundedListener {
     }
 }
 
+/// Who has called.
+struct Caller {
+    from: SocketAddr,
+    strangers: Arc<Strangers>,
+    _permit: OwnedSemaphorePermit,
+}
+
 pub(crate) struct BoundedStream {
     reader: BoundedReader<OwnedReadHalf>,
     writer: BoundedWriter,
@@ -103,10 +115,11 @@ pub(crate) struct BoundedStream {
 }
 
 impl BoundedStream {
-    fn new(stream: TcpStream, permit: Option<OwnedSemaphorePermit>) -> io::Result<Self> {
+    fn new(stream: TcpStream, caller: Option<Caller>) -> io::Result<Self> {
         let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
         let (reader, writer) = stream.into_split();
-        let reader = BoundedReader { inner: reader, peeked: Vec::new(), _permit: permit };
+        let reader =
+            BoundedReader { inner: reader, peeked: Vec::new(), is_sealed_next: false, caller };
         Ok(Self { reader, writer: BoundedWriter(writer), local, peer })
     }
 }
@@ -165,7 +178,10 @@ pub(crate) struct BoundedReader<R> {
     inner: R,
     /// What was read ahead; never more than a header or a label.
     peeked: Vec<u8>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Whether a header was read, so that what it told of comes next.
+    is_sealed_next: bool,
+    /// Nothing where this broker has called.
+    caller: Option<Caller>,
 }
 
 /// The most that is read ahead.
@@ -209,7 +225,14 @@ impl<R: AsyncRead + Send + Sync + Unpin> ProtoReader for BoundedReader<R> {
         let copied = self.copy(buffer);
         self.peeked.drain(..copied);
         self.inner.read_exact(buffer.get_mut(copied..).unwrap_or_default()).await?;
-        refuse_odd(buffer)
+        if std::mem::take(&mut self.is_sealed_next) {
+            if let Some(caller) = &self.caller {
+                caller.strangers.look(caller.from, buffer);
+            }
+            return Ok(());
+        }
+        self.is_sealed_next = refuse_odd(buffer)?;
+        Ok(())
     }
 
     async fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -230,10 +253,11 @@ impl<R: AsyncRead + Send + Sync + Unpin> ProtoReader for BoundedReader<R> {
     }
 }
 
-/// Refuses the header of a message that claims to be too long or is not sealed as ours are. Nothing else that is read by itself
-/// has its length and its tag; what comes after a header is as long as the header said.
-fn refuse_odd(header: &[u8]) -> io::Result<()> {
-    let &[ENCRYPTED, _, a, b, c, d] = header else { return Ok(()) };
+/// Refuses the header of a message that claims to be too long or is not sealed as ours are. Nothing else
+/// that is read by itself has its length and its tag; what comes after a header is as long as the header
+/// said. Whether it is a header.
+fn refuse_odd(header: &[u8]) -> io::Result<bool> {
+    let &[ENCRYPTED, _, a, b, c, d] = header else { return Ok(false) };
     if !is_sealed_as_ours(header) {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -241,7 +265,7 @@ fn refuse_odd(header: &[u8]) -> io::Result<()> {
         ));
     }
     let claimed = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-    if claimed > MESSAGE_BYTES_MAX { Err(too_much(claimed)) } else { Ok(()) }
+    if claimed > MESSAGE_BYTES_MAX { Err(too_much(claimed)) } else { Ok(true) }
 }
 
 fn too_much(bytes: usize) -> io::Error {
@@ -269,7 +293,7 @@ mod tests {
     use super::*;
 
     fn reader(bytes: &[u8]) -> BoundedReader<&[u8]> {
-        BoundedReader { inner: bytes, peeked: Vec::new(), _permit: None }
+        BoundedReader { inner: bytes, peeked: Vec::new(), is_sealed_next: false, caller: None }
     }
 
     #[tokio::test]
