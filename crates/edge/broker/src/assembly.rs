@@ -39,6 +39,7 @@ use jocko_types::{BrokerEpoch, Uuid};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// All that runs, in the order in which it is stopped.
 pub(crate) struct Running {
@@ -255,6 +256,11 @@ impl Drop for Untouched {
 }
 
 impl Running {
+    /// Tells when another process has taken this one's place, and why.
+    pub(crate) fn watch_displaced(&self) -> watch::Receiver<Option<String>> {
+        self.context.cluster.contact.watch_displaced()
+    }
+
     /// Stops in the order that loses nothing: no more requests, then no more changes, then every
     /// byte to disk, then the mark of a clean stop.
     pub(crate) async fn bring_down(self) -> Result<(), String> {

@@ -183,7 +183,8 @@ impl Broker {
         self.cluster_id
     }
 
-    /// Whether it still runs; it ends by itself only when its metadata log fails.
+    /// Whether it still runs; it ends by itself only when its metadata log fails, or another process
+    /// has taken its place in the cluster.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.control.as_ref().is_some_and(|control| !control.is_finished())
@@ -310,6 +311,7 @@ pub(crate) async fn control(
         }
     };
     let mut raft_status = running.raft.watch();
+    let mut displaced = running.watch_displaced();
     ready(Ok(facts));
     tokio::select! {
         biased;
@@ -317,7 +319,11 @@ pub(crate) async fn control(
         fatal = raft_status.wait_for(|status| status.fatal.is_some()) => {
             let reason = fatal.and_then(|status| status.fatal).unwrap_or_else(|| "it ended".into());
             tracing::error!(%reason, "the metadata log failed; this broker cannot go on");
-            Err(format!("the metadata log failed: {reason}"))
+            Err(format!("the metadata log failed, look at the disk: {reason}"))
+        }
+        // What it would still write, on a copy of the directory, is of no use to anybody.
+        Ok(displaced) = displaced.wait_for(Option::is_some) => {
+            Err(displaced.clone().unwrap_or_default())
         }
     }
 }

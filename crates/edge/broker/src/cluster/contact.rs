@@ -13,6 +13,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 /// How long whoever waits for what is written already is held on to after that: the session may only
@@ -29,6 +30,8 @@ pub(crate) struct Contact {
     /// Why the controller does not take this process for the broker it was, as it said; empty if it
     /// does, as far as is known.
     disowned: Mutex<String>,
+    /// The same where another process runs as this broker: then this one ends.
+    displaced: watch::Sender<Option<String>>,
     /// Nanoseconds of the clock at which the session is over.
     until: AtomicU64,
 }
@@ -44,7 +47,12 @@ pub(crate) enum GivenUp {
 
 impl Contact {
     pub(super) fn new(clock: ClockRef) -> Self {
-        Self { clock, disowned: Mutex::default(), until: AtomicU64::new(FOR_EVER) }
+        Self {
+            clock,
+            disowned: Mutex::default(),
+            displaced: watch::Sender::new(None),
+            until: AtomicU64::new(FOR_EVER),
+        }
     }
 
     /// Nobody else is there (any more).
@@ -81,6 +89,17 @@ impl Contact {
             words.clone_into(&mut told);
         }
         is_news
+    }
+
+    /// Another process runs as this broker, the controller says. There is no way back from that: the
+    /// two would vote, and be voted for, as one.
+    pub(super) fn displace(&self, words: &str) {
+        self.displaced.send_replace(Some(words.to_owned()));
+    }
+
+    /// Tells when another process has taken this one's place, and why.
+    pub(crate) fn watch_displaced(&self) -> watch::Receiver<Option<String>> {
+        self.displaced.subscribe()
     }
 
     /// Why this process is no broker of the cluster any more, and what to do.

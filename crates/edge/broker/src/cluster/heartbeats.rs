@@ -28,8 +28,10 @@ const ANSWERED_MAX: usize = 8;
 const BEAT_MAX: Duration = Duration::from_secs(1);
 /// A broker whose image is no further behind than this many entries has caught up.
 const LAG_MAX: u64 = 64;
-/// Refused: no such registration. There is another by now, or none.
-const STALE: u16 = 8;
+/// Refused: there is no such broker any more.
+const REMOVED: u16 = 8;
+/// Refused: another process has registered as this broker since.
+const DISPLACED: u16 = 9;
 
 /// What a broker says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -149,21 +151,20 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
 
 /// What a process is told that is no broker of the cluster any more.
 fn disowned(broker_id: BrokerId, successor: Option<&Broker>) -> PeerRefusal {
-    let words = match successor {
-        None => format!(
+    let Some(successor) = successor else {
+        let words = format!(
             "broker {broker_id} was removed from the cluster: stop it; started again, it comes \
              back to the cluster"
-        ),
-        Some(broker) => {
-            let at = broker.endpoint(addresses::PEERS);
-            let at = at.map(|it| addresses::joined(&it.host, it.port)).unwrap_or_default();
-            format!(
-                "broker {broker_id} is another process by now, at {at}: stop this one, or that one \
-                 and start this one again"
-            )
-        }
+        );
+        return PeerRefusal::new(REMOVED, words);
     };
-    PeerRefusal::new(STALE, words)
+    let at = successor.endpoint(addresses::PEERS);
+    let at = at.map(|it| addresses::joined(&it.host, it.port)).unwrap_or_default();
+    let words = format!(
+        "broker {broker_id} is another process by now, at {at}: only one of the two can be it, and \
+         this one ends"
+    );
+    PeerRefusal::new(DISPLACED, words)
 }
 
 /// Has decided what follows from what a broker says of its disk. What cannot be decided now is
@@ -280,6 +281,17 @@ impl Beating {
         sleep_until(due).await;
     }
 
+    /// What the controller says to a process that is no broker any more.
+    fn hear_refusal(&self, refusal: &PeerRefusal) {
+        let contact = &self.cluster.contact;
+        if matches!(refusal.code, REMOVED | DISPLACED) && contact.disown(&refusal.words) {
+            tracing::warn!("{}", refusal.words);
+        }
+        if refusal.code == DISPLACED {
+            contact.displace(&refusal.words);
+        }
+    }
+
     async fn tell(&self, wish: Wish) -> Result<Pulse, String> {
         let cluster = &self.cluster;
         let shown_index = u64::try_from(cluster.published.load().index).unwrap_or(0);
@@ -295,11 +307,8 @@ impl Beating {
         let body = serde_json::to_vec(&beat).map_err(|error| error.to_string())?;
         let call = cluster.peers.call(&address, Lane::Control, kinds::HEARTBEAT, body, BEAT_MAX);
         let answer = call.await.map_err(|error| {
-            if let PeerError::Refused(refusal) = &error
-                && refusal.code == STALE
-                && cluster.contact.disown(&refusal.words)
-            {
-                tracing::warn!("{}", refusal.words);
+            if let PeerError::Refused(refusal) = &error {
+                self.hear_refusal(refusal);
             }
             format!("{address}: {error}")
         })?;

@@ -106,7 +106,7 @@ impl Signals {
                     return match broker.stop() {
                         Ok(()) => Err(Failure::new("the broker ended by itself")),
                         Err(reason) => Err(Failure::new(format!("the broker ended: {reason}"))
-                            .cure("look at the disk, then start it again")),
+                            .cure("start it again once that is mended")),
                     };
                 }
             }

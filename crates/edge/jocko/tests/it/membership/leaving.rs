@@ -133,6 +133,26 @@ fn a_copy_of_a_running_brokers_directory_is_refused() {
     ask(&original, &["topic", "create", "after", "-p", "3"]);
 }
 
+/// Where the original hangs, a copy of its directory takes its place; when it goes on, it ends.
+#[test]
+fn a_broker_whose_place_was_taken_ends() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let stopped = three.remove(2).stop().unwrap();
+    let copied = meeting.path().join("data-3");
+    copy(&meeting.path().join("data-2"), &copied);
+    let mut original = BrokerProcess::start(stopped).unwrap();
+    original.signal(Signal::STOP).unwrap();
+    until("it is missed", || live(&three[0]) == [21, 22]);
+    let mut copy = BrokerProcess::spawn(meeting.options(3, &[])).unwrap();
+    copy.wait_ready().unwrap();
+    original.signal(Signal::CONT).unwrap();
+    until("it ends", || !original.is_running().unwrap());
+    says(&original, "broker 23 is another process by now");
+    says(&original, "the broker ended");
+    assert_eq!(live(&copy), [21, 22, 23]);
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
