@@ -30,7 +30,7 @@ pub(crate) use keeper::{heir, keep};
 pub(crate) use network::RaftOverPeers;
 pub(crate) use opening::{
     Doors, FORMING_FILE, begin_forming, go_on_forming, listen, peer_settings, refuse_copy,
-    see_others, settled_in, told,
+    see_others, settled_in, told, warn_if_unreachable,
 };
 pub(crate) use service::ClusterService;
 pub(crate) use unreached::look_for_voters;

@@ -125,6 +125,7 @@ pub(crate) async fn enter(
     // Its settings may name nobody where its log does.
     let lobby = if is_alone || lobby.is_some() { lobby } else { Some(open_lobby()?) };
     cluster::refuse_copy(&raft, &peers, directory, &told).await?;
+    cluster::warn_if_unreachable(&raft, directory, &told);
     let mut endpoints: Vec<Endpoint> =
         addresses::clients(settings, &kafka.addresses, &host).into_iter().collect();
     let kafka_address = endpoints.first().map(|it| addresses::joined(&it.host, it.port));

@@ -12,7 +12,7 @@ use jocko_net::peers::{Chance, OwnIdentity, PeerServer, PeerSettings, Peers, Sec
 use jocko_net::ports::{Net, NetRef, Reserved, SpawnRef};
 use jocko_types::Uuid;
 use std::io;
-use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -230,7 +230,54 @@ pub(crate) async fn refuse_copy(
     }
 }
 
+/// Where others cannot reach this broker, what is to be done about it: it has company on other machines,
+/// by its log, and tells an address of its own machine. That happens to one of several that is started
+/// again without the addresses it had.
+pub(crate) fn warn_if_unreachable(raft: &Raft, node: Uuid, told: &str) {
+    let status = raft.status();
+    let members = status.voters.iter().chain(&status.learners);
+    let others = members.filter(|(id, _)| id.directory_id() != node);
+    let others = others.map(|(_, peer)| peer.address.as_str());
+    if let Some(away) = beyond_reach(told, others) {
+        tracing::warn!(
+            "others of its cluster are on other machines, as {away}, and cannot reach this broker at \
+             {told}: start it with the listen.cluster, listen.gossip and listen.kafka, or the \
+             cluster.join, that it had"
+        );
+    }
+}
+
+/// One of the others that is not on this machine, where this broker tells an address that is for it
+/// alone.
+fn beyond_reach<'o>(told: &str, mut others: impl Iterator<Item = &'o str>) -> Option<&'o str> {
+    let is_loopback = |address: &str| {
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|it| it.is_loopback())
+    };
+    others.find(|other| is_loopback(told) && !is_loopback(other))
+}
+
 /// `host:port` of the cluster port as others are told it.
 pub(crate) fn told(host: &str, doors: Option<&Doors>) -> String {
     doors.map_or_else(String::new, |doors| addresses::joined(host, doors.reserved.address.port()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beyond_reach;
+
+    #[test]
+    fn only_an_address_for_this_machine_alone_is_out_of_reach() {
+        for (told, others, expect) in [
+            ("127.0.0.1:9093", &["127.0.0.2:9093", "10.0.0.2:9093"][..], Some("10.0.0.2:9093")),
+            ("localhost:9093", &["node2:9093"], Some("node2:9093")),
+            ("[::1]:9093", &["[fd00::2]:9093"], Some("[fd00::2]:9093")),
+            ("127.0.0.1:9093", &["localhost:1", "[::1]:2"], None),
+            ("10.0.0.1:9093", &["10.0.0.2:9093"], None),
+            ("", &["10.0.0.2:9093"], None),
+        ] {
+            assert_eq!(beyond_reach(told, others.iter().copied()), expect, "{told}");
+        }
+    }
 }
