@@ -37,6 +37,11 @@ pub mod versions;
 /// disk, in UTF-8; absent where nothing is. Kafka's tags count from 0, and whoever does not know a
 /// tag passes over it (KIP-482).
 pub const BROKER_DISK_TAG: u32 = 10_000;
+/// The tag of another: it is there, and empty, where the broker is to go (`cordoned.log.dirs`).
+pub const BROKER_DRAINED_TAG: u32 = 10_001;
+/// The tag of a third, only for the broker that answers: the port where it answers in HTTP, in decimal
+/// digits; absent where there is none.
+pub const BROKER_HTTP_TAG: u32 = 10_002;
 
 pub use api_key::ApiKey;
 #[cfg(feature = "json")]

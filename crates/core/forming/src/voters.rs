@@ -31,6 +31,8 @@ pub struct MemberView {
     /// Whether a person took its vote: it gets none by itself, unless one that is dead cannot be
     /// replaced otherwise.
     pub stays_out: bool,
+    /// Whether its broker is to go: it gets no vote, and gives the one it has away.
+    pub is_drained: bool,
 }
 
 /// What to change.
@@ -58,7 +60,7 @@ pub fn plan(
     let voters: BTreeSet<Uuid> =
         members.iter().filter(|(_, member)| member.votes).map(|(node, _)| *node).collect();
     let able = |member: &MemberView| !member.votes && member.has_caught_up && member.is_registered;
-    let fit = |member: &MemberView| able(member) && !member.stays_out;
+    let fit = |member: &MemberView| able(member) && !member.stays_out && !member.is_drained;
     let is_gone = |node: &Uuid| {
         let is_silent = |member: &MemberView| {
             member.silent >= if member.is_registered { GRACE } else { GRACE_OF_NOBODY }
@@ -70,6 +72,18 @@ pub fn plan(
         let mut rest = voters.clone();
         rest.remove(gone);
         if let Some(next) = best(members, &rest, fit).or_else(|| best(members, &rest, able)) {
+            rest.insert(next);
+            return Some(Change::Voters(rest));
+        }
+    }
+    // One that is to go gives its vote to one that stays, if there is one; if not it keeps it as long
+    // as it is there, as fewer votes would bear fewer failures.
+    let leaves =
+        |node: &&Uuid| **node != leader && members.get(*node).is_some_and(|it| it.is_drained);
+    if let Some(leaver) = voters.iter().find(leaves) {
+        let mut rest = voters.clone();
+        rest.remove(leaver);
+        if let Some(next) = best(members, &rest, fit) {
             rest.insert(next);
             return Some(Change::Voters(rest));
         }
@@ -107,7 +121,8 @@ fn wanted(members: usize) -> usize {
 
 /// The voters that stay where there are more than the brokers bear: the next that is missed would
 /// stop the cluster otherwise, as the second of two does. Whoever is registered counts, there or
-/// not, so that no restart takes a vote; so does a voter that is not registered yet.
+/// not, so that no restart takes a vote, but for one that is to go: once it has stopped it is gone. A
+/// voter that is not registered yet counts.
 fn fewer(
     leader: Uuid,
     members: &BTreeMap<Uuid, MemberView>,
@@ -115,7 +130,8 @@ fn fewer(
 ) -> Option<BTreeSet<Uuid>> {
     let counts = |(node, member): &(&Uuid, &MemberView)| {
         let is_coming = member.votes && member.silent < GRACE;
-        member.is_registered || is_coming || **node == leader
+        let has_left = member.is_drained && !member.is_live;
+        (!has_left && (member.is_registered || is_coming)) || **node == leader
     };
     let target = wanted(members.iter().filter(counts).count());
     let mut left = voters.clone();
@@ -126,6 +142,7 @@ fn fewer(
             (
                 member.is_none_or(|it| !it.is_registered),
                 member.is_none_or(|it| !it.is_live),
+                member.is_some_and(|it| it.is_drained),
                 member.map(|it| it.silent >= SILENT),
                 member.map(crowd),
                 **node,

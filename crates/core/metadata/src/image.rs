@@ -5,7 +5,7 @@ mod broker;
 use crate::record::{ConfigResource, MetadataRecord, PartitionState, Registration, Replication};
 use crate::wire::encode_record;
 use imbl::OrdMap;
-use jocko_config::kafka::{ConfigMap, NO_CONFIGS};
+use jocko_config::kafka::{CORDONED, ConfigMap, NO_CONFIGS};
 use jocko_types::{
     BrokerEpoch, BrokerId, PartitionIndex, ProducerId, Timestamp, TopicId, TopicName, Uuid,
 };
@@ -172,9 +172,25 @@ impl ClusterImage {
         self.broker(id).is_some_and(|broker| broker.state() == BrokerState::Live)
     }
 
-    /// Every broker that may be given new copies: live, not about to stop, with a good disk.
+    /// Every broker that may be given new copies: live, not about to stop, not drained, with a good
+    /// disk.
     pub fn fit_brokers(&self) -> impl Iterator<Item = &Arc<Broker>> {
-        self.brokers.values().filter(|broker| broker.is_fit())
+        self.brokers.values().filter(|broker| self.is_fit(broker.id()))
+    }
+
+    /// Whether a broker may be given new copies, and the lead unasked.
+    #[must_use]
+    pub fn is_fit(&self, id: BrokerId) -> bool {
+        let has_good_disk = |broker: &Arc<Broker>| broker.disk.is_none();
+        self.is_active(id) && !self.is_drained(id) && self.broker(id).is_some_and(has_good_disk)
+    }
+
+    /// Whether a broker is to go: it keeps what it has until that is moved, and gets nothing new
+    /// (KIP-1066).
+    #[must_use]
+    pub fn is_drained(&self, id: BrokerId) -> bool {
+        let cordoned = self.configs(&ConfigResource::Broker(id)).get(CORDONED);
+        cordoned.is_some_and(|directories| !directories.trim().is_empty())
     }
 
     /// Whether a broker is registered and may be given something.

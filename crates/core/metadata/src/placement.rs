@@ -56,7 +56,7 @@ impl Placement {
         self.ring.len()
     }
 
-    /// How many brokers there are, those that are away among them.
+    /// How many brokers there are, those that are away among them, but not those that are to go.
     pub(crate) const fn broker_count_registered(&self) -> usize {
         self.ring.len() + self.spare.len()
     }

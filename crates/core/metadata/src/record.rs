@@ -230,6 +230,13 @@ impl PartitionState {
         self.directories.get(at).copied()
     }
 
+    /// Whether a replica is out of sync, other than those that a reassignment adds: they are only
+    /// on their way.
+    #[must_use]
+    pub fn is_under_replicated(&self) -> bool {
+        self.replicas.iter().any(|id| !self.isr.contains(id) && !self.adding.contains(id))
+    }
+
     /// Whether its replicas are being moved.
     #[must_use]
     pub fn is_reassigned(&self) -> bool {

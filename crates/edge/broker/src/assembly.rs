@@ -156,6 +156,7 @@ pub(crate) async fn bring_up(
         metrics: Metrics::new(),
         mailboxes: reactors.mailboxes(),
         addresses: OnceLock::new(),
+        http_addresses: OnceLock::new(),
         connection_limits: OnceLock::new(),
         fetch_shards: (0..shards).map(|_| Mutex::new(Sessions::new(Limits::default()))).collect(),
         settings: Arc::clone(&settings),
@@ -173,6 +174,7 @@ pub(crate) async fn bring_up(
     let server = listen::serve_kafka(&settings, entered.kafka, &reactors, &context)?;
     // Set once, just now.
     let _ = context.addresses.set(server.addresses().to_vec());
+    let _ = context.http_addresses.set(http.addresses.clone());
     let _ = context.connection_limits.set(server.limits());
     let groups = spawn(groups::run(Arc::clone(&context)));
     let housekeeping =

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::quorum::{self, QuorumAnswer, QuorumCall};
 use jocko_admin::{Answering, Company};
 use jocko_consensus::RaftStatus;
-use jocko_discovery::{Event, Member};
+use jocko_discovery::{Discovery, Event, Member};
 use jocko_metadata::{Broker, BrokerState, ClusterImage};
 use jocko_types::{BrokerId, Uuid};
 use serde_json::{Value, json};
@@ -33,8 +33,7 @@ impl Company for Knowledge {
     }
 
     fn events(&self) -> String {
-        let events = self.0.cluster.discovery().map(|it| it.events()).unwrap_or_default();
-        events.iter().map(event).collect::<Value>().to_string()
+        events(self.0.cluster.discovery().map(|it| &**it))
     }
 
     fn transfer_leader(&self, to: Option<i32>, only_ask: bool) -> Answering {
@@ -72,6 +71,19 @@ async fn transfer_leader(
     Ok(json!({ "leader": leader.get() }).to_string())
 }
 
+/// What discovery told last, the oldest first.
+pub(crate) fn events(discovery: Option<&dyn Discovery>) -> String {
+    let events = discovery.map(|it| it.events()).unwrap_or_default();
+    events.iter().map(event).collect::<Value>().to_string()
+}
+
+/// Everybody whom a broker sees that is not part of a cluster itself: it knows of nobody who counts.
+pub(crate) fn seen(discovery: Option<&dyn Discovery>) -> String {
+    let members = discovery.map(|it| it.members()).unwrap_or_default();
+    let row = |it: &Member| describe(it.broker_id, "seen", None, Some(it));
+    members.iter().map(row).collect::<Value>().to_string()
+}
+
 /// Everybody who is registered or seen, by number; those without one last. `unsure` is this broker where
 /// the controller does not answer it: it knows of nobody else then whether the cluster still counts on it.
 fn members(image: &ClusterImage, seen: &[Member], unsure: Option<Uuid>) -> Value {
@@ -87,7 +99,9 @@ fn members(image: &ClusterImage, seen: &[Member], unsure: Option<Uuid>) -> Value
                 "live" if unsure.is_some_and(|own| own != *node) => "unsure",
                 known => known,
             };
-            (id, describe(id, state, broker, member))
+            let mut row = describe(id, state, broker, member);
+            row["drained"] = broker.is_some_and(|it| image.is_drained(it.id())).into();
+            (id, row)
         })
         .collect();
     rows.sort_by_key(|(id, _)| (id.is_none(), *id));

@@ -53,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) mailboxes: Mailboxes,
     /// Where clients reach this broker, as bound.
     pub(crate) addresses: OnceLock<Vec<SocketAddr>>,
+    /// Where it answers in HTTP, as bound; known as [`Context::addresses`] are.
+    pub(crate) http_addresses: OnceLock<Vec<SocketAddr>>,
     /// What sets how many connections are taken; known as [`Context::addresses`] are.
     pub(crate) connection_limits: OnceLock<ConnectionLimits>,
     /// One shard per reactor, so that no two threads wait for each other here.

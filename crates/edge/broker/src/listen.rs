@@ -1,7 +1,7 @@
 //! The broker's doors: Kafka for clients, HTTP for operators.
 
 use crate::cluster::Waiting;
-use crate::company::Knowledge;
+use crate::company::{self, Knowledge};
 use crate::context::Context;
 use crate::metrics_page::Page;
 use crate::session::Front;
@@ -236,11 +236,11 @@ impl jocko_admin::Probe for Lobby {
 
 impl jocko_admin::Company for Lobby {
     fn members(&self) -> String {
-        "[]".to_owned()
+        company::seen(self.0.discovery())
     }
 
     fn events(&self) -> String {
-        "[]".to_owned()
+        company::events(self.0.discovery())
     }
 
     fn transfer_leader(&self, _to: Option<i32>, _only_ask: bool) -> jocko_admin::Answering {

@@ -200,7 +200,7 @@ impl Page {
         let published = self.context.published.load();
         let image = &published.image;
         let states = || image.topics().flat_map(|topic| topic.partitions.values());
-        let under = states().filter(|state| state.isr.len() < state.replicas.len()).count();
+        let under = states().filter(|state| state.is_under_replicated()).count();
         let leaderless = states().filter(|state| state.leader.is_none()).count();
         text.gauge(
             "cluster_members",
@@ -212,7 +212,7 @@ impl Page {
         text.gauge("cluster_leaderless_partitions", "Partitions nobody leads.", leaderless)?;
         text.gauge(
             "cluster_under_replicated_partitions",
-            "Partitions with replicas out of sync.",
+            "Partitions with replicas out of sync, but for those that are being added.",
             under,
         )?;
         let help = "1 for each broker whose disk is in trouble, as the cluster knows it.";

@@ -7,7 +7,7 @@ use super::rule::{ConfigType, Rule};
 use crate::value::SettingValue;
 use BrokerValue::{Default, Fact, Null, Setting, SettingOrFact, Static, StaticFact};
 use ConfigType::{Boolean, Int, List, Long, Short, String};
-use Rule::{Any, AtLeast};
+use Rule::{Any, AtLeast, OneOf};
 
 const fn row(
     name: &'static str,
@@ -48,6 +48,10 @@ fn text(value: &impl SettingValue) -> Option<std::string::String> {
     Some(value.render())
 }
 
+/// The config that takes a broker out of service (KIP-1066): while it is `*` the broker gets nothing
+/// new.
+pub const CORDONED: &str = "cordoned.log.dirs";
+
 /// No limit.
 const RATE_MAX: &str = "9223372036854775807";
 
@@ -69,6 +73,10 @@ pub static BROKER_DEFINITIONS: &[BrokerDefinition] = &[
         "The data directory, under its older name."),
     row("log.dirs", List, "", StaticFact(|facts| facts.log_dirs.clone()),
         "The data directory."),
+    fixed(CORDONED, List, "",
+        "`*` keeps new copies, the lead by preference and votes off a broker that is to go \
+         (`jocko cluster drain` sets it). It is set for one broker, not for all.")
+        .dynamic(OneOf(&["*"])),
     row("listeners", List, "", StaticFact(|facts| facts.listeners.clone()),
         "Where the broker listens for clients."),
     row("advertised.listeners", List, "", StaticFact(|facts| facts.advertised_listeners.clone()),

@@ -20,7 +20,7 @@ mod topic;
 mod topic_table;
 
 pub use broker::{BrokerDefinition, BrokerFacts, check_broker_config};
-pub use broker_table::BROKER_DEFINITIONS;
+pub use broker_table::{BROKER_DEFINITIONS, CORDONED};
 pub use describe::{
     Row, Synonym, describe_broker, describe_cluster_defaults, describe_group, describe_topic,
 };

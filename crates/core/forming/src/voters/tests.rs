@@ -7,8 +7,9 @@ fn id(byte: u8) -> Uuid {
 /// Letters: `V` votes, `v` votes and is silent, `F` votes and is fenced, `u` votes and has been
 /// silent for a moment, `w` the same and nobody is registered for it, `W` so and not silent, `z` so
 /// and silent for long, `L` a learner that has caught up, `O` one of those that stays out, `l` one
-/// that has not caught up, `x` a learner nobody is registered for and that is silent. What follows a
-/// letter is the rack.
+/// that has not caught up, `x` a learner nobody is registered for and that is silent; `D` votes and is
+/// drained, `d` the same and has stopped, `E` a learner that is drained. What follows a letter is the
+/// rack.
 fn members(text: &str) -> BTreeMap<Uuid, MemberView> {
     let mut number = 0;
     text.split_whitespace()
@@ -21,13 +22,14 @@ fn members(text: &str) -> BTreeMap<Uuid, MemberView> {
                 _ => Duration::ZERO,
             };
             let member = MemberView {
-                votes: matches!(kind, "V" | "v" | "F" | "u" | "w" | "W" | "z"),
-                has_caught_up: matches!(kind, "V" | "L" | "W" | "O"),
+                votes: matches!(kind, "V" | "v" | "F" | "u" | "w" | "W" | "z" | "D" | "d"),
+                has_caught_up: matches!(kind, "V" | "L" | "W" | "O" | "D" | "E"),
                 silent,
                 is_registered: !matches!(kind, "x" | "w" | "W" | "z"),
-                is_live: matches!(kind, "V" | "L" | "l" | "O"),
+                is_live: matches!(kind, "V" | "L" | "l" | "O" | "D" | "E"),
                 rack: rack.to_owned(),
                 stays_out: kind == "O",
+                is_drained: matches!(kind, "D" | "d" | "E"),
             };
             (id(number), member)
         })
@@ -108,12 +110,45 @@ fn fewer_brokers_have_fewer_voters() {
     assert_eq!(led_by_the_last, voters(&[2]));
 }
 
+/// Whoever is to go gives its vote to one that stays. Where there is none it votes while it is there,
+/// since fewer voters would bear fewer failures; once it has stopped, its vote does not count any more.
+#[test]
+fn a_drained_broker_gives_its_vote_away() {
+    let voters =
+        |numbers: &[u8]| Some(Change::Voters(numbers.iter().map(|number| id(*number)).collect()));
+    for (text, expect) in [
+        ("V V D", None),
+        ("V V D l", None),
+        ("V V D E", None),
+        ("V V D L", voters(&[1, 2, 4])),
+        ("Va Vb Dc Lb Lc", voters(&[1, 2, 5])),
+        ("V V V V D", None),
+        ("V V E", None),
+        ("V E L", None),
+        // It has stopped.
+        ("V V d", voters(&[1])),
+        ("V V d L", voters(&[1, 2, 4])),
+        ("V V V V d", voters(&[1, 2, 3])),
+        ("V V V d d", voters(&[1, 2, 3])),
+        ("V D d", voters(&[1])),
+        // One that is there goes before one that stays.
+        ("V D V d", voters(&[1, 3, 2])),
+        ("V D V V", voters(&[1, 3, 4])),
+        // Rather it than a dead one.
+        ("V V v E", voters(&[1, 2, 4])),
+    ] {
+        assert_eq!(plan(id(1), &members(text), None), expect, "{text}");
+    }
+    let led_by_it = plan(id(1), &members("D V V L"), None);
+    assert_eq!(led_by_it, None, "it hands over first");
+}
+
 /// What one rule gives the other does not take back: each plan that is carried out leads to none.
 #[test]
 fn the_rules_come_to_rest() {
-    const KINDS: [&str; 8] = ["V", "v", "F", "u", "z", "L", "O", "l"];
-    for number in 0..KINDS.len().pow(5) {
-        let letters = (0..5).map(|place| KINDS[number / KINDS.len().pow(place) % KINDS.len()]);
+    const KINDS: [&str; 11] = ["V", "v", "F", "u", "z", "L", "O", "l", "D", "d", "E"];
+    for number in 0..KINDS.len().pow(4) {
+        let letters = (0..4).map(|place| KINDS[number / KINDS.len().pow(place) % KINDS.len()]);
         let text = format!("V {}", letters.collect::<Vec<_>>().join(" "));
         let mut group = members(&text);
         let mut changes = 0;

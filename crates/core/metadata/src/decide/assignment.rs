@@ -62,7 +62,7 @@ impl Decider<'_> {
             let is_able = |id: &BrokerId| self.image.broker(*id).is_some_and(|it| able(it));
             replicas.iter().copied().filter(is_able).collect()
         };
-        let fit = among(&|broker| broker.is_fit());
+        let fit = among(&|broker| self.image.is_fit(broker.id()));
         let isr = match fit.is_empty() {
             true => among(&|broker| broker.is_active()),
             false => among(&|broker| broker.is_active() && broker.takes_writes()),

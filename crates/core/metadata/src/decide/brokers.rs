@@ -3,7 +3,8 @@
 use super::Decider;
 use crate::command::{Answer, BrokerRegistration, HeartbeatState, Refusal, RegisteredBroker};
 use crate::image::{Broker, BrokerState};
-use crate::record::{MetadataRecord, Registration};
+use crate::record::{ConfigResource, MetadataRecord, Registration};
+use jocko_config::kafka::CORDONED;
 use jocko_types::{BrokerEpoch, BrokerId, ErrorCode, Uuid};
 use std::sync::Arc;
 
@@ -243,6 +244,12 @@ impl Decider<'_> {
             self.records.push(MetadataRecord::BrokerIds { last: broker_id });
         }
         self.records.push(MetadataRecord::UnregisterBroker { broker_id, broker_epoch });
+        // Who comes back after all comes to stay.
+        if self.image.is_drained(broker_id) {
+            let resource = ConfigResource::Broker(broker_id);
+            let name = CORDONED.to_owned();
+            self.records.push(MetadataRecord::Config { resource, name, value: None });
+        }
         self.move_away(broker_id);
         Ok(())
     }

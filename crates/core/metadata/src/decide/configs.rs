@@ -6,8 +6,9 @@ use crate::command::{AlteredConfigs, Answer, ConfigChange, ConfigOp, Refusal};
 use crate::record::{ConfigResource, MetadataRecord, PartitionState};
 use jocko_codec::STRING_BYTES_MAX;
 use jocko_config::kafka::{
-    BrokerDefinition, ConfigMap, ConfigType, GroupDefinition, TOPIC_DEFINITIONS, TopicDefinition,
-    check_broker_config, check_group_configs, check_topic_config, check_topic_configs,
+    BrokerDefinition, CORDONED, ConfigMap, ConfigType, GroupDefinition, TOPIC_DEFINITIONS,
+    TopicDefinition, check_broker_config, check_group_configs, check_topic_config,
+    check_topic_configs,
 };
 use jocko_types::{BrokerId, ErrorCode, TopicName};
 use std::collections::BTreeSet;
@@ -85,6 +86,12 @@ impl Decider<'_> {
             }
             ConfigResource::Cluster => {
                 self.check_broker(before, &after)?;
+                if after.contains_key(CORDONED) {
+                    return Err(Refusal::new(
+                        ErrorCode::InvalidConfig,
+                        "cordoned.log.dirs is set for one broker: somebody has to stay.",
+                    ));
+                }
                 if before.contains_key(MIN_ISR) && !after.contains_key(MIN_ISR) {
                     return Err(Refusal::new(
                         ErrorCode::InvalidConfig,

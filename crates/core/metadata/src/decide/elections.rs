@@ -77,10 +77,10 @@ impl Decider<'_> {
                 let may_lead = |id: &BrokerId| {
                     let turn = Turn::default();
                     let is_able = self.may_lead(*id, state, turn) && self.has_good_disk(*id, turn);
-                    state.isr.contains(id) && is_able
+                    state.isr.contains(id) && is_able && !self.image.is_drained(*id)
                 };
                 let leader = preferred.filter(may_lead).ok_or_else(|| {
-                    let message = "The preferred leader is not in sync, or not there.";
+                    let message = "The preferred leader is not in sync, not there, or to go.";
                     Refusal::new(ErrorCode::PreferredLeaderNotAvailable, message)
                 })?;
                 PartitionState { leader: Some(leader), ..state.clone() }

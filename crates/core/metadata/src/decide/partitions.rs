@@ -110,7 +110,7 @@ impl Decider<'_> {
             }
         };
         let mut placement = self.placement();
-        let copies = copies_of(replication, &placement)?;
+        let copies = copies_of(replication, &placement, self.image)?;
         Ok((0..additional).map(|_| placement.next(copies)).collect())
     }
 }

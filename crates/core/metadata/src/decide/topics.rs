@@ -4,7 +4,7 @@ use super::configs::check_lengths;
 use super::{Decider, duplicates, too_large_a_batch, too_large_a_request, unknown_topic};
 use super::{PARTITIONS_PER_REQUEST_MAX, RECORDS_PER_REQUEST_MAX};
 use crate::command::{Answer, CreatedTopic, DeletedTopic, NewTopic, Refusal, TopicRef};
-use crate::image::Broker;
+use crate::image::{Broker, ClusterImage};
 use crate::placement::Placement;
 use crate::record::{ConfigResource, MetadataRecord, Replication};
 use jocko_config::kafka::{ConfigMap, check_topic_config, check_topic_configs};
@@ -131,21 +131,24 @@ impl Decider<'_> {
         }
         let replication = self.replication(topic.replication_factor);
         let mut placement = self.placement();
-        let copies = copies_of(replication, &placement)?;
+        let copies = copies_of(replication, &placement, self.image)?;
         let lists = (0..partitions).map(|_| placement.next(copies)).collect();
         Ok((replication, lists))
     }
 
-    /// Over all brokers, those that cannot take anything now last: a broker that is restarted, or
-    /// whose disk is in trouble, must not keep others from creating topics with as many copies as
-    /// ever. Where no disk is good, all that are there will do.
+    /// Over the brokers that stay, those that cannot take anything now last: a broker that is
+    /// restarted, or whose disk is in trouble, must not keep others from creating topics with as many
+    /// copies as ever. Where no disk is good, all that are there will do.
     pub(super) fn placement(&mut self) -> Placement {
-        let is_any_fit = self.image.fit_brokers().next().is_some();
-        let is_able = |broker: &&Arc<Broker>| {
-            if is_any_fit { broker.is_fit() } else { broker.is_active() }
+        let image = self.image;
+        let is_any_fit = image.fit_brokers().next().is_some();
+        let is_able = |broker: &&Arc<Broker>| match is_any_fit {
+            true => image.is_fit(broker.id()),
+            false => broker.is_active(),
         };
-        let able = self.image.brokers().filter(is_able);
-        let away = self.image.brokers().filter(|broker| !is_able(broker));
+        let stays = |broker: &&Arc<Broker>| !image.is_drained(broker.id());
+        let able = image.brokers().filter(stays).filter(is_able);
+        let away = image.brokers().filter(stays).filter(|broker| !is_able(broker));
         Placement::over(able, &mut self.random).or_else(away)
     }
 
@@ -308,11 +311,17 @@ fn invalid<T>(message: &str) -> Answer<T> {
 ///
 /// # Errors
 /// More are asked for than there are brokers to keep them.
-pub(super) fn copies_of(replication: Replication, placement: &Placement) -> Answer<usize> {
+pub(super) fn copies_of(
+    replication: Replication,
+    placement: &Placement,
+    image: &ClusterImage,
+) -> Answer<usize> {
     let brokers = placement.broker_count();
     let refuse = |message: String| Refusal::new(ErrorCode::InvalidReplicationFactor, message);
+    let is_any_drained = image.brokers().any(|broker| image.is_drained(broker.id()));
     if brokers == 0 {
-        return Err(refuse("All brokers are currently fenced.".to_owned()));
+        let or_cordoned = if is_any_drained { " or cordoned" } else { "" };
+        return Err(refuse(format!("All brokers are currently fenced{or_cordoned}.")));
     }
     match replication {
         Replication::Auto => Ok(brokers.min(COPIES_AUTO_MAX)),
@@ -320,10 +329,11 @@ pub(super) fn copies_of(replication: Replication, placement: &Placement) -> Answ
             let copies = usize::try_from(asked).unwrap_or(0);
             let registered = placement.broker_count_registered();
             if copies == 0 || copies > registered {
+                let not_cordoned = if is_any_drained { " and not cordoned" } else { "" };
                 return Err(refuse(format!(
                     "Unable to replicate the partition {asked} time(s): The target replication \
                      factor of {asked} cannot be reached because only {registered} broker(s) are \
-                     registered."
+                     registered{not_cordoned}."
                 )));
             }
             Ok(copies)

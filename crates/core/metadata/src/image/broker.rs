@@ -54,12 +54,6 @@ impl Broker {
         self.disk.as_ref().is_none_or(|trouble| trouble.kind.takes_writes())
     }
 
-    /// Whether it may be given something, and has a good disk to keep it on.
-    #[must_use]
-    pub fn is_fit(&self) -> bool {
-        self.is_active() && self.disk.is_none()
-    }
-
     /// Its address on a listener.
     #[must_use]
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {

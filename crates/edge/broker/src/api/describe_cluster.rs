@@ -1,14 +1,17 @@
 //! DescribeCluster (key 60, versions 0-2).
 
+use crate::context::Context;
 use crate::operations;
 use crate::session::{Exchange, Session};
-use jocko_metadata::{Broker, BrokerState};
+use jocko_metadata::{Broker, BrokerState, ClusterImage};
 use jocko_net::Call;
 use jocko_protocol::rpc::describe_cluster_request::DescribeClusterRequest;
 use jocko_protocol::rpc::describe_cluster_response::{
     DescribeClusterBroker, DescribeClusterResponse,
 };
-use jocko_protocol::{BROKER_DISK_TAG, Decode, DecodeError, UnknownTaggedFields};
+use jocko_protocol::{
+    BROKER_DISK_TAG, BROKER_DRAINED_TAG, BROKER_HTTP_TAG, Decode, DecodeError, UnknownTaggedFields,
+};
 use jocko_types::{BrokerId, ErrorCode};
 
 /// The kinds of endpoint a client may ask for (KIP-919).
@@ -17,9 +20,17 @@ const ENDPOINT_CONTROLLERS: i8 = 2;
 /// No broker.
 const NO_BROKER: i32 = -1;
 
-/// What is wrong with a broker's disk, for `jocko cluster health`.
-fn disk_of(broker: &Broker) -> UnknownTaggedFields {
+/// What is wrong with a broker's disk, whether it is to go, and where this one answers in HTTP: for
+/// `jocko cluster`.
+fn beside(context: &Context, image: &ClusterImage, broker: &Broker) -> UnknownTaggedFields {
     let mut fields = UnknownTaggedFields::NONE;
+    let own_http = context.http_addresses.get().and_then(|all| all.first());
+    if let Some(http) = own_http.filter(|_| broker.id() == context.broker) {
+        fields.insert(BROKER_HTTP_TAG, http.port().to_string().as_bytes());
+    }
+    if image.is_drained(broker.id()) {
+        fields.insert(BROKER_DRAINED_TAG, b"");
+    }
     if let Some(trouble) = &broker.disk {
         fields.insert(BROKER_DISK_TAG, trouble.to_string().as_bytes());
     }
@@ -74,7 +85,7 @@ pub(crate) fn handle(
                 port: i32::from(port),
                 rack: broker.registration.rack.clone(),
                 is_fenced: broker.state() == BrokerState::Fenced,
-                unknown_tagged_fields: disk_of(broker),
+                unknown_tagged_fields: beside(context, &published.image, broker),
             }
         });
     let response = DescribeClusterResponse {

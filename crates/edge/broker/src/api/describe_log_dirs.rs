@@ -70,6 +70,7 @@ fn describe(context: &Context, asked: Option<&BTreeSet<(String, i32)>>) -> Descr
             .collect(),
         total_bytes: bytes(space.map(|space| space.total)),
         usable_bytes: bytes(space.map(|space| space.free)),
+        is_cordoned: published.image.is_drained(context.broker),
         ..Default::default()
     }
 }

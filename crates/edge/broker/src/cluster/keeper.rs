@@ -35,7 +35,7 @@ const LAG_MAX: u64 = 100;
 /// A member that has not answered for so long is not made a voter.
 const SILENT_MAX: Duration = Duration::from_secs(1);
 
-/// How often a leader whose disk is in trouble looks for another to lead in its place.
+/// How often a leader that is drained, or whose disk is in trouble, looks for another to lead in its place.
 const STEP_ASIDE_EVERY: Duration = Duration::from_secs(2);
 /// How long it waits for Raft to take the order.
 const STEP_ASIDE_MAX: Duration = Duration::from_secs(1);
@@ -161,17 +161,24 @@ async fn fence_silent(cluster: &Cluster, now: Now, has_just_begun: bool) {
     }
 }
 
-/// Hands the lead of Raft to a voter with a good disk where this node's is in trouble: what it
-/// cannot write, or only late, cannot be decided, not even who leads in its place elsewhere.
-/// Returns whether it tried.
+/// Hands the lead of Raft to a voter that stays and has a good disk, where this node's is in trouble
+/// or its broker is to go: what a disk cannot write, or only late, cannot be decided, not even who
+/// leads in its place elsewhere. Returns whether it tried.
 async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
-    let trouble = cluster.health.trouble();
     // The ballast is for metadata.
-    let Some(trouble) = trouble.filter(|it| it.kind != DiskTroubleKind::Short) else {
+    let trouble = cluster.health.trouble().filter(|it| it.kind != DiskTroubleKind::Short);
+    if trouble.is_none() && !is_drained(cluster) {
         return false;
-    };
+    }
     let Some(next) = heir(cluster, status, status.voters.keys()) else { return false };
-    tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
+    match trouble {
+        Some(trouble) => {
+            tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
+        }
+        None => {
+            tracing::info!(%next, "this broker is drained: another is to lead the metadata's group");
+        }
+    }
     match timeout(STEP_ASIDE_MAX, cluster.raft.hand_over_to(next)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the lead was not handed over"),
@@ -180,8 +187,16 @@ async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
     true
 }
 
+/// Whether this node's broker is to go.
+fn is_drained(cluster: &Cluster) -> bool {
+    let image = &cluster.published.load().image;
+    let mut brokers = image.brokers();
+    let own = brokers.find(|it| it.registration.directory == cluster.node);
+    own.is_some_and(|it| image.is_drained(it.id()))
+}
+
 /// Which of some members is to lead in this node's place: the furthest that answers, is not far
-/// behind, and whose broker is there and has a good disk.
+/// behind, and whose broker is there, stays and has a good disk.
 pub(crate) fn heir<'n>(
     cluster: &Cluster,
     status: &RaftStatus,
@@ -221,8 +236,7 @@ async fn balance_leaders(cluster: &Cluster) {
         let states = image.topics().flat_map(|topic| topic.partitions.values());
         states.into_iter().any(|state| {
             let first = state.replicas.first();
-            let is_fit = |id: BrokerId| image.broker(id).is_some_and(|it| it.is_fit());
-            let may_lead = |id: &&BrokerId| state.isr.contains(id) && is_fit(**id);
+            let may_lead = |id: &&BrokerId| state.isr.contains(id) && image.is_fit(**id);
             state.leader != first.copied() && first.is_some_and(|id| may_lead(&id))
         })
     };
@@ -296,6 +310,7 @@ fn view(cluster: &Cluster, status: &RaftStatus, led: Duration) -> BTreeMap<Uuid,
             is_live: broker.is_some_and(|it| it.state() == BrokerState::Live && !it.is_retiring),
             rack: broker.and_then(|it| it.registration.rack.clone()).unwrap_or_default(),
             stays_out: peer.stays_out,
+            is_drained: broker.is_some_and(|it| published.image.is_drained(it.id())),
         };
         (id, view)
     };

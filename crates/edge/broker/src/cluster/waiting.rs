@@ -54,6 +54,11 @@ impl Waiting {
         let _ = self.discovery.set(discovery);
     }
 
+    /// Who looks for others, once somebody does.
+    pub(crate) fn discovery(&self) -> Option<&dyn Discovery> {
+        self.discovery.get().map(|it| &**it)
+    }
+
     /// What it waits for, who does not answer, and why nobody is found if that is so.
     pub(crate) fn words(&self) -> String {
         let words = {

@@ -129,13 +129,23 @@ impl Client {
             validate_only,
             ..Default::default()
         };
-        let answer = match self.home_of(resource).await? {
+        let home = match self.home_of(resource).await {
+            // Others know of a broker that is not there, if it is one.
+            Err(ClientError::NoSuchBroker(_)) => None,
+            home => home?,
+        };
+        let answer = match home {
             Some(address) => self.ask_at(&address, &request, i16::MAX).await?,
             None => self.ask(&request).await?,
         };
         let response = answer.get()?;
         let mut all = response.responses.iter();
-        all.try_for_each(|each| ClientError::check(each.error_code, each.error_message.as_deref()))
+        all.try_for_each(|each| match (jocko_protocol::error_code(each.error_code), resource) {
+            (ErrorCode::BrokerIdNotRegistered, Resource::Broker(id)) => {
+                Err(ClientError::NoSuchBroker(*id))
+            }
+            _ => ClientError::check(each.error_code, each.error_message.as_deref()),
+        })
     }
 
     /// Raises the number of a topic's partitions to `count`.

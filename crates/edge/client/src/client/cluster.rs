@@ -19,7 +19,9 @@ use jocko_protocol::rpc::list_partition_reassignments_request::{
 };
 use jocko_protocol::rpc::remove_raft_voter_request::RemoveRaftVoterRequest;
 use jocko_protocol::rpc::unregister_broker_request::UnregisterBrokerRequest;
-use jocko_protocol::{ApiKey, BROKER_DISK_TAG, UnknownTaggedFields};
+use jocko_protocol::{
+    ApiKey, BROKER_DISK_TAG, BROKER_DRAINED_TAG, BROKER_HTTP_TAG, UnknownTaggedFields,
+};
 use jocko_types::{ErrorCode, Uuid};
 use std::collections::BTreeMap;
 
@@ -44,10 +46,15 @@ pub struct Member {
     pub is_fenced: bool,
     /// What is wrong with its disk, where brokers are jocko's.
     pub disk: Option<String>,
+    /// Whether it is to go and gets nothing new, where brokers are jocko's.
+    pub is_drained: bool,
+    /// The port where it answers in HTTP, where it is the broker that was asked, and jocko's.
+    pub http_port: Option<u16>,
 }
 
-fn disk_of(fields: &UnknownTaggedFields) -> Option<String> {
-    let field = fields.as_slice().iter().find(|field| field.tag == BROKER_DISK_TAG)?;
+/// A field of ours, as text.
+fn told(fields: &UnknownTaggedFields, tag: u32) -> Option<String> {
+    let field = fields.as_slice().iter().find(|field| field.tag == tag)?;
     Some(String::from_utf8_lossy(&field.bytes).into_owned())
 }
 
@@ -140,7 +147,10 @@ impl Client {
                     address: super::join_address(&broker.host, broker.port),
                     rack: broker.rack,
                     is_fenced: broker.is_fenced,
-                    disk: disk_of(&broker.unknown_tagged_fields),
+                    disk: told(&broker.unknown_tagged_fields, BROKER_DISK_TAG),
+                    is_drained: told(&broker.unknown_tagged_fields, BROKER_DRAINED_TAG).is_some(),
+                    http_port: told(&broker.unknown_tagged_fields, BROKER_HTTP_TAG)
+                        .and_then(|port| port.parse().ok()),
                 }
             };
         let mut brokers: Vec<Member> = response.brokers.into_iter().map(member).collect();

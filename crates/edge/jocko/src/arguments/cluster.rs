@@ -73,12 +73,20 @@ fn health() -> Command {
 
 fn drain() -> Command {
     Command::new("drain")
-        .about("Moves everything off a broker: each copy to the broker that has fewest")
+        .about("Takes a broker out of service: its copies go to the brokers with fewest, and it gets nothing new")
         .after_help(
             "Examples:\n  jocko cluster drain 3 --dry-run\n  jocko cluster drain 3 --wait --timeout 1h\n  \
-             jocko cluster drain 3 --leaders-only\n  jocko cluster drain 3 --fewer-copies",
+             jocko cluster drain 3 --leaders-only\n  jocko cluster drain 3 --fewer-copies\n  \
+             jocko cluster drain 3 --undo",
         )
         .arg(node().help("Which broker"))
+        .arg(
+            Arg::new("undo")
+                .long("undo")
+                .action(ArgAction::SetTrue)
+                .conflicts_with_all(["leaders-only", "fewer-copies", "wait"])
+                .help("Let it get copies, leads and a vote again; what was moved stays where it is"),
+        )
         .arg(
             Arg::new("leaders-only")
                 .long("leaders-only")
@@ -123,8 +131,7 @@ fn node() -> Arg {
 
 /// The other port of a broker, for what Kafka's protocol has no words for.
 fn http() -> Arg {
-    Arg::new("http")
-        .long("http")
-        .value_name("HOST:PORT")
-        .help("The broker's HTTP port (listen.http) [default: port 9095 where -b is]")
+    Arg::new("http").long("http").value_name("HOST:PORT").help(
+        "The broker's HTTP port (listen.http) [default: as the broker at -b says, or port 9095]",
+    )
 }

@@ -13,12 +13,15 @@ use crate::command::{choice, client, with_port};
 use crate::failure::{Failure, Result};
 use crate::output::{grouped, json, say, table, wants_json};
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use jocko_client::{Quorum, QuorumNode};
 use picture::Picture;
 use serde_json::{Value, json};
 
 /// Where brokers answer in HTTP unless they are told otherwise.
 const HTTP_PORT: u16 = 9095;
+/// Where they serve Kafka's clients.
+const KAFKA_PORT: &str = "9092";
 
 pub(crate) async fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
@@ -39,19 +42,45 @@ fn node(matches: &ArgMatches) -> i32 {
     *matches.get_one("node").expect("is required")
 }
 
-/// Where the broker's HTTP port is: where it is said to be, or at the usual port of the first broker
-/// that is named, so that no other cluster is asked than the one that is meant.
-fn http_address(matches: &ArgMatches) -> String {
-    let named = matches.get_one::<String>("http").cloned();
-    let brokers = matches.get_one::<String>("brokers").expect("has a default");
-    named.unwrap_or_else(|| http_beside(brokers))
+/// Where the broker's HTTP port is: where it is said to be, or where the broker that is named says
+/// itself, so that no other is asked than the one that is meant. One that serves no Kafka clients, as it
+/// waits for its cluster, is at the usual port if its other one is.
+async fn http_address(matches: &ArgMatches) -> Result<String> {
+    if let Some(named) = matches.get_one::<String>("http") {
+        return Ok(named.clone());
+    }
+    let brokers: &String = matches.get_one("brokers").expect("has a default");
+    let usual = http_beside(brokers);
+    if matches.value_source("brokers") == Some(ValueSource::DefaultValue) {
+        return usual.ok_or_else(|| Failure::usage("--brokers names none"));
+    }
+    let members = client(matches)?.members().await;
+    let told = members.map(|members| {
+        let mut asked = members.brokers.into_iter().filter_map(|it| Some((it.http_port?, it)));
+        asked.next().map(|(port, it)| {
+            let host = it.address.rsplit_once(':').map_or("localhost", |(host, _)| host);
+            format!("{host}:{port}")
+        })
+    });
+    let cure = "--http HOST:PORT, as its listen.http says: one that waits for its cluster, or serves no \
+                Kafka clients, answers only there";
+    match (told, usual) {
+        (Ok(Some(told)), _) => Ok(told),
+        (Ok(None) | Err(_), Some(usual)) => Ok(usual),
+        (Ok(None), None) => {
+            let words = format!("the broker at {brokers} does not say where it answers in HTTP");
+            Err(Failure::new(words).cure(cure))
+        }
+        (Err(error), None) => Err(Failure::from(error).cure(cure)),
+    }
 }
 
-fn http_beside(brokers: &str) -> String {
-    let first = brokers.split(',').map(str::trim).find(|address| !address.is_empty());
-    let address = with_port(first.unwrap_or("localhost"));
-    let host = address.rsplit_once(':').map_or("localhost", |(host, _)| host);
-    format!("{host}:{HTTP_PORT}")
+/// The usual port for HTTP where the usual one for Kafka is.
+fn http_beside(brokers: &str) -> Option<String> {
+    let first = brokers.split(',').map(str::trim).find(|address| !address.is_empty())?;
+    let address = with_port(first);
+    let (host, port) = address.rsplit_once(':')?;
+    (port == KAFKA_PORT).then(|| format!("{host}:{HTTP_PORT}"))
 }
 
 async fn status(matches: &ArgMatches) -> Result<()> {
@@ -72,7 +101,12 @@ async fn status(matches: &ArgMatches) -> Result<()> {
         .brokers
         .iter()
         .map(|broker| {
-            let state = if broker.is_fenced { "fenced" } else { "live" };
+            let state = match (broker.is_fenced, broker.is_drained) {
+                (false, false) => "live",
+                (false, true) => "live, drained",
+                (true, false) => "fenced",
+                (true, true) => "fenced, drained",
+            };
             vec![
                 broker.id.to_string(),
                 broker.address.clone(),
@@ -154,15 +188,16 @@ mod tests {
     use super::http_beside;
 
     #[test]
-    fn the_broker_that_is_named_is_asked() {
+    fn the_usual_ports_go_together() {
         for (brokers, expect) in [
-            ("localhost:9092", "localhost:9095"),
-            ("node1", "node1:9095"),
-            ("10.0.0.7:19092, node2:9092", "10.0.0.7:9095"),
-            ("[::1]:9092", "[::1]:9095"),
-            ("", "localhost:9095"),
+            ("localhost:9092", Some("localhost:9095")),
+            ("node1", Some("node1:9095")),
+            ("[::1]:9092", Some("[::1]:9095")),
+            // Where nothing is as usual, another broker may be at the usual port.
+            ("10.0.0.7:19092, node2:9092", None),
+            ("", None),
         ] {
-            assert_eq!(http_beside(brokers), expect, "{brokers:?}");
+            assert_eq!(http_beside(brokers).as_deref(), expect, "{brokers:?}");
         }
     }
 }

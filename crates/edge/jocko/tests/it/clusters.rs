@@ -127,5 +127,6 @@ fn a_broker_that_is_needed_is_not_taken_away() {
     broker.run(&["cluster", "remove", "4", "--yes"]).fails(1, &["no broker 4"]);
     broker.ok(&["topic", "delete", "t", "--yes"]);
     broker.run(&["cluster", "remove", "1", "--yes"]).fails(1, &["is running", "stop it"]);
-    assert!(broker.ok(&["cluster", "drain", "1"]).contains("nothing to move"));
+    broker.run(&["cluster", "drain", "1"]).fails(1, &["no broker would be left", "another broker"]);
+    assert!(broker.ok(&["cluster", "drain", "1", "--undo"]).contains("is not drained"));
 }

@@ -1,5 +1,6 @@
-//! `jocko cluster drain`: everything off a broker, by Kafka's own means: a reassignment of every
-//! partition it has a copy of, or, with `--leaders-only`, its name put last and an election.
+//! `jocko cluster drain`: everything off a broker, by Kafka's own means: it is cordoned (KIP-1066), so
+//! that it gets nothing new, and every partition it has a copy of is reassigned; or, with
+//! `--leaders-only`, its name is put last and others are elected.
 //!
 //! Where every other live broker has a copy already, there is no place for one more. Nobody's
 //! records get fewer copies unasked: such a partition is led by another from then on, and keeps its
@@ -10,9 +11,10 @@ use super::picture::Picture;
 use crate::command::partition::{Moves, told, wait_for_moves};
 use crate::command::{client, timeout};
 use crate::failure::{Failure, Result};
-use crate::output::{json, say, wants_json};
+use crate::output::{harmless, json, say, wants_json};
 use clap::ArgMatches;
-use jocko_client::{Client, TopicPartition};
+use jocko_client::{Client, Member, Resource, TopicPartition};
+use jocko_config::kafka::CORDONED;
 use serde_json::json;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
@@ -20,22 +22,35 @@ use tokio::time::Instant;
 pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
     let id = node(matches);
     let deadline = Instant::now() + timeout(matches)?;
+    let is_dry = matches.get_flag("dry-run");
     let mut client = client(matches)?;
     let mut picture = Picture::take(&mut client).await?;
-    if !picture.brokers.iter().any(|broker| broker.id == id) {
+    let Some(drained) = picture.brokers.iter().find(|broker| broker.id == id) else {
         return Err(jocko_client::ClientError::NoSuchBroker(id).into());
-    }
-    let leaders_only = matches.get_flag("leaders-only");
-    let mut plan = if leaders_only {
-        Plan { moves: Moves::new(), kept: last_in_line(&picture, id, |_| true) }
-    } else {
-        away(&picture, id, matches.get_flag("fewer-copies"))?
     };
-    if !matches.get_flag("dry-run") {
+    if matches.get_flag("undo") {
+        let is_drained = drained.is_drained;
+        return undo(&mut client, matches, (id, is_drained)).await;
+    }
+    if matches.get_flag("leaders-only") {
+        let kept = last_in_line(&picture, id, |_| true);
+        let plan = Plan { moves: Moves::new(), kept };
+        if !is_dry {
+            carry_out(&mut client, &picture, (id, &plan)).await?;
+        }
+        return tell(matches, id, &Plan { moves: plan.kept, kept: Moves::new() });
+    }
+    let mut plan = away(&picture, id, matches.get_flag("fewer-copies"))?;
+    refuse_if_nobody_stays(&picture, id)?;
+    if !is_dry {
+        cordon(&mut client, id).await;
+        // What was placed here before that goes, too.
+        picture = Picture::take(&mut client).await?;
+        plan = away(&picture, id, matches.get_flag("fewer-copies"))?;
         carry_out(&mut client, &picture, (id, &plan)).await?;
     }
-    if matches.get_flag("wait") && !matches.get_flag("dry-run") && !leaders_only {
-        // What was placed here meanwhile goes, too: by whoever created topics, or drained another.
+    if matches.get_flag("wait") && !is_dry {
+        // And what others place here by hand meanwhile, or as they drain another.
         let mut later = plan.moves.clone();
         while !later.is_empty() {
             wait(&mut client, &later, deadline).await?;
@@ -45,9 +60,6 @@ pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
             plan.moves.extend(more.moves.iter().cloned());
             (later, plan.kept) = (more.moves, more.kept);
         }
-    }
-    if leaders_only {
-        return tell(matches, id, &Plan { moves: plan.kept, kept: Moves::new() });
     }
     tell(matches, id, &plan)?;
     match plan.kept.len() {
@@ -69,6 +81,47 @@ struct Plan {
     moves: Moves,
     /// Copies that stay; others are to lead.
     kept: Moves,
+}
+
+/// Somebody has to get what is new.
+fn refuse_if_nobody_stays(picture: &Picture, id: i32) -> Result<()> {
+    let stays = |broker: &Member| broker.id != id && !broker.is_fenced && !broker.is_drained;
+    if picture.brokers.iter().any(stays) {
+        return Ok(());
+    }
+    Err(Failure::new(format!("no broker would be left to get what is new, without broker {id}"))
+        .cure("start another broker first, or let one stay: jocko cluster drain NODE --undo"))
+}
+
+/// Keeps what is new off a broker. A cluster that cannot is drained all the same.
+async fn cordon(client: &mut Client, id: i32) {
+    let set = [(CORDONED.to_owned(), "*".to_owned())];
+    if let Err(error) = client.alter_configs(&Resource::Broker(id), &set, &[], false).await {
+        let error = error.to_string();
+        eprintln!("what is new may still be placed on broker {id}: {}", harmless(&error));
+    }
+}
+
+async fn undo(
+    client: &mut Client,
+    matches: &ArgMatches,
+    (id, is_drained): (i32, bool),
+) -> Result<()> {
+    let is_dry = matches.get_flag("dry-run");
+    if is_drained && !is_dry {
+        client.alter_configs(&Resource::Broker(id), &[], &[CORDONED.to_owned()], false).await?;
+    }
+    if wants_json(matches) {
+        return json(&json!({ "broker": id, "undone": is_drained && !is_dry }));
+    }
+    match (is_drained, is_dry) {
+        (false, _) => say(format_args!("broker {id} is not drained")),
+        (true, true) => say(format_args!("broker {id} would stay, and get what is new again")),
+        (true, false) => say(format_args!(
+            "broker {id} stays, and gets what is new again; what was moved stays where it is \
+             (jocko partition move takes it back)"
+        )),
+    }
 }
 
 async fn carry_out(client: &mut Client, picture: &Picture, (id, plan): (i32, &Plan)) -> Result<()> {
@@ -123,6 +176,7 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
         return json(&json!({
             "broker": id,
             "started": !is_dry,
+            "drained": !is_dry && !leaders_only,
             "moves": listed(moves),
             "kept": listed(kept),
         }));
@@ -136,7 +190,16 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
         say(format_args!("{topic}/{partition} {what} {}", shown(to.as_deref())))?;
     }
     match (moves.len(), is_dry) {
-        (0, _) if kept.is_empty() => say(format_args!("broker {id} has nothing to move")),
+        (0, _) if kept.is_empty() && leaders_only => {
+            say(format_args!("broker {id} has nothing to move"))
+        }
+        (0, true) if kept.is_empty() => {
+            say(format_args!("broker {id} has nothing to move, and would get nothing new"))
+        }
+        (0, false) if kept.is_empty() => {
+            say(format_args!("broker {id} has nothing to move, and gets nothing new"))?;
+            say_what_is_next(id)
+        }
         (0, _) => Ok(()),
         (count, true) if leaders_only => {
             say(format_args!("broker {id} would be last in line for {count} partitions"))
@@ -146,12 +209,21 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
             say(format_args!("broker {id} is last in line for {count} partitions"))
         }
         (count, false) if matches.get_flag("wait") => {
-            say(format_args!("{count} partitions moved off broker {id}"))
+            say(format_args!("{count} partitions moved off broker {id}, which gets nothing new"))?;
+            if kept.is_empty() { say_what_is_next(id) } else { Ok(()) }
         }
         (count, false) => say(format_args!(
-            "{count} partitions are moving off broker {id}; jocko partition move-status tells how far"
+            "{count} partitions are moving off broker {id}, which gets nothing new; \
+             jocko partition move-status tells how far"
         )),
     }
+}
+
+fn say_what_is_next(id: i32) -> Result<()> {
+    say(format_args!(
+        "it may be stopped, then: jocko cluster remove {id}   (if it stays after all: jocko cluster \
+         drain {id} --undo)"
+    ))
 }
 
 fn shown(brokers: Option<&[i32]>) -> String {
@@ -210,7 +282,7 @@ fn away(picture: &Picture, id: i32, fewer_copies: bool) -> Result<Plan> {
     let mut copies: BTreeMap<i32, usize> = picture
         .brokers
         .iter()
-        .filter(|broker| !broker.is_fenced && broker.id != id)
+        .filter(|broker| !broker.is_fenced && !broker.is_drained && broker.id != id)
         .map(|broker| (broker.id, picture.replicas(broker.id)))
         .collect();
     let rack_of = |id: i32| {
@@ -290,6 +362,17 @@ mod tests {
         let plan = away(&cluster, 1, true).unwrap();
         assert!(plan.kept.is_empty());
         assert_eq!(targets(&plan.moves), [(0, vec![2])]);
+    }
+
+    #[test]
+    fn what_is_drained_itself_is_no_place_and_somebody_stays() {
+        let mut cluster = picture(3, &[(1, &[1], &[1])]);
+        assert!(refuse_if_nobody_stays(&cluster, 1).is_ok());
+        cluster.brokers[1].is_drained = true;
+        assert_eq!(targets(&away(&cluster, 1, false).unwrap().moves), [(0, vec![3])]);
+        assert!(refuse_if_nobody_stays(&cluster, 1).is_ok());
+        cluster.brokers[2].is_fenced = true;
+        assert!(refuse_if_nobody_stays(&cluster, 1).is_err());
     }
 
     #[test]

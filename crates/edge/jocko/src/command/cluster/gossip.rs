@@ -17,12 +17,30 @@ pub(super) async fn members(matches: &ArgMatches) -> Result<()> {
     let rows: Vec<Vec<String>> = list(&members)
         .iter()
         .map(|member| {
-            ["broker", "state", "cluster", "kafka", "rack", "release", "disk"]
-                .map(|field| cell(&member[field]))
-                .to_vec()
+            let fields = ["broker", "state", "cluster", "kafka", "rack", "release", "disk"];
+            let mut row = fields.map(|field| cell(&member[field])).to_vec();
+            if member["drained"] == true {
+                row[1].push_str(", drained");
+            }
+            row
         })
         .collect();
-    table(&[">BROKER", "STATE", "CLUSTER", "KAFKA", "RACK", "RELEASE", "DISK"], &rows)
+    if !rows.is_empty() {
+        table(&[">BROKER", "STATE", "CLUSTER", "KAFKA", "RACK", "RELEASE", "DISK"], &rows)?;
+    }
+    // One that is part of a cluster counts itself at least.
+    let is_in = |member: &Value| member["state"] != "seen";
+    if list(&members).iter().any(is_in) { Ok(()) } else { say_what_is_waited_for(matches).await }
+}
+
+/// Why a broker has little to tell.
+async fn say_what_is_waited_for(matches: &ArgMatches) -> Result<()> {
+    let address = http_address(matches).await?;
+    let answer = http::ask("GET", &address, "/readyz", timeout(matches)?).await?;
+    say(format_args!(
+        "the broker at {address} is not part of a cluster yet: {}",
+        answer.body.trim()
+    ))
 }
 
 pub(super) async fn events(matches: &ArgMatches) -> Result<()> {
@@ -31,7 +49,12 @@ pub(super) async fn events(matches: &ArgMatches) -> Result<()> {
         return json(&events);
     }
     if list(&events).is_empty() {
-        return say("nothing yet");
+        let address = http_address(matches).await?;
+        let answer = http::ask("GET", &address, "/readyz", timeout(matches)?).await?;
+        return match answer.status {
+            200 => say("nothing yet"),
+            _ => say(format_args!("nothing yet: {}", answer.body.trim())),
+        };
     }
     let rows: Vec<Vec<String>> = list(&events)
         .iter()
@@ -67,7 +90,7 @@ async fn get(matches: &ArgMatches, path: &str) -> Result<Value> {
 }
 
 async fn ask(matches: &ArgMatches, method: &str, path: &str) -> Result<Value> {
-    let address = http_address(matches);
+    let address = http_address(matches).await?;
     let answer = http::ask(method, &address, path, timeout(matches)?).await?;
     let unreadable =
         || Failure::new(format!("{address} answers in words this command cannot read"));

@@ -41,19 +41,22 @@ struct Verdict {
     /// The same for programs.
     json: serde_json::Value,
     ills: Vec<String>,
+    /// What goes on beside, and is no ill.
+    planned: Vec<String>,
 }
 
 impl Verdict {
     fn tell(self, matches: &ArgMatches) -> Result<()> {
-        let Self { line, mut json, ills } = self;
+        let Self { line, mut json, ills, planned } = self;
         if wants_json(matches) {
             json["healthy"] = ills.is_empty().into();
             json["reasons"] = ills.clone().into();
+            json["planned"] = planned.into();
             crate::output::json(&json)?;
         } else {
             let healthy = if ills.is_empty() { "yes" } else { "no" };
             say(format_args!("healthy: {healthy}   {line}"))?;
-            for ill in &ills {
+            for ill in ills.iter().chain(&planned) {
                 say(format_args!("  {ill}"))?;
             }
         }
@@ -78,12 +81,12 @@ async fn all(matches: &ArgMatches) -> Result<Verdict> {
         picture.below_min_isr.len(),
         picture.moves.len(),
     );
-    Ok(Verdict { line, json: picture.json(), ills })
+    Ok(Verdict { line, json: picture.json(), ills, planned: picture.planned() })
 }
 
 /// What the broker says of itself: a balancer in front of it asks the same.
 async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
-    let address = http_address(matches);
+    let address = http_address(matches).await?;
     let answer = http::ask("GET", &address, "/readyz", timeout(matches)?).await?;
     let mut line = format!("broker at {address}");
     let ills: Vec<String> = match answer.status {
@@ -98,5 +101,5 @@ async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
                 .cure("is it a jocko broker's HTTP port?"));
         }
     };
-    Ok(Verdict { line, json: json!({ "http": address }), ills })
+    Ok(Verdict { line, json: json!({ "http": address }), ills, planned: Vec::new() })
 }

@@ -24,10 +24,14 @@ pub(super) struct Picture {
     pub(super) below_min_isr: Vec<TopicPartition>,
     /// Partitions whose copies move.
     pub(super) moves: Vec<Move>,
+    /// Moves that have ended while all this was asked.
+    ended: Vec<Move>,
 }
 
 impl Picture {
     pub(super) async fn take(client: &mut Client) -> Result<Self> {
+        let tells_of_moves = client.serves(ApiKey::ListPartitionReassignments).await?;
+        let ended = if tells_of_moves { client.moves(None).await? } else { Vec::new() };
         let metadata = client.metadata(None, false).await?;
         let (mut brokers, mut tells_of_fenced) = (brokers_of(&metadata), false);
         if client.serves(ApiKey::DescribeCluster).await? {
@@ -48,9 +52,10 @@ impl Picture {
             topics: metadata.topics,
             below_min_isr: Vec::new(),
             moves: Vec::new(),
+            ended,
         };
         picture.below_min_isr = picture.find_below_min_isr(client).await?;
-        if client.serves(ApiKey::ListPartitionReassignments).await? {
+        if tells_of_moves {
             picture.moves = client.moves(None).await?;
         }
         Ok(picture)
@@ -99,7 +104,56 @@ impl Picture {
     }
 
     pub(super) fn under_replicated(&self) -> usize {
-        self.partitions().filter(|each| each.isr_nodes.len() < each.replica_nodes.len()).count()
+        let all = self.topics.iter().flat_map(|topic| {
+            let name = topic.name.as_deref().unwrap_or_default();
+            topic.partitions.iter().map(move |partition| (name, partition))
+        });
+        all.filter(|(topic, partition)| !self.lacking(topic, partition).is_empty()).count()
+    }
+
+    /// Which brokers lack a partition, but for those that a move adds: they are only on their way.
+    fn lacking(&self, topic: &str, partition: &MetadataResponsePartition) -> Vec<i32> {
+        let is_it = |moving: &&Move| {
+            moving.partition.0 == topic && moving.partition.1 == partition.partition_index
+        };
+        let mut moves = self.moves.iter().chain(&self.ended);
+        let adding = moves.find(is_it).map_or(&[][..], |moving| &moving.adding);
+        let mut lacking = partition.replica_nodes.clone();
+        lacking.retain(|id| !partition.isr_nodes.contains(id) && !adding.contains(id));
+        lacking
+    }
+
+    /// The same in words. Where none is missed and too few are in sync, a move is on its way, and it is
+    /// its copies that are waited for.
+    fn not_on(&self, topic: &str, partition: &MetadataResponsePartition) -> String {
+        let mut lacking = self.lacking(topic, partition);
+        if lacking.is_empty() {
+            lacking.clone_from(&partition.replica_nodes);
+            lacking.retain(|id| !partition.isr_nodes.contains(id));
+        }
+        format!("not on {}", listed(&lacking))
+    }
+
+    /// What goes on because somebody wanted it, and is no ill: brokers that are drained.
+    pub(super) fn planned(&self) -> Vec<String> {
+        let drained = self.brokers.iter().filter(|broker| broker.is_drained);
+        let told = drained.map(|broker| {
+            let id = broker.id;
+            match (self.replicas(id), broker.is_fenced) {
+                (0, true) => {
+                    format!("broker {id} is drained and has stopped (jocko cluster remove {id})")
+                }
+                (0, false) => format!(
+                    "broker {id} is drained (stop it, then jocko cluster remove {id}; if it stays: \
+                     jocko cluster drain {id} --undo)"
+                ),
+                (copies, _) => {
+                    let noun = if copies == 1 { "copy is" } else { "copies are" };
+                    format!("broker {id} is being drained: {copies} {noun} still there")
+                }
+            }
+        });
+        told.collect()
     }
 
     pub(super) fn live(&self) -> usize {
@@ -135,9 +189,11 @@ impl Picture {
         }
         let is_leaderless =
             |_: &str, partition: &MetadataResponsePartition| partition.leader_id < 0;
-        let lacks_copies = |_: &str, partition: &MetadataResponsePartition| {
-            partition.isr_nodes.len() < partition.replica_nodes.len()
+        let lacks_copies = |topic: &str, partition: &MetadataResponsePartition| {
+            !self.lacking(topic, partition).is_empty()
         };
+        let lacking =
+            |topic: &str, partition: &MetadataResponsePartition| self.not_on(topic, partition);
         let is_below_min_isr = |topic: &str, partition: &MetadataResponsePartition| {
             let mut below = self.below_min_isr.iter();
             below.any(|(name, index)| name == topic && *index == partition.partition_index)
@@ -176,12 +232,17 @@ impl Picture {
         ills
     }
 
+    /// Whether a broker that is not there was drained, and nothing of it is missed.
+    fn has_gone_as_planned(&self, broker: &Member) -> bool {
+        broker.is_drained && self.replicas(broker.id) == 0
+    }
+
     /// Who is missing, and what to do about it.
     fn not_heard_of(&self) -> Option<String> {
         let fenced: Vec<String> = self
             .brokers
             .iter()
-            .filter(|broker| broker.is_fenced)
+            .filter(|broker| broker.is_fenced && !self.has_gone_as_planned(broker))
             .map(|broker| broker.id.to_string())
             .collect();
         if fenced.is_empty() {
@@ -219,13 +280,13 @@ impl Picture {
     fn named(
         &self,
         is_meant: impl Fn(&str, &MetadataResponsePartition) -> bool,
-        said: fn(&MetadataResponsePartition) -> String,
+        said: impl Fn(&str, &MetadataResponsePartition) -> String,
     ) -> String {
         let mut topics: Vec<&MetadataResponseTopic> = self.topics.iter().collect();
         topics.sort_by_key(|topic| topic.is_internal);
         let one = |topic: &MetadataResponseTopic, partition: &MetadataResponsePartition| {
             let name = topic.name.as_deref().unwrap_or_default();
-            format!("{name}/{} ({})", partition.partition_index, said(partition))
+            format!("{name}/{} ({})", partition.partition_index, said(name, partition))
         };
         let mut meant: Vec<String> = topics
             .into_iter()
@@ -255,6 +316,7 @@ impl Picture {
                 "rack": broker.rack,
                 "fenced": broker.is_fenced,
                 "disk": broker.disk,
+                "drained": broker.is_drained,
                 "voter": votes(broker.id),
                 "leads": self.leads(broker.id),
                 "replicas": self.replicas(broker.id),
@@ -298,15 +360,8 @@ impl Picture {
     }
 }
 
-/// Which brokers lack a partition.
-fn lacking(partition: &MetadataResponsePartition) -> String {
-    let mut lacking = partition.replica_nodes.clone();
-    lacking.retain(|broker| !partition.isr_nodes.contains(broker));
-    format!("not on {}", listed(&lacking))
-}
-
 /// Whom a partition without a leader waits for: the last who had everything, as far as that is told.
-fn awaited(partition: &MetadataResponsePartition) -> String {
+fn awaited(_: &str, partition: &MetadataResponsePartition) -> String {
     match partition.isr_nodes.as_slice() {
         [] => format!("copies on {}", listed(&partition.replica_nodes)),
         isr => format!("waits for {}", listed(isr)),
@@ -331,6 +386,8 @@ fn brokers_of(metadata: &jocko_protocol::rpc::MetadataResponse) -> Vec<Member> {
             rack: broker.rack.clone(),
             is_fenced: false,
             disk: None,
+            is_drained: false,
+            http_port: None,
         }
     };
     let mut brokers: Vec<Member> = metadata.brokers.iter().map(member).collect();
@@ -356,6 +413,8 @@ pub(super) mod tests {
             rack: None,
             is_fenced: false,
             disk: None,
+            is_drained: false,
+            http_port: None,
         };
         let partition = |(index, (leader, replicas, isr)): (usize, &(i32, &[i32], &[i32]))| {
             MetadataResponsePartition {
@@ -380,6 +439,7 @@ pub(super) mod tests {
             topics: vec![topic],
             below_min_isr: Vec::new(),
             moves: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -406,6 +466,39 @@ pub(super) mod tests {
             ]
         );
         assert_eq!((ill.live(), ill.leads(2), ill.replicas(1)), (2, 1, 3));
+    }
+
+    #[test]
+    fn a_drain_is_told_of_and_is_no_ill() {
+        let mut drained = picture(4, &[(1, &[1, 2, 4, 3], &[1, 2, 3])]);
+        drained.brokers[2].is_drained = true;
+        drained.moves = vec![Move {
+            partition: ("orders".to_owned(), 0),
+            replicas: vec![1, 2, 4, 3],
+            adding: vec![4],
+            removing: vec![3],
+        }];
+        assert_eq!((drained.ills(4), drained.under_replicated()), (Vec::new(), 0));
+        assert_eq!(drained.planned(), ["broker 3 is being drained: 1 copy is still there"]);
+        drained.ended = std::mem::take(&mut drained.moves);
+        assert_eq!(drained.ills(4), Vec::<String>::new(), "it has ended a moment ago");
+        // A copy that is missed is an ill, whatever else goes on.
+        drained.topics[0].partitions[0].isr_nodes = vec![1, 3];
+        assert_eq!(
+            drained.ills(4),
+            ["1 partition with copies that are not in sync: orders/0 (not on 2)"]
+        );
+        drained.topics[0].partitions[0].isr_nodes = vec![1, 2, 4];
+        drained.topics[0].partitions[0].replica_nodes = vec![1, 2, 4];
+        drained.ended.clear();
+        assert_eq!(drained.ills(4), Vec::<String>::new());
+        assert!(drained.planned()[0].starts_with("broker 3 is drained (stop it"));
+        drained.brokers[2].is_fenced = true;
+        assert_eq!(drained.ills(4), Vec::<String>::new(), "as planned");
+        assert_eq!(
+            drained.planned(),
+            ["broker 3 is drained and has stopped (jocko cluster remove 3)"]
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use clap::ArgMatches;
 use jocko_client::{ClientError, Member, QuorumNode};
 use jocko_protocol::ApiKey;
 use jocko_protocol::rpc::metadata_response::MetadataResponsePartition;
+use jocko_types::ErrorCode;
 use serde_json::json;
 
 pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
@@ -23,7 +24,11 @@ pub(super) async fn remove(matches: &ArgMatches) -> Result<()> {
     if !is_dry {
         confirm(matches, &format!("Forget broker {id}?"))?;
         for vote in votes.iter().filter(|_| takes) {
-            client.remove_voter(vote.id, vote.directory).await?;
+            match client.remove_voter(vote.id, vote.directory).await {
+                // The cluster has taken it meanwhile, as it does by itself.
+                Err(ClientError::Refused { code: ErrorCode::VoterNotFound, .. }) => {}
+                taken => taken?,
+            }
         }
         client.unregister_broker(id).await?;
     }

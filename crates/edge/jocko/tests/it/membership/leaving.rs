@@ -189,3 +189,41 @@ fn a_start_that_waits_for_others_and_is_ended_leaves_nothing_to_recover() {
         assert!(!log.contains("unclean"), "{log}");
     }
 }
+
+/// What is new goes elsewhere from then on, its vote goes to the fourth, nothing of it reads as an ill,
+/// and it is forgotten once it has stopped.
+#[test]
+fn a_broker_that_is_drained_gets_nothing_new_and_goes() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    let mut fourth = numbered(&meeting, 3, 24);
+    fourth.wait_ready().unwrap();
+    ask(&three[0], &["topic", "create", "before", "-p", "6"]);
+    until("23 votes", || voters(&three[0]) == [21, 22, 23]);
+    ask(&three[0], &["cluster", "drain", "23", "--wait"]);
+    ask(&three[0], &["topic", "create", "after", "-p", "6"]);
+    let copies = || {
+        let listed = ask(&three[0], &["partition", "list", "--broker", "23", "-o", "json"]);
+        serde_json::from_str::<Value>(&listed).unwrap().as_array().unwrap().len()
+    };
+    assert_eq!(copies(), 0);
+    until("24 votes instead", || voters(&three[0]) == [21, 22, 24]);
+    let health = || -> Value {
+        let told = ask(&three[0], &["cluster", "health", "--wait", "-o", "json"]);
+        serde_json::from_str(&told).unwrap()
+    };
+    let planned = health()["planned"].to_string();
+    assert!(planned.contains("broker 23 is drained (stop it"), "{planned}");
+    // Whoever it is that is drained, the mark may be taken back, and set again.
+    ask(&three[0], &["cluster", "drain", "23", "--undo"]);
+    assert_eq!(health()["planned"], Value::Array(Vec::new()));
+    ask(&three[0], &["cluster", "drain", "23"]);
+    three.remove(2).stop().unwrap();
+    let told: Value = {
+        let told = ask(&three[0], &["cluster", "health", "--wait", "-o", "json"]);
+        serde_json::from_str(&told).unwrap()
+    };
+    assert!(told["planned"].to_string().contains("has stopped"), "{told}");
+    ask(&three[0], &["cluster", "remove", "23", "-y"]);
+    assert_eq!(live(&three[0]), [21, 22, 24]);
+}
