@@ -60,7 +60,8 @@ fn moving() -> Command {
         .about("Moves partitions to other brokers; records keep being written and read meanwhile")
         .after_help(
             "Examples:\n  jocko partition move orders --to 2,3,4\n  \
-             jocko partition move orders -p 0,1 --to 3,1,2 --dry-run\n  jocko partition move orders --cancel",
+             jocko partition move orders -p 0,1 --to 3,1,2 --dry-run\n  \
+             jocko partition move orders --to 2,3,4 --wait --timeout 1h\n  jocko partition move orders --cancel",
         )
         .arg(topic())
         .arg(some_partitions())
@@ -80,6 +81,12 @@ fn moving() -> Command {
                 .long("cancel")
                 .action(ArgAction::SetTrue)
                 .help("End moves that are under way, and put things back"),
+        )
+        .arg(
+            Arg::new("wait")
+                .long("wait")
+                .action(ArgAction::SetTrue)
+                .help("Wait until they are there, for at most --timeout; exits with 3 if they are not"),
         )
         .arg(dry_run())
         .arg(output())

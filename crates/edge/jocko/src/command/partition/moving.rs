@@ -12,6 +12,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often moves under way are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often it is said how many there still are, where that changes.
+const SAY_EVERY: Duration = Duration::from_secs(2);
 
 /// Where partitions are to go; `None` ends a move.
 pub(in crate::command) type Moves = Vec<(TopicPartition, Option<Vec<i32>>)>;
@@ -34,6 +36,10 @@ pub(super) async fn start(matches: &ArgMatches) -> Result<()> {
     let is_dry = matches.get_flag("dry-run");
     if !is_dry && !moves.is_empty() {
         told(client.reassign(&moves).await?)?;
+    }
+    if matches.get_flag("wait") && !is_dry && !moves.is_empty() {
+        let moving: Vec<TopicPartition> = moves.iter().map(|(at, _)| at.clone()).collect();
+        wait_for_moves(&mut client, Some(&moving), timeout(matches)?).await?;
     }
     tell(matches, topic, &moves, to.as_deref())
 }
@@ -63,6 +69,7 @@ async fn check(client: &mut Client, to: Option<&[i32]>) -> Result<()> {
 
 fn tell(matches: &ArgMatches, topic: &str, moves: &Moves, to: Option<&[i32]>) -> Result<()> {
     let is_dry = matches.get_flag("dry-run");
+    let is_done = matches.get_flag("wait") && !is_dry;
     let partitions: Vec<i32> = moves.iter().map(|((_, at), _)| *at).collect();
     if wants_json(matches) {
         return json(&json!({
@@ -71,6 +78,7 @@ fn tell(matches: &ArgMatches, topic: &str, moves: &Moves, to: Option<&[i32]>) ->
             "to": to,
             "cancelled": to.is_none(),
             "started": !is_dry,
+            "done": is_done,
         }));
     }
     let count = partitions.len();
@@ -80,6 +88,9 @@ fn tell(matches: &ArgMatches, topic: &str, moves: &Moves, to: Option<&[i32]>) ->
         _ if count == 0 => say(format_args!("nothing of {topic} is moving")),
         Some(to) if is_dry => {
             say(format_args!("{count} {noun} of {topic} would go to {}", numbers(to)))
+        }
+        Some(to) if is_done => {
+            say(format_args!("{count} {noun} of {topic} went to {}", numbers(to)))
         }
         Some(to) => say(format_args!(
             "{count} {noun} of {topic} go to {}; jocko partition move-status tells how far",
@@ -136,17 +147,23 @@ fn show(matches: &ArgMatches, moves: &[Move]) -> Result<()> {
     table(&["TOPIC", ">PART", "COPIES", "ADDING", "REMOVING"], &rows)
 }
 
-/// Waits until none of these partitions moves any more, or says how many still do.
+/// Waits until none of these partitions moves any more, and says meanwhile how many still do.
 pub(in crate::command) async fn wait_for_moves(
     client: &mut Client,
     partitions: Option<&[TopicPartition]>,
     patience: Duration,
 ) -> Result<()> {
     let deadline = Instant::now() + patience;
+    let (mut said, mut said_at) = (0, Instant::now());
     loop {
         let left = client.moves(partitions).await?.len();
         if left == 0 {
             return Ok(());
+        }
+        if left != said && said_at.elapsed() >= SAY_EVERY {
+            let noun = if left == 1 { "partition still moves" } else { "partitions still move" };
+            eprintln!("{left} {noun}");
+            (said, said_at) = (left, Instant::now());
         }
         if Instant::now() + LOOK_EVERY > deadline || reader_has_gone() {
             let noun = if left == 1 { "partition still moves" } else { "partitions still move" };
