@@ -161,7 +161,6 @@ impl Cluster {
     }
 
     /// Lets replication answer its kinds, from [`kinds::REPLICATION`] on.
-    #[allow(dead_code, reason = "replication sets it")]
     pub(crate) fn serve_replication(&self, service: Arc<dyn PeerService>) {
         // Set once, at the start.
         let _ = self.replication.set(service);

@@ -66,7 +66,11 @@ pub(crate) fn handle(
         if version >= 15 { request.replica_state.replica_id } else { request.replica_id };
     if replica_id >= 0 {
         // Replicas pull over the cluster port; whoever says this here is not one (CVE-2018-1288).
-        return Ok(fetch_answer::refuse(&answer, ErrorCode::ClusterAuthorizationFailed));
+        return Ok(fetch_answer::refuse_each(
+            &answer,
+            &request,
+            ErrorCode::ClusterAuthorizationFailed,
+        ));
     }
     let context = Arc::clone(&session.context);
     let reactor = session.reactor.clone();

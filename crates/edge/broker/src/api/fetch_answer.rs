@@ -10,6 +10,7 @@ use jocko_fetch::{Begun, Key, TopicKey};
 use jocko_net::{Call, Piece, Reactor, Reply};
 use jocko_partition::{Diverging, LogSlice, Partition, View};
 use jocko_protocol::frame::encode_response;
+use jocko_protocol::rpc::fetch_request::{FetchPartition, FetchRequest};
 use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint,
     PartitionData,
@@ -109,6 +110,32 @@ impl Complete {
 /// Refuses the whole request.
 pub(crate) fn refuse(answer: &Answer, error: ErrorCode) -> Call {
     answer.now(&FetchResponse { error_code: error as i16, ..Default::default() })
+}
+
+/// The first version that has an error of the whole request.
+const WITH_ERROR: i16 = 7;
+
+/// As [`refuse`], in versions that have no word for that as well: there each partition is refused.
+pub(crate) fn refuse_each(answer: &Answer, request: &FetchRequest<'_>, error: ErrorCode) -> Call {
+    if answer.version >= WITH_ERROR {
+        return refuse(answer, error);
+    }
+    let mut response = FetchResponse::default();
+    for topic in &request.topics {
+        let refused = |asked: &FetchPartition| PartitionData {
+            partition_index: asked.partition,
+            error_code: error as i16,
+            high_watermark: NO_OFFSET.get(),
+            records: Some(RecordBytes::EMPTY),
+            ..Default::default()
+        };
+        response.responses.push(FetchableTopicResponse {
+            topic: topic.topic,
+            partitions: topic.partitions.iter().map(refused).collect(),
+            ..Default::default()
+        });
+    }
+    answer.now(&response)
 }
 
 /// Settles the session and writes the answer.

@@ -92,7 +92,7 @@ impl Knowledge {
             let late = one.sent.saturating_duration_since(*since);
             if late > SESSION + SLACK {
                 return Err(format!(
-                    "C-1: broker {broker} acknowledged what was sent to partition {partition} \
+                    "L-1: broker {broker} acknowledged what was sent to partition {partition} \
                      {late:?} after it had been replaced"
                 ));
             }

@@ -155,7 +155,7 @@ async fn look(client: &mut Client, group: &mut Group, sure: bool) -> bool {
     let least = if sure { group.acknowledged } else { -1 };
     if offset < least || offset > group.tried {
         client.shared.blame(format!(
-            "G-1: broker {coordinator} says ({code:?}) that {offset} is committed for {}; \
+            "G-2: broker {coordinator} says ({code:?}) that {offset} is committed for {}; \
              acknowledged was {}, tried {}",
             group.id, group.acknowledged, group.tried
         ));

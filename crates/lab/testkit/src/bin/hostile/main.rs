@@ -1,4 +1,4 @@
-//! Throws malformed and abusive input at a running broker: rows S1 and S3 to S10 of the catalogue
+//! Throws malformed and abusive input at a running broker: rows S1, S3 to S10 and S20 of the catalogue
 //! in `docs/internals/hostile-input.md`. After each row the broker must run, must not have
 //! panicked, must not have grown past its bound, must have given back its sockets, and must have
 //! served everybody else meanwhile.
@@ -14,6 +14,7 @@ mod batches;
 mod bombs;
 mod bystander;
 mod http;
+mod pretenders;
 mod rows;
 mod silence;
 mod target;

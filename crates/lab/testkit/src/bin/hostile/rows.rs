@@ -1,7 +1,7 @@
 //! The rows, each named as in the catalogue.
 
 use super::target::Target;
-use super::{GROWTH_MAX_BYTES, MEMORY_MAX_BYTES, PATIENCE, batches, bombs, http};
+use super::{GROWTH_MAX_BYTES, MEMORY_MAX_BYTES, PATIENCE, batches, bombs, http, pretenders};
 use anyhow::{Context, Result, ensure};
 use jocko_testkit::{Connection, frame};
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub(crate) const ALL: &[Row] = &[
     row("S9 answers nobody reads", unread_answers),
     row("S9 half-sent questions on the HTTP port", http::half_questions),
     row("S10 compression bombs", bombs::compression_bombs),
+    row("S20 pretended brokers", pretenders::pretenders),
 ];
 
 const METADATA: i16 = 3;
