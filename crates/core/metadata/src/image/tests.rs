@@ -122,3 +122,22 @@ fn unsound_images_are_noticed() {
     check(PartitionState { directories: Vec::new(), ..sound.clone() }, "directory");
     check(PartitionState { elr: ids(&[2]), ..sound }, "ELR");
 }
+
+#[test]
+fn a_copy_that_is_only_on_its_way_is_not_missed() {
+    let ids = |numbers: &[i32]| numbers.iter().map(|number| BrokerId::new(*number)).collect();
+    for (replicas, isr, adding, expect) in [
+        (&[1, 2][..], &[1, 2][..], &[][..], false),
+        (&[1, 2], &[1], &[], true),
+        (&[1, 2], &[1], &[2], false),
+        (&[1, 2, 3], &[1], &[3], true),
+    ] {
+        let state = PartitionState {
+            replicas: ids(replicas),
+            isr: ids(isr),
+            adding: ids(adding),
+            ..PartitionState::default()
+        };
+        assert_eq!(state.is_under_replicated(), expect, "{state:?}");
+    }
+}
