@@ -19,7 +19,7 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(5);
 /// The pause before a new leader that was not ready is asked again.
 const PAUSE: Duration = Duration::from_millis(50);
 /// A member whose log is at most so many entries behind has caught up.
-const LAG_MAX: u64 = 100;
+pub(crate) const LAG_MAX: u64 = 100;
 /// A member that has answered within this is counted on.
 const SILENT_MAX: Duration = Duration::from_secs(2);
 

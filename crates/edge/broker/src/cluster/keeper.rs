@@ -2,8 +2,10 @@
 //! more copies where brokers have come, brings leaders back to where they belong, and hands over
 //! where its own disk is in trouble.
 
+use super::succession::LOOK_MAX;
 use super::{Cluster, addresses, heartbeats};
 use crate::controller::{Decided, Undecided};
+use crate::quorum::LAG_MAX;
 use futures_util::future::join_all;
 use jocko_consensus::{MembershipError, NodeId, Peer, Raft, RaftStatus};
 use jocko_forming::voters::{self, Change, MemberView};
@@ -20,8 +22,6 @@ use tokio::time::{sleep, timeout};
 const ROUND: Duration = Duration::from_millis(100);
 /// A broker that is silent for so long has missed a beat: it is looked for.
 const SUSPECT: Duration = Duration::from_millis(450);
-/// How long such a look may take.
-const LOOK_MAX: Duration = Duration::from_millis(100);
 /// Rounds between looks at who votes.
 const VOTERS_EVERY: u32 = 5;
 /// How often leaders are brought back to where they belong.
@@ -30,8 +30,6 @@ const BALANCE_EVERY: Duration = Duration::from_secs(60);
 const RAISED_MAX: u32 = 20;
 /// How long a change of the members may take; it may go on after that.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-/// A member whose log is at most so many entries behind has caught up.
-const LAG_MAX: u64 = 100;
 /// A member that has not answered for so long is not made a voter.
 const SILENT_MAX: Duration = Duration::from_secs(1);
 

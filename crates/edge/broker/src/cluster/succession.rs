@@ -6,8 +6,8 @@ use jocko_consensus::NodeId;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How long a look at the leader's port may take.
-const LOOK_MAX: Duration = Duration::from_millis(100);
+/// How long a look may take whether anybody listens where a broker was.
+pub(super) const LOOK_MAX: Duration = Duration::from_millis(100);
 /// A leader that was heard of less long ago may be alive behind a port that refuses: it says so
 /// every 100 ms.
 const QUIET: Duration = Duration::from_millis(250);
