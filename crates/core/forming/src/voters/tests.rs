@@ -147,8 +147,8 @@ fn a_drained_broker_gives_its_vote_away() {
 #[test]
 fn the_rules_come_to_rest() {
     const KINDS: [&str; 11] = ["V", "v", "F", "u", "z", "L", "O", "l", "D", "d", "E"];
-    for number in 0..KINDS.len().pow(4) {
-        let letters = (0..4).map(|place| KINDS[number / KINDS.len().pow(place) % KINDS.len()]);
+    for number in 0..KINDS.len().pow(5) {
+        let letters = (0..5).map(|place| KINDS[number / KINDS.len().pow(place) % KINDS.len()]);
         let text = format!("V {}", letters.collect::<Vec<_>>().join(" "));
         let mut group = members(&text);
         let mut changes = 0;
