@@ -13,11 +13,12 @@ use jocko_net::peers::{PeerIdentity, PeerRefusal, PeerService};
 use jocko_net::ports::run_on;
 use jocko_partition::{
     Caller, FollowerFetch, FollowerRead, FollowerView, LogFault, LogSlice, Partition,
+    ReplicaEpochEnd,
 };
 use jocko_protocol::rpc::fetch_response::{
     EpochEndOffset, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, PartitionData,
 };
-use jocko_types::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicIdPartition};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -103,8 +104,28 @@ struct Wanted {
 /// What there is for it.
 enum Found {
     View(FollowerView),
-    Other(FollowerRead),
+    /// The logs part at the end of this epoch, or before.
+    Diverging(ReplicaEpochEnd),
+    OutOfRange {
+        log_start: Offset,
+        log_end: Offset,
+    },
+    Refused {
+        error: ErrorCode,
+        leader: Option<BrokerId>,
+        leader_epoch: LeaderEpoch,
+    },
     Absent(ErrorCode),
+}
+
+impl Found {
+    /// Where records are, if there are any.
+    fn slice(&self) -> Option<&LogSlice> {
+        match self {
+            Self::View(view) => view.slice.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// One look at all partitions.
@@ -116,6 +137,14 @@ struct Look {
     is_special: bool,
     /// Whether a high watermark has risen above the one that the follower knows.
     is_risen: bool,
+}
+
+impl Look {
+    /// Adds what the follower must hear at once.
+    fn tell(&mut self, found: Found) {
+        self.is_special = true;
+        self.found.push(found);
+    }
 }
 
 async fn answer(
@@ -229,9 +258,12 @@ fn look(context: &Context, wanted: &[Wanted], bytes_max: usize) -> Look {
                 look.cold = Some(cold);
                 return look;
             }
-            other => {
-                look.is_special = true;
-                look.found.push(Found::Other(other));
+            FollowerRead::Diverging(end) => look.tell(Found::Diverging(end)),
+            FollowerRead::OutOfRange { log_start, log_end } => {
+                look.tell(Found::OutOfRange { log_start, log_end });
+            }
+            FollowerRead::Refused { error, leader, leader_epoch } => {
+                look.tell(Found::Refused { error, leader, leader_epoch });
             }
         }
     }
@@ -252,13 +284,11 @@ fn allowance(context: &Context, wanted: &Wanted, partition: &Partition) -> usize
 /// Takes note of what leaves of partitions that are throttled.
 fn record(context: &Context, wanted: &[Wanted], look: &Look) {
     let end = &context.outbox.throttles.leader;
-    let sizes =
-        wanted.iter().zip(&look.found).filter(|(one, _)| end.holds(&one.key)).map(|(_, found)| {
-            match found {
-                Found::View(view) => view.slice.as_ref().map_or(0, |slice| slice.len),
-                Found::Other(_) | Found::Absent(_) => 0,
-            }
-        });
+    let sizes = wanted
+        .iter()
+        .zip(&look.found)
+        .filter(|(one, _)| end.holds(&one.key))
+        .map(|(_, found)| found.slice().map_or(0, |slice| slice.len));
     end.record(sizes.sum(), context.clock.now());
 }
 
@@ -280,9 +310,8 @@ fn forget(wanted: &[Wanted], ticket: u64) {
 /// Reads the records that were found: a few that are in memory at once, others on a worker. What
 /// cannot be read becomes an error of its partition.
 async fn read_records(context: &Context, wanted: &[Wanted], mut look: Look) -> (Look, Vec<Bytes>) {
-    let slice = |(one, found): (&Wanted, &Found)| match found {
-        Found::View(view) => Some((Arc::clone(one.partition.as_ref()?), view.slice.clone()?)),
-        Found::Other(_) | Found::Absent(_) => None,
+    let slice = |(one, found): (&Wanted, &Found)| {
+        Some((Arc::clone(one.partition.as_ref()?), found.slice()?.clone()))
     };
     let slices: Vec<Piece> = wanted.iter().zip(&look.found).filter_map(slice).collect();
     if slices.is_empty() {
@@ -379,7 +408,7 @@ fn data<'a>(partition: PartitionIndex, found: &Found, piece: &mut u32) -> Partit
                 ..blank
             }
         }
-        Found::Other(FollowerRead::Diverging(end)) => PartitionData {
+        Found::Diverging(end) => PartitionData {
             diverging_epoch: EpochEndOffset {
                 epoch: end.epoch.get(),
                 end_offset: end.end.get(),
@@ -387,13 +416,13 @@ fn data<'a>(partition: PartitionIndex, found: &Found, piece: &mut u32) -> Partit
             },
             ..blank
         },
-        Found::Other(FollowerRead::OutOfRange { log_start, log_end }) => PartitionData {
+        Found::OutOfRange { log_start, log_end } => PartitionData {
             error_code: ErrorCode::OffsetOutOfRange as i16,
             log_start_offset: log_start.get(),
             last_stable_offset: log_end.get(),
             ..blank
         },
-        Found::Other(FollowerRead::Refused { error, leader, leader_epoch }) => PartitionData {
+        Found::Refused { error, leader, leader_epoch } => PartitionData {
             error_code: *error as i16,
             current_leader: LeaderIdAndEpoch {
                 leader_id: leader.map_or(-1, |leader| leader.get()),
@@ -402,7 +431,6 @@ fn data<'a>(partition: PartitionIndex, found: &Found, piece: &mut u32) -> Partit
             },
             ..blank
         },
-        Found::Other(FollowerRead::Found(_) | FollowerRead::Cold(_)) => blank,
         Found::Absent(error) => PartitionData { error_code: *error as i16, ..blank },
     }
 }
