@@ -37,6 +37,10 @@ fn a_broker_is_asked_over_http_whether_it_serves() {
     let http = broker.process.http_address().to_string();
     let health = |http: &str| jocko(&["cluster", "health", "--this-broker", "--http", http]);
     assert!(health(&http).ok().starts_with("healthy: yes"));
+    // The broker that is named says itself where that is.
+    let named = broker.ok(&["cluster", "health", "--this-broker"]);
+    let port = broker.process.http_address().port();
+    assert!(named.contains(&format!(":{port}")), "{named}");
     // The port for clients does not speak HTTP.
     let kafka = broker.bootstrap();
     let mut wrong = command(&["cluster", "health", "--this-broker", "--http", &kafka]);

@@ -221,8 +221,23 @@ fn a_broker_that_is_missing_is_waited_for_in_words() {
     let meeting = Meeting::new();
     let mut first = meeting.founder(0);
     says(&first, "waiting for 2 more of 3 brokers");
+    let tells = |asked: &[&str], words: &str| {
+        let http = first.http_address().to_string();
+        let mut said = String::new();
+        let told = wait_until(DEADLINE, || {
+            let mut command = command(asked);
+            command.args(["--http", &http]);
+            said = run(command, b"").out;
+            Ok(said.contains(words))
+        });
+        assert!(told.is_ok(), "{asked:?} never said {words:?}: {said}");
+    };
+    tells(&["cluster", "members"], "not part of a cluster yet: waiting for 2 more");
+    tells(&["cluster", "events"], "nothing yet: waiting for 2 more");
     let mut second = meeting.founder(1);
     says(&first, "waiting for 1 more of 3 brokers");
+    tells(&["cluster", "members"], "seen");
+    tells(&["cluster", "members"], "not part of a cluster yet: waiting for 1 more");
     let mut third = meeting.founder(2);
     for process in [&mut first, &mut second, &mut third] {
         process.wait_ready().unwrap();

@@ -123,3 +123,26 @@ async fn this_broker(matches: &ArgMatches) -> Result<Verdict> {
     };
     Ok(Verdict { line, json: json!({ "http": address }), ills, planned: Vec::new() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::picture::tests::picture;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_has_just_ended_is_told_of_before_the_cluster_knows() {
+        let mut cluster = picture(3, &[]);
+        let listens = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ended = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        cluster.brokers[0].address = listens.local_addr().unwrap().to_string();
+        cluster.brokers[1].address = ended.local_addr().unwrap().to_string();
+        // A name that leads nowhere from here says nothing of the broker.
+        cluster.brokers[2].address = "nowhere.invalid:9092".to_owned();
+        drop(ended);
+        let told = not_listening(&cluster).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with(&format!("broker 2 at {}", cluster.brokers[1].address)));
+        cluster.brokers[1].is_fenced = true;
+        assert_eq!(not_listening(&cluster).await, Vec::<String>::new());
+    }
+}
