@@ -156,6 +156,15 @@ impl Partition {
         self.if_open(|open| open.replica.role() == Role::Leader).unwrap_or(false)
     }
 
+    /// Whether this broker leads it, in this epoch.
+    #[must_use]
+    pub fn leads_in(&self, epoch: LeaderEpoch) -> bool {
+        let leads = self.if_open(|open| {
+            open.replica.role() == Role::Leader && open.replica.leader_epoch() == epoch
+        });
+        leads.unwrap_or(false)
+    }
+
     /// As leader: its followers; empty otherwise.
     #[must_use]
     pub fn followers(&self) -> Vec<FollowerStanding> {

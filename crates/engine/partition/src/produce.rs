@@ -33,6 +33,9 @@ pub struct Refused {
     pub message: Option<String>,
     /// The log's start, where Kafka tells it with the error.
     pub log_start: Option<Offset>,
+    /// The leader epoch in which the log lacks what should come before the batch. A leader that was
+    /// replaced and has not heard of it lacks what its successor took, so this holds only if it led.
+    pub gap_in: Option<LeaderEpoch>,
 }
 
 /// What has become of an appended batch.
@@ -48,7 +51,7 @@ pub enum Progress {
 
 impl From<ErrorCode> for Refused {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, log_start: None }
+        Self { code, message: None, log_start: None, gap_in: None }
     }
 }
 
@@ -207,15 +210,15 @@ impl Open {
                     None => format!("a new producer epoch starts at sequence 0, not {got}"),
                 }),
                 log_start,
+                gap_in: Some(self.replica.leader_epoch()),
             },
             AppendOutcome::InvalidProducerEpoch { current } => Refused {
                 code: ErrorCode::InvalidProducerEpoch,
                 message: Some(format!("epoch {current} of this producer has written already")),
                 log_start,
+                gap_in: None,
             },
-            AppendOutcome::TooLarge { .. } => {
-                Refused { code: ErrorCode::RecordListTooLarge, message: None, log_start: None }
-            }
+            AppendOutcome::TooLarge { .. } => ErrorCode::RecordListTooLarge.into(),
             AppendOutcome::NoSpace
             | AppendOutcome::Appended(_)
             | AppendOutcome::Duplicate { .. } => ErrorCode::KafkaStorageError.into(),

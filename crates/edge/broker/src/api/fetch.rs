@@ -13,7 +13,7 @@ use jocko_net::{Call, Outcome, Reactor, Waiter};
 use jocko_partition::{Cold, Partition, Read, ReadOutcome, View};
 use jocko_protocol::rpc::fetch_request::FetchRequest;
 use jocko_protocol::{Decode, DecodeError};
-use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Offset, PartitionIndex};
+use jocko_types::{BrokerId, ErrorCode, LeaderEpoch, Now, Offset, PartitionIndex};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ pub(crate) fn handle(
     };
     let readers = readers(&context, &request, version);
     let look = look(&context, &begun.partitions, terms, &readers);
-    if look.cold.is_none() && look.is_enough(terms) {
+    if look.cold.is_none() && look.is_enough(terms) && look.doubt(&context).is_none() {
         return Ok(fetch_answer::complete(&context, shard, begun, look.found, &answer, &reactor)
             .into_call());
     }
@@ -241,6 +241,23 @@ impl Look {
             || self.bytes >= terms.bytes_min
             || self.found.iter().any(Found::is_special)
     }
+
+    /// When something was found that holds only if this broker led then, if others may: the log of a
+    /// leader that was replaced without having heard of it may end before what a reader has read
+    /// elsewhere, and a reader that is told so begins anew somewhere.
+    fn doubt(&self, context: &Context) -> Option<Now> {
+        let is_doubtful = |found: &Found| found.error == ErrorCode::OffsetOutOfRange;
+        self.found.iter().any(is_doubtful).then(|| context.cluster.contact.moment()).flatten()
+    }
+
+    /// Sends the reader elsewhere where that is in doubt.
+    fn disown(&mut self) {
+        for found in &mut self.found {
+            if found.error == ErrorCode::OffsetOutOfRange {
+                *found = Found::failed(ErrorCode::NotLeaderOrFollower);
+            }
+        }
+    }
 }
 
 /// Waits until there is enough, or as long as the client wants, and answers.
@@ -252,13 +269,19 @@ async fn wait(
 ) -> Outcome {
     let deadline = tokio::time::Instant::now() + terms.wait_max;
     let mut parked = Parked { waiter: reactor.waiter(), partitions: Vec::new() };
-    let mut timed_out = false;
+    let (mut timed_out, mut is_sure) = (false, false);
     loop {
         if let Some(cold) = current.cold.take() {
             let warmed = reactor.run_blocking(move || cold.warm().is_ok()).await;
             if warmed != Some(true) {
                 return Outcome::Close("a cold read failed".into());
             }
+        } else if let Some(moment) = current.doubt(&context).filter(|_| !is_sure) {
+            if !context.cluster.contact.is_confirmed(moment).await {
+                current.disown();
+                break;
+            }
+            is_sure = true;
         } else if timed_out || current.is_enough(terms) {
             break;
         } else {

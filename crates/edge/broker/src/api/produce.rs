@@ -5,7 +5,7 @@
 //! every batch of the request, or until its timeout. Batches that take long to validate keep the
 //! connection's next request waiting, and nobody else (`appending`).
 
-use crate::cluster::GivenUp;
+use crate::cluster::{Contact, GivenUp};
 use crate::context::Context;
 use crate::leader_hints::hint_produce;
 use crate::published::{Hosted, Published};
@@ -19,9 +19,10 @@ use jocko_protocol::rpc::produce_response::{
 };
 use jocko_protocol::{Decode, DecodeError, Reader, RecordBytes};
 use jocko_records::{BatchError, BatchFault, BatchHeader};
-use jocko_types::{ErrorCode, Offset, Timestamp, TopicId};
+use jocko_types::{ErrorCode, LeaderEpoch, Now, Offset, Timestamp, TopicId};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 mod appending;
 
@@ -52,11 +53,26 @@ struct Pending {
     index: usize,
 }
 
+/// An answer that holds only if this broker led when it was found.
+struct Doubt {
+    partition: Arc<Partition>,
+    leader_epoch: LeaderEpoch,
+    moment: Now,
+}
+
+/// The same with where it stands in the response.
+struct Doubted {
+    doubt: Doubt,
+    topic: usize,
+    index: usize,
+}
+
 /// A response under way.
 #[derive(Default)]
 struct Draft {
     response: ProduceResponse,
     pending: Vec<Pending>,
+    doubted: Vec<Doubted>,
     has_failed: bool,
 }
 
@@ -66,6 +82,7 @@ struct Rejected {
     message: Option<String>,
     records: Vec<BatchIndexAndErrorMessage>,
     log_start: Option<Offset>,
+    doubt: Option<Doubt>,
 }
 
 pub(crate) fn handle(
@@ -167,26 +184,52 @@ impl Promise {
                 Call::NoReply
             };
         }
-        let Some(mut waiter) = waiter.filter(|_| !draft.pending.is_empty()) else {
+        let waiter = waiter.filter(|_| !draft.pending.is_empty());
+        if waiter.is_none() && draft.doubted.is_empty() {
             hint(context, &mut draft.response, answer.version);
             return answer.now(&draft.response);
-        };
+        }
         let context = Arc::clone(context);
         Call::Later(Box::pin(async move {
-            let deadline = tokio::time::Instant::now() + timeout.min(TIMEOUT_MAX);
-            while !settle(&mut draft) {
-                let contact = &context.cluster.contact;
-                let code = match contact.wait(Some(deadline), waiter.delivered()).await {
-                    Ok(()) => continue,
-                    Err(GivenUp::Late) => ErrorCode::RequestTimedOut,
-                    Err(GivenUp::CutOff) => ErrorCode::NotLeaderOrFollower,
-                };
-                give_up(&mut draft, waiter.ticket(), code);
-                break;
+            let contact = &context.cluster.contact;
+            if let Some(waiter) = waiter {
+                let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+                wait_for_replicas(contact, &mut draft, waiter, deadline).await;
             }
+            settle_doubts(contact, &mut draft).await;
             hint(&context, &mut draft.response, answer.version);
             Outcome::Reply(answer.encode(&draft.response))
         }))
+    }
+}
+
+/// Waits until the fate of all pending batches is known, or may not be waited for any longer.
+async fn wait_for_replicas(
+    contact: &Contact,
+    draft: &mut Draft,
+    mut waiter: Waiter,
+    deadline: Instant,
+) {
+    while !settle(draft) {
+        let code = match contact.wait(Some(deadline), waiter.delivered()).await {
+            Ok(()) => continue,
+            Err(GivenUp::Late) => ErrorCode::RequestTimedOut,
+            Err(GivenUp::CutOff) => ErrorCode::NotLeaderOrFollower,
+        };
+        return give_up(draft, waiter.ticket(), code);
+    }
+}
+
+/// Says what was found as a leader only where this broker was one: that a producer's sequence has a
+/// gap ends the producer, and a leader that was replaced without having heard of it lacks whatever
+/// its successor took. Whoever cannot make sure sends the producer elsewhere.
+async fn settle_doubts(contact: &Contact, draft: &mut Draft) {
+    for Doubted { doubt, topic, index } in std::mem::take(&mut draft.doubted) {
+        let Doubt { partition, leader_epoch, moment } = doubt;
+        if !contact.is_confirmed(moment).await || !partition.leads_in(leader_epoch) {
+            let code = ErrorCode::NotLeaderOrFollower;
+            put_failure(&mut draft.response, topic, index, code);
+        }
     }
 }
 
@@ -197,7 +240,7 @@ fn settle(draft: &mut Draft) -> bool {
         match pending.partition.progress(&pending.appended) {
             Progress::Waiting => return true,
             Progress::Committed => {}
-            Progress::Lost(code) => put_failure(response, pending, code),
+            Progress::Lost(code) => put_failure(response, pending.topic, pending.index, code),
         }
         false
     });
@@ -216,14 +259,13 @@ fn hint(context: &Context, response: &mut ProduceResponse, version: i16) {
 fn give_up(draft: &mut Draft, ticket: Ticket, code: ErrorCode) {
     for pending in std::mem::take(&mut draft.pending) {
         pending.partition.forget(ticket.to_bits());
-        put_failure(&mut draft.response, &pending, code);
+        put_failure(&mut draft.response, pending.topic, pending.index, code);
     }
 }
 
-fn put_failure(response: &mut ProduceResponse, pending: &Pending, code: ErrorCode) {
-    let answers =
-        response.responses.get_mut(pending.topic).map(|topic| &mut topic.partition_responses);
-    if let Some(answer) = answers.and_then(|answers| answers.get_mut(pending.index)) {
+fn put_failure(response: &mut ProduceResponse, topic: usize, index: usize, code: ErrorCode) {
+    let answers = response.responses.get_mut(topic).map(|topic| &mut topic.partition_responses);
+    if let Some(answer) = answers.and_then(|answers| answers.get_mut(index)) {
         *answer = failure(answer.index, code.into());
     }
 }
@@ -303,7 +345,7 @@ fn has_transactional_batch(request: &ProduceRequest<'_>) -> bool {
 
 impl From<ErrorCode> for Rejected {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new(), log_start: None }
+        Self { code, message: None, records: Vec::new(), log_start: None, doubt: None }
     }
 }
 
@@ -314,6 +356,7 @@ impl From<Refused> for Rejected {
             message: refused.message,
             records: Vec::new(),
             log_start: refused.log_start,
+            doubt: None,
         }
     }
 }
@@ -347,6 +390,7 @@ impl Rejected {
             message: Some(error.to_string()),
             records: records.collect(),
             log_start: log_start.filter(|_| !is_unread && !is_of_no_codec),
+            doubt: None,
         }
     }
 }

@@ -13,8 +13,8 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// How long whoever waits for what is written already is held on to after that: the session may only
 /// have been missed by a busy machine, and a producer that is told to go elsewhere writes again what
@@ -34,6 +34,8 @@ pub(crate) struct Contact {
     displaced: watch::Sender<Option<String>>,
     /// Nanoseconds of the clock at which the session is over.
     until: AtomicU64,
+    /// Told when that changes.
+    news: Notify,
 }
 
 /// Why a wait has ended without what was waited for.
@@ -52,12 +54,14 @@ impl Contact {
             disowned: Mutex::default(),
             displaced: watch::Sender::new(None),
             until: AtomicU64::new(FOR_EVER),
+            news: Notify::new(),
         }
     }
 
     /// Nobody else is there (any more).
     pub(super) fn alone(&self) {
         self.until.store(FOR_EVER, Ordering::Relaxed);
+        self.news.notify_waiters();
     }
 
     /// Somebody else is there. If that is new, this broker has a whole session to be heard.
@@ -73,6 +77,32 @@ impl Contact {
             FOR_EVER => self.until.store(over(asked), Ordering::Relaxed),
             // An answer that says less than an earlier one takes nothing back.
             _ => drop(self.until.fetch_max(over(asked), Ordering::Relaxed)),
+        }
+        self.news.notify_waiters();
+    }
+
+    /// When this is, for [`Contact::is_confirmed`]; `None` where nobody could have replaced this broker.
+    pub(crate) fn moment(&self) -> Option<Now> {
+        (self.until.load(Ordering::Relaxed) != FOR_EVER).then(|| self.clock.now())
+    }
+
+    /// Waits until the own image shows all that was decided up to a moment: an answer counts that was
+    /// asked for since. `false` if the session is over before there is one. What a leader is not to
+    /// say unless it was one then, it checks by its image after this.
+    pub(crate) async fn is_confirmed(&self, moment: Now) -> bool {
+        loop {
+            let mut news = pin!(self.news.notified());
+            // Before the look, or what comes between would be missed.
+            news.as_mut().enable();
+            if self.until.load(Ordering::Relaxed) >= over(moment) {
+                return true;
+            }
+            match self.left() {
+                None => return true,
+                Some(Duration::ZERO) => return false,
+                // Either way it is looked at anew.
+                Some(left) => drop(timeout(left, news).await),
+            }
         }
     }
 
@@ -170,6 +200,7 @@ mod tests {
     use jocko_net::ports::Clock;
     use jocko_types::Timestamp;
     use std::future::{pending, poll_fn, ready};
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::task::Poll;
 
@@ -259,6 +290,40 @@ mod tests {
         assert_eq!(contact.wait(None, ready(())).await, Ok(()), "a moment longer");
         hand.0.store(3_500, Ordering::Relaxed);
         assert_eq!(contact.wait(None, pending::<()>()).await, Err(GivenUp::CutOff));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_moment_is_confirmed_by_an_answer_to_a_later_question() {
+        let (hand, contact) = contact();
+        assert_eq!(contact.moment(), None, "nobody could have replaced it");
+        contact.in_company();
+        contact.heard(at(1_000));
+        hand.0.store(1_200, Ordering::Relaxed);
+        let moment = contact.moment().unwrap();
+        let mut confirmed = Box::pin(contact.is_confirmed(moment));
+        assert!(is_pending(confirmed.as_mut()).await);
+        contact.heard(at(1_199));
+        assert!(is_pending(confirmed.as_mut()).await, "asked before");
+        contact.heard(at(1_200));
+        assert!(confirmed.await);
+        assert!(contact.is_confirmed(moment).await, "at once, by now");
+        // Nothing more is heard.
+        hand.0.store(1_300, Ordering::Relaxed);
+        let moment = contact.moment().unwrap();
+        let mut confirmed = Box::pin(contact.is_confirmed(moment));
+        assert!(is_pending(confirmed.as_mut()).await);
+        hand.0.store(2_700, Ordering::Relaxed);
+        assert!(!confirmed.await);
+        contact.heard(at(2_600));
+        let moment = contact.moment().unwrap();
+        let mut confirmed = Box::pin(contact.is_confirmed(moment));
+        assert!(is_pending(confirmed.as_mut()).await);
+        contact.alone();
+        assert!(confirmed.await, "all others are gone");
+    }
+
+    async fn is_pending(mut future: Pin<&mut impl Future>) -> bool {
+        poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
     }
 
     /// A future that says how often it was asked.

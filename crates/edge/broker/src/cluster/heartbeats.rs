@@ -65,7 +65,8 @@ pub(crate) struct Pulse {
     /// Whether others lead whatever they can by now, and nobody counts on this broker's copies.
     #[serde(default)]
     may_shut_down: bool,
-    /// What the controller's image shows. Whoever has not seen that yet may lead by an old one.
+    /// All that the controller knows to be committed. Whoever has not seen that yet may lead by an
+    /// old image.
     #[serde(default)]
     shown_index: u64,
     /// Milliseconds since the controller last knew of a quorum that follows it.
@@ -118,6 +119,8 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
         }
         (broker.state(), u64::try_from(published.index).unwrap_or(0), broker.disk.clone())
     };
+    // What this node has not applied yet, others may have, and lead by it.
+    let committed = cluster.raft.metrics().commit_index.unwrap_or(0).max(shown);
     cluster.sessions.lock().note(beat.broker_id, beat.broker_epoch, cluster.clock.now());
     if known.map(|it| it.kind) != beat.disk.as_ref().map(|it| it.kind) {
         report_disk(controller, beat).await;
@@ -131,7 +134,7 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
     if !is_news && !want_shutdown {
         let is_fenced = state == BrokerState::Fenced;
         let may_shut_down = false;
-        return Ok(Pulse { is_fenced, may_shut_down, shown_index: shown, quorum_silence_ms });
+        return Ok(Pulse { is_fenced, may_shut_down, shown_index: committed, quorum_silence_ms });
     }
     let command = Command::BrokerHeartbeat {
         broker_id: beat.broker_id,
@@ -142,7 +145,7 @@ async fn take(cluster: &Cluster, beat: &Beat) -> Result<Pulse, PeerRefusal> {
     match controller.decide_here(command).await {
         Ok(Decided { reply: Reply::BrokerHeartbeat(Ok(state)), .. }) => {
             let HeartbeatState { is_fenced, may_shut_down } = state;
-            Ok(Pulse { is_fenced, may_shut_down, shown_index: shown, quorum_silence_ms })
+            Ok(Pulse { is_fenced, may_shut_down, shown_index: committed, quorum_silence_ms })
         }
         Ok(Decided { reply, .. }) => Err(service::not_ready(format!("{reply:?}"))),
         Err(Undecided(code)) => Err(service::not_ready(code.to_string())),

@@ -164,7 +164,11 @@ fn producers_are_refused_with_kafkas_codes() {
     let check = |bytes: &[u8], expect: ErrorCode| {
         let refused = try_batch(bytes).expect_err("must be refused");
         assert_eq!(refused.code, expect, "{refused:?}");
+        // It holds only of a broker that leads.
+        let gap_in = (expect == ErrorCode::OutOfOrderSequenceNumber).then_some(EPOCH);
+        assert_eq!(refused.gap_in, gap_in, "{refused:?}");
     };
+    assert!(bench.partition.leads_in(EPOCH));
     check(&batch_of(5, 1, 2, &["c"]), ErrorCode::OutOfOrderSequenceNumber);
     check(&batch_of(5, 2, 7, &["c"]), ErrorCode::OutOfOrderSequenceNumber);
     check(&batch_of(5, 0, 1, &["b"]), ErrorCode::InvalidProducerEpoch);

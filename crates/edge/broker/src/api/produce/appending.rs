@@ -2,7 +2,7 @@
 //! read, the rest by a worker. A few KiB can unpack to the 64 MiB that a batch may, and cost more
 //! than a second if its records must be written anew: no reactor may stand still that long.
 
-use super::{Draft, Pending, Rejected, Terms, failure, hosted, success};
+use super::{Doubt, Doubted, Draft, Pending, Rejected, Terms, failure, hosted, success};
 use crate::context::Context;
 use crate::internal::is_internal;
 use crate::published::Hosted;
@@ -17,6 +17,7 @@ use jocko_records::{
 };
 use jocko_types::ErrorCode;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Compressed batches above this go to a worker.
 const PACKED_BYTES_MAX: usize = 64 * 1024;
@@ -228,8 +229,11 @@ impl Appending {
                     self.draft.pending.push(Pending { partition, appended, topic, index });
                 }
             }
-            Err(rejected) => {
+            Err(mut rejected) => {
                 self.draft.has_failed = true;
+                if let Some(doubt) = rejected.doubt.take() {
+                    self.draft.doubted.push(Doubted { doubt, topic, index: answers.len() });
+                }
                 answers.push(failure(index, rejected));
             }
         }
@@ -267,7 +271,12 @@ fn put(
     let (outcome, effects) = hosted.partition.append(batch, terms.acks, terms.now, ticket);
     context.carry_out(&hosted.partition, effects);
     outcome.map_err(|refused| {
+        let gap_in = refused.gap_in;
         let mut rejected = Rejected::from(refused);
+        if let (Some(leader_epoch), Some(moment)) = (gap_in, context.cluster.contact.moment()) {
+            let partition = Arc::clone(&hosted.partition);
+            rejected.doubt = Some(Doubt { partition, leader_epoch, moment });
+        }
         if rejected.code == ErrorCode::NotEnoughReplicas {
             // Whom too few follow knows its log all the same.
             rejected.log_start = hosted.partition.log_start();
