@@ -10,6 +10,8 @@ mod history;
 mod knowledge;
 mod machine;
 mod oracle;
+#[cfg(test)]
+mod scenes;
 mod slow;
 mod trace;
 mod wire;

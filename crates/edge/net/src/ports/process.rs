@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use futures_util::future::Either;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -36,6 +36,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     is_killed: bool,
+    is_frozen: bool,
+    /// Tasks that would have gone on while it was frozen.
+    held: Vec<Waker>,
     last: u64,
     /// What belongs to it: by number, with what ends it where it is a task of its own.
     tasks: BTreeMap<u64, Option<AbortHandle>>,
@@ -111,14 +114,36 @@ impl Process {
         }
     }
 
+    /// Lets none of its tasks take a step until [`Process::thaw`], as where the operating system stops
+    /// a process, or a host its guest: time passes, messages pile up, and it notices afterwards.
+    pub fn freeze(&self) {
+        self.lock().is_frozen = true;
+    }
+
+    /// Lets its tasks go on.
+    pub fn thaw(&self) {
+        let held = {
+            let mut state = self.lock();
+            state.is_frozen = false;
+            std::mem::take(&mut state.held)
+        };
+        held.into_iter().for_each(Waker::wake);
+    }
+
     /// How many tasks belong to it now.
     #[must_use]
     pub fn tasks(&self) -> usize {
         self.lock().tasks.len()
     }
 
-    fn is_killed(&self) -> bool {
-        self.lock().is_killed
+    /// Whether a task may take a step; one that may not is woken when it may.
+    fn may_go_on(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if state.is_frozen && !state.is_killed {
+            state.held.push(waker.clone());
+        }
+        // One that was killed is being ended.
+        !state.is_killed && !state.is_frozen
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -218,8 +243,7 @@ impl<F: Future> Future for Belonging<F> {
         let (Some(future), Some(member)) = (&mut this.future, &this.member) else {
             return Poll::Pending;
         };
-        if member.process.is_killed() {
-            // It is being ended.
+        if !member.process.may_go_on(cx.waker()) {
             return Poll::Pending;
         }
         member.process.within(|| future.as_mut().poll(cx))
@@ -285,6 +309,32 @@ mod tests {
         assert!(others.load(Ordering::Relaxed) > others_at_kill);
         assert_eq!((process.tasks(), Arc::strong_count(&steps)), (0, 1));
         other.kill().await;
+    }
+
+    #[tokio::test]
+    async fn a_frozen_process_goes_on_where_it_was() {
+        let process = Process::new();
+        let steps = Arc::new(AtomicUsize::new(0));
+        process.spawn(count(Arc::clone(&steps)));
+        let pass = async || {
+            for _ in 0..8 {
+                yield_now().await;
+            }
+            steps.load(Ordering::Relaxed)
+        };
+        assert!(pass().await > 0);
+        process.freeze();
+        let at_freeze = steps.load(Ordering::Relaxed);
+        assert_eq!(pass().await, at_freeze);
+        process.spawn(count(Arc::clone(&steps)));
+        assert_eq!(pass().await, at_freeze, "nor does what is started meanwhile");
+        process.thaw();
+        assert!(pass().await > at_freeze);
+        // One that is frozen can be killed all the same.
+        process.freeze();
+        pass().await;
+        process.kill().await;
+        assert_eq!((process.tasks(), Arc::strong_count(&steps)), (0, 1));
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ pub(super) enum Trouble {
     Storm,
     /// A disk hangs for seconds.
     Hang,
+    /// A process does not go on for seconds: its machine is paused, or it is.
+    Freeze,
     /// A sync fails.
     DiskError,
     /// A disk takes hardly any more, until there is room again.
@@ -47,7 +49,7 @@ pub(super) enum Trouble {
     Remove,
 }
 
-pub(super) const TROUBLES: [Trouble; 17] = [
+pub(super) const TROUBLES: [Trouble; 18] = [
     Trouble::Kill,
     Trouble::CutPower,
     Trouble::CutAllPower,
@@ -58,6 +60,7 @@ pub(super) const TROUBLES: [Trouble; 17] = [
     Trouble::CutPair,
     Trouble::Storm,
     Trouble::Hang,
+    Trouble::Freeze,
     Trouble::DiskError,
     Trouble::FullDisk,
     Trouble::Wipe,
@@ -106,6 +109,7 @@ impl World {
                 self.machines[at].slowness.hang(lasts / 2);
                 true
             }
+            Trouble::Freeze => self.machines[at].freeze(Instant::now() + lasts),
             Trouble::DiskError => self.damage_disk(at, Instant::now() + lasts),
             Trouble::FullDisk => self.fill_disk(at, Instant::now() + lasts),
             Trouble::Wipe => self.wipe(at).await,
@@ -325,6 +329,9 @@ impl World {
             self.machines[at].disk.set_capacity(None);
             self.tell(format!("{number} has room again"));
         }
+        if self.machines[at].thaw(Some(now)) {
+            self.tell(format!("{number} goes on"));
+        }
         match self.machines[at].look().await {
             News::None => {}
             News::Up => self.tell(format!("{number} is up")),
@@ -368,6 +375,7 @@ impl World {
         self.surroundings.net.set_quality(fair_weather());
         (self.cuts, self.storm_ends, self.wipe_due) = (Vec::new(), None, None);
         for at in 0..self.machines.len() {
+            self.machines[at].thaw(None);
             let Machine { disk, slowness, clock, .. } = &self.machines[at];
             disk.heal();
             disk.set_capacity(None);

@@ -5,14 +5,20 @@
 mod careless;
 mod fleeting;
 mod grouped;
+mod members;
 mod moving;
+#[cfg(test)]
+mod puppet;
 mod reading;
 mod removing;
 
 pub(super) use careless::produce_carelessly;
 pub(super) use fleeting::{FLEETING, come_and_go};
 pub(super) use grouped::commit;
+pub(super) use members::take_part;
 pub(super) use moving::move_replicas;
+#[cfg(test)]
+pub(super) use puppet::Puppet;
 pub(super) use reading::{consume, read_finally};
 pub(super) use removing::remove;
 
@@ -52,6 +58,8 @@ const INIT_PRODUCER_ID: i16 = 4;
 const ACKS_ALL: i16 = -1;
 /// How long a leader may wait for the replicas.
 const ACKS_MS: i32 = 4_000;
+/// How many clients of a thousand know of epochs.
+const EPOCHS_PER_MILLE: u64 = 700;
 /// How long a batch is tried again before its producer gives it up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
@@ -69,6 +77,10 @@ pub(super) struct Shared {
     pub(super) read: Cell<u64>,
     /// Offsets that groups committed.
     pub(super) commits: Cell<u64>,
+    /// Heartbeats of members of a group that were answered.
+    pub(super) beats: Cell<u64>,
+    /// Who has which partition.
+    owners: RefCell<members::Owners>,
     /// Replicas that were to be moved.
     pub(super) moves: Cell<u64>,
     /// Lives of a topic that are over: it was deleted, and that was acknowledged.
@@ -100,6 +112,8 @@ impl Shared {
             careless: Cell::new(0),
             read: Cell::new(0),
             commits: Cell::new(0),
+            beats: Cell::new(0),
+            owners: RefCell::default(),
             moves: Cell::new(0),
             gone: RefCell::default(),
             fenced: Cell::new(0),
@@ -154,6 +168,8 @@ pub(super) struct Client {
     life: Option<(TopicId, u32)>,
     /// By partition.
     leaders: Vec<Option<u32>>,
+    /// Whether it names the epochs of leaders when it reads (KIP-320): some clients never do.
+    knows_epochs: bool,
     /// The epochs that leaders were named with, by partition, the newest last.
     epochs: Vec<Vec<i32>>,
 }
@@ -162,8 +178,9 @@ impl Client {
     pub(super) fn new(wire: Wire, seed: u64, shared: &Rc<Shared>) -> Self {
         let leaders = vec![None; PARTITIONS as usize];
         let epochs = vec![Vec::new(); PARTITIONS as usize];
-        let (dice, shared) = (Dice::new(seed), Rc::clone(shared));
-        Self { wire, dice, shared, topic: TOPIC, life: None, leaders, epochs }
+        let (mut dice, shared) = (Dice::new(seed), Rc::clone(shared));
+        let knows_epochs = dice.per_mille(EPOCHS_PER_MILLE);
+        Self { wire, dice, shared, topic: TOPIC, life: None, leaders, knows_epochs, epochs }
     }
 
     /// What the topic is called in histories: each life of one is another.

@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::Instant;
 
 /// The folder that holds all a broker keeps.
 const DATA: &str = "/data";
@@ -45,6 +46,8 @@ pub(super) struct Machine {
     /// Since when it has been switched on, as a number.
     boot: u64,
     process: Option<Running>,
+    /// Until when the process does not go on.
+    frozen_until: Option<Instant>,
     /// Why the last process ended by itself.
     pub(super) last_words: Option<String>,
 }
@@ -82,6 +85,7 @@ impl Machine {
             clock: Arc::new(WrongClock::starting_at(BEGAN)),
             boot: 1,
             process: None,
+            frozen_until: None,
             last_words: None,
         }
     }
@@ -181,6 +185,24 @@ impl Machine {
         }
     }
 
+    /// Lets the process take no step until then; whether there is one to stop so.
+    pub(super) fn freeze(&mut self, until: Instant) -> bool {
+        let Some(running) = &self.process else { return false };
+        running.process.freeze();
+        self.frozen_until = Some(until);
+        true
+    }
+
+    /// Lets the process go on if it is time to, or at any time if there is none.
+    pub(super) fn thaw(&mut self, now: Option<Instant>) -> bool {
+        let is_due = |until: &mut Instant| now.is_none_or(|now| *until <= now);
+        let thawed = self.frozen_until.take_if(is_due).is_some();
+        if let Some(running) = self.process.as_ref().filter(|_| thawed) {
+            running.process.thaw();
+        }
+        thawed
+    }
+
     /// Asks the process to stop in order.
     pub(super) fn stop(&mut self) {
         if let Some(running) = &mut self.process {
@@ -220,6 +242,7 @@ impl Machine {
         // First of all, so that nothing more is written or said.
         self.disk = self.disk.crash(how);
         self.surroundings.net.kill(self.address());
+        self.frozen_until = None;
         if let Some(running) = self.process.take() {
             running.process.kill().await;
         }

@@ -27,6 +27,10 @@ pub(super) const BROKERS: u32 = 3;
 const PRODUCERS: usize = 4;
 /// How many write and wait for the leader alone.
 const CARELESS: usize = 2;
+/// How many members a group has, where there is one.
+const MEMBERS: usize = 3;
+/// In how many runs there is a group with members.
+const GROUP_PER_MILLE: u64 = 400;
 /// In how many runs replicas are moved.
 const MOVES_PER_MILLE: u64 = 400;
 /// In how many runs a topic comes and goes.
@@ -73,6 +77,8 @@ pub struct Coverage {
     pub careless: u64,
     /// Offsets that groups committed.
     pub commits: u64,
+    /// Heartbeats of members of groups that were answered.
+    pub beats: u64,
     /// Moves of replicas that the controller took on.
     pub moves: u64,
     /// Topics that were deleted.
@@ -98,6 +104,7 @@ impl Coverage {
         self.acknowledged += other.acknowledged;
         self.careless += other.careless;
         self.commits += other.commits;
+        self.beats += other.beats;
         self.moves += other.moves;
         self.deletes += other.deletes;
         self.losses += other.losses;
@@ -118,6 +125,7 @@ impl Coverage {
             ("acknowledged".to_owned(), self.acknowledged),
             ("careless".to_owned(), self.careless),
             ("commits".to_owned(), self.commits),
+            ("beats".to_owned(), self.beats),
             ("moves".to_owned(), self.moves),
             ("deletes".to_owned(), self.deletes),
             ("losses".to_owned(), self.losses),
@@ -142,6 +150,15 @@ pub struct Wish {
 /// Plays one seed.
 #[must_use]
 pub fn run(seed: u64, wish: Wish) -> Report {
+    in_virtual_time(seed, async {
+        let mut world = World::new(seed, wish);
+        let violation = world.play().await.err();
+        world.end(violation).await
+    })
+}
+
+/// Runs something on one thread in virtual time, all of its chance from a seed.
+pub(super) fn in_virtual_time<T>(seed: u64, what: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -149,13 +166,9 @@ pub fn run(seed: u64, wish: Wish) -> Report {
         .expect("a runtime without sockets");
     fastrand::seed(seed);
     jocko_consensus::seed_randomness(Some(seed));
-    let report = runtime.block_on(async {
-        let mut world = World::new(seed, wish);
-        let violation = world.play().await.err();
-        world.end(violation).await
-    });
+    let outcome = runtime.block_on(what);
     jocko_consensus::seed_randomness(None);
-    report
+    outcome
 }
 
 /// What brokers do before they acknowledge, and what becomes of it.
@@ -202,7 +215,7 @@ pub(super) struct World {
 }
 
 impl World {
-    fn new(seed: u64, wish: Wish) -> Self {
+    pub(super) fn new(seed: u64, wish: Wish) -> Self {
         let mut dice = Dice::new(seed);
         let [net, gathering, ..] = dice.seed();
         let durability = match dice.below(1_000) {
@@ -261,8 +274,7 @@ impl World {
     }
 
     async fn play(&mut self) -> Result<(), String> {
-        self.until_whole(FORM_MAX, "no cluster was formed").await?;
-        self.create_topic().await?;
+        self.begin().await?;
         self.begin_clients();
         if !self.wish.peace {
             self.trouble().await?;
@@ -291,6 +303,12 @@ impl World {
         self.judge()
     }
 
+    /// Waits until there is a cluster, and makes the topic.
+    pub(super) async fn begin(&mut self) -> Result<(), String> {
+        self.until_whole(FORM_MAX, "no cluster was formed").await?;
+        self.create_topic().await
+    }
+
     /// Trouble of some kinds, for a while.
     async fn trouble(&mut self) -> Result<(), String> {
         let keep = self.dice.between(150, 900);
@@ -314,7 +332,7 @@ impl World {
     }
 
     /// Lets time pass, and looks at everything meanwhile.
-    async fn pass(&mut self, time: Duration) -> Result<(), String> {
+    pub(super) async fn pass(&mut self, time: Duration) -> Result<(), String> {
         let until = Instant::now() + time;
         loop {
             self.step().await?;
@@ -338,7 +356,7 @@ impl World {
         }
     }
 
-    async fn until_whole(&mut self, time: Duration, or: &str) -> Result<(), String> {
+    pub(super) async fn until_whole(&mut self, time: Duration, or: &str) -> Result<(), String> {
         self.until(time, or, oracle::missing).await
     }
 
@@ -407,6 +425,12 @@ impl World {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::come_and_go(client)));
         }
+        if self.dice.per_mille(GROUP_PER_MILLE) && !is_lossy {
+            for _ in 0..MEMBERS {
+                let client = self.client();
+                self.clients.push(tokio::task::spawn_local(clients::take_part(client)));
+            }
+        }
         for partition in 0..PARTITIONS {
             let client = self.client();
             self.clients.push(tokio::task::spawn_local(clients::consume(client, partition)));
@@ -445,7 +469,7 @@ impl World {
         history::judge(&self.shared.events.borrow(), &self.shared.losses.borrow())
     }
 
-    async fn end(mut self, violation: Option<String>) -> Report {
+    pub(super) async fn end(mut self, violation: Option<String>) -> Report {
         for client in std::mem::take(&mut self.clients) {
             client.abort();
         }
@@ -460,6 +484,7 @@ impl World {
         self.coverage.acknowledged = self.shared.acknowledged.get();
         self.coverage.careless = self.shared.careless.get();
         self.coverage.commits = self.shared.commits.get();
+        self.coverage.beats = self.shared.beats.get();
         self.coverage.moves = self.shared.moves.get();
         self.coverage.deletes = self.shared.gone.borrow().len() as u64;
         self.coverage.losses = self.shared.losses.borrow().len() as u64;

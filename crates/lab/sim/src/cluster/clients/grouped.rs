@@ -88,16 +88,24 @@ async fn find(client: &mut Client, group: &mut Group) -> bool {
     if group.coordinator.is_some() {
         return true;
     }
-    let request = FindCoordinatorRequest { key: group.id.clone(), ..Default::default() };
+    group.coordinator = find_coordinator(client, &group.id).await;
+    group.coordinator.is_some()
+}
+
+/// Who coordinates a group, as anyone says.
+pub(super) async fn find_coordinator(client: &mut Client, group: &str) -> Option<u32> {
+    let request = FindCoordinatorRequest { key: group.to_owned(), ..Default::default() };
     let to = kafka_at(client.anyone());
     let found = client.wire.ask(to, FIND_COORDINATOR, &request, |response| {
         (error_code(response.error_code), u32::try_from(response.node_id).ok())
     });
     match found.await {
-        Ok((ErrorCode::None, node)) => group.coordinator = node,
-        other => client.shared.meet("coordinator", &other.map(|(code, _)| code)),
+        Ok((ErrorCode::None, node)) => node,
+        other => {
+            client.shared.meet("coordinator", &other.map(|(code, _)| code));
+            None
+        }
     }
-    group.coordinator.is_some()
 }
 
 async fn send(client: &mut Client, group: &Group, to: u32) -> io::Result<ErrorCode> {

@@ -19,8 +19,8 @@ const UNPACKED_MAX: u64 = 1 << 20;
 const STALE_PER_MILLE: u64 = 50;
 
 /// What a fetch brought.
-struct Fetched {
-    code: ErrorCode,
+pub(super) struct Fetched {
+    pub(super) code: ErrorCode,
     runs: Vec<Run>,
     next: i64,
     high_watermark: i64,
@@ -129,15 +129,19 @@ pub(super) async fn refused_by(client: &mut Client, broker: u32) -> bool {
     !fetched.is_ok_and(|it| it.code == ErrorCode::None)
 }
 
-/// The newest epoch a reader has heard of; now and then an older one, as one that has slept would.
+/// The newest epoch a reader has heard of; now and then an older one, as one that has slept would. None
+/// by a reader that knows nothing of epochs.
 fn epoch_to_name(client: &mut Client, partition: u32) -> i32 {
+    if !client.knows_epochs {
+        return -1;
+    }
     let epochs = &client.epochs[partition as usize];
     let Some(newest) = epochs.last().copied() else { return -1 };
     let oldest = epochs.first().copied().unwrap_or(newest);
     if client.dice.per_mille(STALE_PER_MILLE) { oldest } else { newest }
 }
 
-async fn fetch(
+pub(super) async fn fetch(
     client: &mut Client,
     leader: u32,
     (partition, offset, epoch): (u32, i64, i32),
