@@ -12,7 +12,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a cluster may take to be whole again after a disk was replaced.
 const MEND_MAX: Duration = Duration::from_secs(120);
-/// How many newcomers are killed, and how much later each one than the one before.
+/// How many newcomers lose power, and how much later each one than the one before.
 const NEWCOMERS: u64 = 40;
 const NEWCOMER_STEP: Duration = Duration::from_millis(10);
 
@@ -146,18 +146,18 @@ fn a_leader_that_was_replaced_unknowingly_calls_no_offset_out_of_range() {
     }
 }
 
-/// A broker whose disk is replaced, and whose next process is killed at some moment of its way in: what
+/// A broker whose disk is replaced, and which loses power at some moment of its next way in: what
 /// it has of the log by then may be from before it was let in. It comes up again all the same.
 #[test]
-fn a_newcomer_may_be_killed_at_any_moment_of_its_way_in() {
+fn a_newcomer_may_lose_power_at_any_moment_of_its_way_in() {
     play(0, async |world| {
         for step in 0..NEWCOMERS {
             world.machines[2].wipe(step).await;
             world.went_down(2, Duration::ZERO);
             world.pass(NEWCOMER_STEP * u32::try_from(step).expect("some dozens")).await?;
-            world.machines[2].kill().await;
+            world.machines[2].cut_power(step).await;
             world.went_down(2, Duration::ZERO);
-            world.until_whole(MEND_MAX, &format!("killed at step {step}")).await?;
+            world.until_whole(MEND_MAX, &format!("without power at step {step}")).await?;
         }
         Ok(())
     });
