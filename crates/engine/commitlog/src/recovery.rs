@@ -340,7 +340,9 @@ impl Log {
         disk.sync_dir(&dir)?;
         let flushing = &self.flushing;
         let reaches_beyond = flushing.checkpointed > offset || flushing.checkpointed_start > offset;
-        if reaches_beyond || flushing.bound_is_written {
+        // Where the checkpoint on disk starts before it, the next start would miss a head.
+        let begins_later = offset > Offset::ZERO;
+        if begins_later || reaches_beyond || flushing.bound_is_written {
             self.write_recovery_bound(offset)?;
         } else {
             remove(disk.as_ref(), &dir.join(names::BOUND))?;

@@ -352,6 +352,21 @@ fn reopened_after_a_kill(mem: &jocko_disk::MemDisk, log: &Log, config: &LogConfi
     open(&disk, config, &at).unwrap().0
 }
 
+/// The checkpoint says that it starts earlier, and no flush has ended since.
+#[test]
+fn a_log_that_was_cut_down_to_its_start_begins_there_after_a_kill() {
+    let config = small();
+    let (mem, _disk, mut log) = fresh(&config);
+    for sequence in 0..4 {
+        log.append(&prepared(&batch_of(5, 0, sequence, &[1])), epoch(1), ts(0)).unwrap();
+    }
+    log.advance_log_start(offset(1)).unwrap();
+    assert_eq!(log.truncate_to(offset(1), ts(0)).unwrap(), offset(1));
+    let disk = mem.aftermath(jocko_disk::Crash::Process).shared();
+    let (log, report) = open(&disk, &config, &context(false, offset(0), offset(0))).unwrap();
+    assert_eq!((log.log_start(), log.log_end()), (offset(1), offset(1)), "{report:?}");
+}
+
 #[test]
 fn a_stops_snapshot_of_records_that_were_cut_and_replaced_by_as_many_bytes_is_not_believed() {
     let config = small();
