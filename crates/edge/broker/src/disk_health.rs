@@ -97,7 +97,9 @@ impl DiskHealth {
                 seen.quiet_since = None;
                 let kind = seen.trouble.as_ref().map(|known| known.kind);
                 if kind != Some(found.kind) {
-                    tracing::warn!("the {found}; others are to lead what this broker leads");
+                    tracing::warn!(
+                        "this broker has trouble with its disk ({found}); others are to lead what it leads"
+                    );
                     seen.trouble = Some(found);
                 }
             }

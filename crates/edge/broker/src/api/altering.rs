@@ -3,8 +3,8 @@
 
 use crate::context::Context;
 use crate::controller::Undecided;
-use jocko_metadata::{AlteredConfigs, Command, ConfigChange, Refusal, Reply};
-use jocko_types::ErrorCode;
+use jocko_metadata::{AlteredConfigs, BrokerState, Command, ConfigChange, Refusal, Reply};
+use jocko_types::{BrokerId, ErrorCode};
 
 /// Kafka's number for a resource that is a broker.
 const BROKER: i8 = 4;
@@ -71,16 +71,23 @@ pub(super) async fn alter(
 }
 
 /// A broker takes changes for itself and for all brokers, as Kafka's do: clients send them to the
-/// broker they are meant for.
+/// broker they are meant for. For one that is not there anybody takes them: it may never come back,
+/// and can still be cordoned.
 fn misdirected(context: &Context, change: &ConfigChange) -> Option<Refusal> {
     if change.resource_type != BROKER || change.resource_name.is_empty() {
         return None;
     }
     let (own, name) = (context.broker, &change.resource_name);
     let message = match name.parse::<i32>() {
-        Ok(id) if id == own.get() => return None,
+        Ok(id) if id == own.get() || is_away(context, id) => return None,
         Ok(id) => format!("Unexpected broker id, expected {own}, but received {id}"),
         Err(_) => format!("Node id must be an integer, but it is: {name}"),
     };
     Some(Refusal { code: ErrorCode::InvalidRequest, message })
+}
+
+fn is_away(context: &Context, id: i32) -> bool {
+    let published = context.published.load();
+    let broker = published.image.broker(BrokerId::new(id));
+    broker.is_some_and(|broker| broker.state() == BrokerState::Fenced)
 }

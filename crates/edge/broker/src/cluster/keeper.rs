@@ -171,7 +171,7 @@ async fn step_aside(cluster: &Cluster, status: &RaftStatus) -> bool {
     let Some(next) = heir(cluster, status, status.voters.keys()) else { return false };
     match trouble {
         Some(trouble) => {
-            tracing::warn!(%next, "this broker's {trouble}: another is to lead the metadata's group");
+            tracing::warn!(%next, "this broker has trouble with its disk ({trouble}): another is to lead the metadata's group");
         }
         None => {
             tracing::info!(%next, "this broker is drained: another is to lead the metadata's group");

@@ -38,12 +38,14 @@ pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
         if !is_dry {
             carry_out(&mut client, &picture, (id, &plan)).await?;
         }
-        return tell(matches, id, &Plan { moves: plan.kept, kept: Moves::new() });
+        let plan = Plan { moves: plan.kept, kept: Moves::new() };
+        return tell(matches, id, &plan, false);
     }
     let mut plan = away(&picture, id, matches.get_flag("fewer-copies"))?;
     refuse_if_nobody_stays(&picture, id)?;
+    let mut is_cordoned = false;
     if !is_dry {
-        cordon(&mut client, id).await;
+        is_cordoned = cordon(&mut client, id).await;
         // What was placed here before that goes, too.
         picture = Picture::take(&mut client).await?;
         plan = away(&picture, id, matches.get_flag("fewer-copies"))?;
@@ -61,7 +63,7 @@ pub(super) async fn drain(matches: &ArgMatches) -> Result<()> {
             (later, plan.kept) = (more.moves, more.kept);
         }
     }
-    tell(matches, id, &plan)?;
+    tell(matches, id, &plan, is_cordoned)?;
     match plan.kept.len() {
         0 => Ok(()),
         count => Err(Failure::unmet_because(format!(
@@ -93,13 +95,15 @@ fn refuse_if_nobody_stays(picture: &Picture, id: i32) -> Result<()> {
         .cure("start another broker first, or let one stay: jocko cluster drain NODE --undo"))
 }
 
-/// Keeps what is new off a broker. A cluster that cannot is drained all the same.
-async fn cordon(client: &mut Client, id: i32) {
+/// Keeps what is new off a broker; whether that is so. A cluster that cannot is drained all the same.
+async fn cordon(client: &mut Client, id: i32) -> bool {
     let set = [(CORDONED.to_owned(), "*".to_owned())];
-    if let Err(error) = client.alter_configs(&Resource::Broker(id), &set, &[], false).await {
+    let altered = client.alter_configs(&Resource::Broker(id), &set, &[], false).await;
+    if let Err(error) = &altered {
         let error = error.to_string();
         eprintln!("what is new may still be placed on broker {id}: {}", harmless(&error));
     }
+    altered.is_ok()
 }
 
 async fn undo(
@@ -165,8 +169,15 @@ async fn elect(client: &mut Client, picture: &Picture, (id, kept): (i32, &Moves)
     told(client.elect_leaders(false, Some(&led)).await?)
 }
 
-fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()> {
+fn tell(
+    matches: &ArgMatches,
+    id: i32,
+    Plan { moves, kept }: &Plan,
+    is_cordoned: bool,
+) -> Result<()> {
     let is_dry = matches.get_flag("dry-run");
+    let (and_nothing_new, which_gets) =
+        if is_cordoned { (", and gets nothing new", ", which gets nothing new") } else { ("", "") };
     let leaders_only = matches.get_flag("leaders-only");
     if wants_json(matches) {
         let listed = |moves: &Moves| {
@@ -176,7 +187,7 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
         return json(&json!({
             "broker": id,
             "started": !is_dry,
-            "drained": !is_dry && !leaders_only,
+            "drained": is_cordoned,
             "moves": listed(moves),
             "kept": listed(kept),
         }));
@@ -197,7 +208,7 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
             say(format_args!("broker {id} has nothing to move, and would get nothing new"))
         }
         (0, false) if kept.is_empty() => {
-            say(format_args!("broker {id} has nothing to move, and gets nothing new"))?;
+            say(format_args!("broker {id} has nothing to move{and_nothing_new}"))?;
             say_what_is_next(id)
         }
         (0, _) => Ok(()),
@@ -209,11 +220,11 @@ fn tell(matches: &ArgMatches, id: i32, Plan { moves, kept }: &Plan) -> Result<()
             say(format_args!("broker {id} is last in line for {count} partitions"))
         }
         (count, false) if matches.get_flag("wait") => {
-            say(format_args!("{count} partitions moved off broker {id}, which gets nothing new"))?;
+            say(format_args!("{count} partitions moved off broker {id}{which_gets}"))?;
             if kept.is_empty() { say_what_is_next(id) } else { Ok(()) }
         }
         (count, false) => say(format_args!(
-            "{count} partitions are moving off broker {id}, which gets nothing new; \
+            "{count} partitions are moving off broker {id}{which_gets}; \
              jocko partition move-status tells how far"
         )),
     }

@@ -227,3 +227,23 @@ fn a_broker_that_is_drained_gets_nothing_new_and_goes() {
     ask(&three[0], &["cluster", "remove", "23", "-y"]);
     assert_eq!(live(&three[0]), [21, 22, 24]);
 }
+
+/// A machine that may never come back: if it does, it is still one that is to go.
+#[test]
+fn a_broker_that_died_is_drained_too() {
+    let meeting = Meeting::new();
+    let mut three = three(&meeting);
+    ask(&three[0], &["topic", "create", "before", "-p", "3", "-r", "2"]);
+    let died = three.remove(2).kill().unwrap();
+    until("it is missed", || live(&three[0]) == [21, 22]);
+    let told = ask(&three[0], &["cluster", "drain", "23", "--wait", "-o", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["drained"], true, "{told}");
+    let mut back = BrokerProcess::start(died).unwrap();
+    back.wait_ready().unwrap();
+    until("it is back", || live(&three[0]) == [21, 22, 23]);
+    ask(&three[0], &["topic", "create", "after", "-p", "6"]);
+    let listed = ask(&three[0], &["partition", "list", "--broker", "23", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap(), Value::Array(Vec::new()));
+    ask(&three[0], &["cluster", "drain", "23", "--undo"]);
+}
