@@ -102,7 +102,7 @@ pub(super) struct Plan {
     pub(super) disk: DiskRef,
     pub(super) dir: PathBuf,
     pub(super) scope: Scope,
-    /// Where each producer's last batch ends.
+    /// Where each producer's last batch ends that is durable and below the pass's bound.
     pub(super) producers: BTreeMap<ProducerId, Offset>,
     pub(super) config: LogConfig,
     pub(super) mark: Option<Mark>,
@@ -116,8 +116,11 @@ impl Log {
         if scope.dirt.dirty_bytes == 0 {
             return Ok(None);
         }
+        // What is not durable may be lost with the power: the one before it is the last one then.
+        let upper = request.upper.min(self.durable_end());
         let last = |batches: &std::collections::VecDeque<crate::producers::Appended>| {
-            Some(batches.back()?.last_offset)
+            let mut newest_first = batches.iter().rev().map(|batch| batch.last_offset);
+            newest_first.find(|last_offset| *last_offset < upper)
         };
         let producers = self.producers.iter();
         Ok(Some(Plan {
@@ -126,7 +129,6 @@ impl Log {
             scope,
             producers: producers
                 .filter_map(|(id, producer)| Some((id, last(&producer.batches)?)))
-                .filter(|(_, last_offset)| *last_offset < request.upper)
                 .collect(),
             config: self.config.clone(),
             mark: self.cleaning.mark,

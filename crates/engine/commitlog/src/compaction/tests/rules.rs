@@ -181,6 +181,20 @@ fn a_producers_last_batch_and_the_last_of_a_segment_stay_as_headers() {
     assert!(matches!(refused, AppendOutcome::OutOfOrderSequence { .. }), "{refused:?}");
 }
 
+/// The newest one may be lost with the power: then the one before is what is known of its producer.
+#[test]
+fn a_producers_last_durable_batch_stays_as_well() {
+    let (_mem, _disk, mut log) = fresh(&compacted(2000));
+    append(&mut log, &keyed_of(7, 0, &[(Some(1), Some(1))], 10), 10);
+    append(&mut log, &keyed(Encoding::NONE, &[(Some(1), Some(2))], 10), 10);
+    append(&mut log, &keyed(Encoding::NONE, &[(Some(1), Some(3))], 10), 10);
+    seal(&mut log, 10);
+    append(&mut log, &keyed_of(7, 1, &[(Some(1), Some(4))], 10), 10);
+    assert!(log.durable_end() < log.log_end());
+    clean(&mut log, 10);
+    assert_eq!(outline(&mut log), [(0, 0, 0), (2, 2, 1), (3, 3, 1)]);
+}
+
 #[test]
 fn snapshots_of_producers_stay_good_when_their_batch_was_rewritten() {
     let (mem, disk, mut log) = fresh(&compacted(2000));
